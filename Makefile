@@ -1,0 +1,34 @@
+# Two commands do everything on a fresh machine with Python 3.11 or 3.12 and a package index:
+#   make train    the demo; BACKEND=torch|mindspore, and ARGS="..." for anything else `xfer train` understands
+#   make test     every test, on both frameworks
+BACKEND ?= torch
+ARGS ?=
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
+VENV := .venv
+READY := $(VENV)/.ready
+
+.PHONY: train test lint clean
+train: $(READY)
+	$(VENV)/bin/xfer train --backend $(BACKEND) $(ARGS)
+
+# A framework that is missing here is an error and not a skip.
+test: $(READY)
+	XFER_TEST_BACKENDS=torch,mindspore $(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+# Stale is: older than what it was made from, or its Python no longer runs.
+ifneq ($(shell $(VENV)/bin/python -c 'print(1)' 2>/dev/null),1)
+.PHONY: $(READY)
+endif
+$(READY): pyproject.toml constraints.txt
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

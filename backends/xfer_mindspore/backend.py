@@ -1,0 +1,98 @@
+"""The MindSpore backend: `xfer.backend.Backend` for CPU, Ascend NPUs and, where the wheel has them, GPUs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import ModuleType
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+from mindspore.device_context import ascend, gpu
+
+from xfer.archs import ARCHS, Arch
+from xfer.backend import Float32, LossSpec, ModelSpec, OptimizerSpec, ParamGroups, Weights
+from xfer.errors import BackendError, WeightsError, expected
+from xfer_mindspore.layers import Scope
+from xfer_mindspore.network import Network
+from xfer_mindspore.step import Model, PredictStep, TrainStep
+
+MODES = ("auto", "pynative", "graph")
+TARGETS = {"npu": "Ascend", "cuda": "GPU", "cpu": "CPU"}
+"""xfer's word for a kind of device -> MindSpore's."""
+
+
+class MindSporeBackend:
+    name = "mindspore"
+    archs: Mapping[str, Arch] = ARCHS
+
+    def __init__(self, mode: str = "auto") -> None:
+        """`mode` is "pynative" (each operator at once), "graph" (`ms.jit`) or "auto", the faster one of the two.
+
+        The environment's XFER_MINDSPORE_MODE takes the place of "auto". Raises BackendError for another word.
+        """
+        if mode == "auto":
+            mode = os.environ.get("XFER_MINDSPORE_MODE", mode)
+        if mode not in MODES:
+            raise BackendError(expected("MindSpore mode", mode, MODES))
+        self.mode = mode
+
+    def versions(self) -> dict[str, str]:
+        return {"mindspore": ms.__version__, "numpy": np.__version__}
+
+    def devices(self) -> tuple[str, ...]:
+        return (*_numbered("npu", ascend), *_numbered("cuda", gpu), "cpu")
+
+    def build(self, spec: ModelSpec, device: str) -> Model:
+        if device not in self.devices():
+            raise BackendError(expected("MindSpore device", device, self.devices()))
+        _bind(device)
+        scope = Scope()
+        Network(scope, spec, ARCHS[spec.arch].stage_names[0])
+        return Model(spec, scope.parameters)
+
+    def export_weights(self, model: Model) -> Weights:
+        return {name: parameter.asnumpy().copy() for name, parameter in model.parameters.items()}
+
+    def import_weights(self, model: Model, weights: Mapping[str, Float32]) -> None:
+        different = sorted(weights.keys() ^ model.parameters.keys())
+        if different:
+            raise WeightsError(f"{len(different)} names do not fit {model.spec.arch}, first {different[0]!r}")
+        for name, parameter in model.parameters.items():
+            parameter.set_data(Tensor(weights[name]))
+
+    def make_train_step(
+        self, model: Model, optimizer: OptimizerSpec, loss: LossSpec, groups: ParamGroups, start: str
+    ) -> TrainStep:
+        return TrainStep(model, optimizer, loss, groups, start, self._graph())
+
+    def make_predict_step(self, model: Model, start: str, stop: str) -> PredictStep:
+        return PredictStep(model, start, stop, self._graph())
+
+    def _graph(self) -> bool:
+        # On the CPU, measured: see docs... ; elsewhere whole graphs save the launching of each operator.
+        if self.mode == "auto":
+            return ms.get_current_device().device_target != "CPU"
+        return self.mode == "graph"
+
+
+def _numbered(kind: str, context: ModuleType) -> tuple[str, ...]:
+    count = context.device_count() if context.is_available() else 0
+    return tuple(f"{kind}:{i}" for i in range(count))
+
+
+def _bind(device: str) -> None:
+    """Bind this process to a device: MindSpore takes one in each process, before its first computation."""
+    kind, _, number = device.partition(":")
+    wanted = (TARGETS[kind], int(number or 0))
+    if ms.get_current_device() == wanted:
+        return
+    try:
+        ms.set_device(*wanted)
+    except RuntimeError as error:
+        bound = ":".join(str(part) for part in ms.get_current_device())
+        raise BackendError(
+            f"device {device}: this process already computes on MindSpore's {bound}, and one process has one device. "
+            "Cure: use the other device in another process"
+        ) from error

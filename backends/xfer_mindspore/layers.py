@@ -1,0 +1,121 @@
+"""Layers over shared parameters. A network is a view of them: it adds the order of the computation and the modes.
+
+Thus the train step and the predict step of one model are two networks with the same weights, each with the
+normalisation modes of its own, compiled once; neither can disturb the other. MindSpore's own layers allocate their
+parameters themselves, and their BatchNorm announces a change of signature, hence the primitives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor, nn, ops
+
+BATCH_NORM_SLOTS = ("weight", "bias", "running_mean", "running_var")
+"""Canonical names of what MindSpore's primitive calls scale, bias, mean and variance, in its order of arguments."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where layers find their parameters, which bear canonical names, and their modes.
+
+    batch_norms   modules that normalise with the statistics of the batch, and update the running ones
+    """
+
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+    batch_norms: frozenset[str] = frozenset()
+
+    def parameter(self, name: str, *shape: int) -> Parameter:
+        """The parameter of that name, made at the first request."""
+        if name not in self.parameters:
+            trained = not name.endswith((".running_mean", ".running_var"))
+            self.parameters[name] = Parameter(Tensor(np.zeros(shape, np.float32)), name, requires_grad=trained)
+        return self.parameters[name]
+
+
+class Layer(nn.Cell):
+    """A cell that leaves the names of its parameters alone."""
+
+    def __init__(self) -> None:
+        super().__init__(auto_prefix=False)
+
+
+class Conv(Layer):
+    """2-D convolution, NCHW. `pad` is a number of pixels, or "same" by TensorFlow's rule: the odd pixel at the end."""
+
+    def __init__(
+        self, scope: Scope, name: str, inputs: int, outputs: int, kernel: int, *,
+        stride: int = 1, pad: int | str = 0, groups: int = 1, bias: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.weight = scope.parameter(f"{name}.weight", outputs, inputs // groups, kernel, kernel)
+        self.bias = scope.parameter(f"{name}.bias", outputs) if bias else None
+        mode = {"pad_mode": "same"} if pad == "same" else {"pad_mode": "pad", "pad": pad}
+        self.convolve = ops.Conv2D(outputs, kernel, stride=stride, group=groups, **mode)
+        self.add_bias = ops.BiasAdd()
+
+    def construct(self, x: Tensor) -> Tensor:
+        y = self.convolve(x, self.weight)
+        return y if self.bias is None else self.add_bias(y, self.bias)
+
+
+class BatchNorm(Layer):
+    def __init__(self, scope: Scope, name: str, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.scale, self.shift, self.mean, self.variance = (
+            scope.parameter(f"{name}.{slot}", channels) for slot in BATCH_NORM_SLOTS
+        )
+        # The primitive's momentum is the share of the new value, as torch's. (nn.BatchNorm2d's is that of the old.)
+        self.normalise = ops.BatchNorm(is_training=name in scope.batch_norms, epsilon=eps, momentum=0.1)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.normalise(x, self.scale, self.shift, self.mean, self.variance)[0]
+
+
+class Dense(Layer):
+    def __init__(self, scope: Scope, name: str, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = scope.parameter(f"{name}.weight", outputs, inputs)
+        self.bias = scope.parameter(f"{name}.bias", outputs)
+        self.matmul = ops.MatMul(transpose_b=True)
+        self.add_bias = ops.BiasAdd()
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.add_bias(self.matmul(x, self.weight), self.bias)
+
+
+class Sequential(Layer):
+    def __init__(self, *layers: nn.Cell) -> None:
+        super().__init__()
+        self.layers = nn.CellList(list(layers), auto_prefix=False)
+
+    def construct(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class MaxPool3x3(Layer):
+    """Stride 2, one pixel of padding on each side. (MindSpore's default, "same", would pad at one end only.)"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # On the CPU the 3-D kernel is four times faster than the 2-D one with padding, and gives the same bits.
+        self.flat = ms.get_current_device().device_target == "CPU"
+        self.pool = (
+            ops.MaxPool3D((1, 3, 3), (1, 2, 2), pad_mode="pad", pad_list=(0, 0, 1, 1, 1, 1))
+            if self.flat
+            else nn.MaxPool2d(kernel_size=3, stride=2, pad_mode="pad", padding=1)
+        )
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.pool(x.expand_dims(2)).squeeze(2) if self.flat else self.pool(x)
+
+
+class GlobalAveragePool(Layer):
+    """(N, C, h, w) -> (N, C), for any image size."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.mean(x, (2, 3))

@@ -1,0 +1,61 @@
+"""A network from one boundary to another."""
+
+from __future__ import annotations
+
+import numpy as np
+from mindspore import Tensor, nn, ops
+from mindspore import dtype as mstype
+
+from xfer.archs import ARCHS, LOGITS
+from xfer.backend import ModelSpec
+from xfer_mindspore import convnet, efficientnet, resnet
+from xfer_mindspore.layers import Dense, Layer, Scope
+
+
+class Normalise(Layer):
+    """uint8 images (N, H, W, 3) -> float32 (N, 3, H, W), as (x / 255 - mean) / std."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        mean, std = np.array(spec.mean), np.array(spec.std)
+        self.unit = Tensor(np.ones(3, np.float32))
+        self.zero = Tensor(np.zeros(3, np.float32))
+        self.mean = Tensor((255 * mean).astype(np.float32))
+        self.variance = Tensor(((255 * std) ** 2).astype(np.float32))
+        # The same formula as a normalisation layer's: one fast pass, where arithmetic that broadcasts takes three
+        # slow ones on the CPU. The epsilon vanishes beside a variance of a few thousand.
+        self.normalise = ops.BatchNorm(is_training=False, epsilon=1e-12)
+
+    def construct(self, images: Tensor) -> Tensor:
+        x = images.astype(mstype.float32).transpose(0, 3, 1, 2)
+        return self.normalise(x, self.unit, self.zero, self.mean, self.variance)[0]
+
+
+def _stage(scope: Scope, spec: ModelSpec, name: str) -> nn.Cell:
+    if spec.arch == "convnet":
+        return convnet.stage(scope, spec.image_size, name)
+    if spec.arch == "efficientnet_lite0":
+        return efficientnet.stage(scope, name)
+    return resnet.stage(scope, spec.arch, name)
+
+
+class Network(Layer):
+    """The stages from `start` up to, and without, `stop`. Where both are the same it hands its inputs on."""
+
+    def __init__(self, scope: Scope, spec: ModelSpec, start: str, stop: str = LOGITS) -> None:
+        super().__init__()
+        arch = ARCHS[spec.arch]
+        boundaries = (*arch.stage_names, LOGITS)
+        stages = boundaries[boundaries.index(start) : boundaries.index(stop)]
+        body = [_stage(scope, spec, name) for name in stages if name != "head"]
+        if boundaries[0] in stages:
+            body.insert(0, Normalise(spec))
+        self.body = nn.CellList(body, auto_prefix=False)
+        self.head = Dense(scope, arch.head, arch.features, spec.num_classes) if "head" in stages else None
+
+    def construct(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        for stage in self.body:
+            x = stage(x)
+        if keep is not None:
+            x = x * keep
+        return x if self.head is None else self.head(x)

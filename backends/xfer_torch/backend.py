@@ -1,0 +1,72 @@
+"""The seam, for torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from numpy.typing import NDArray
+
+from xfer.archs import ARCHS, Arch
+from xfer.backend import Diagnosis, Float32, LossSpec, ModelSpec, OptimizerSpec, ParamGroups, PredictStep, Weights
+from xfer_torch.nets import Network, build
+from xfer_torch.step import TrainStep, to_numpy
+
+
+class TorchBackend:
+    name = "torch"
+    archs: Mapping[str, Arch] = ARCHS
+
+    def versions(self) -> dict[str, str]:
+        return {"torch": torch.__version__, "torchvision": torchvision.__version__, "numpy": np.__version__}
+
+    def devices(self) -> tuple[str, ...]:
+        return (*_named("cuda", torch.cuda), *_named("npu", _npu()), "cpu")
+
+    def diagnose(self) -> tuple[Diagnosis, ...]:
+        limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+        text = f"oneDNN: ONEDNN_MAX_CPU_ISA is {limit or 'not set'}; {torch.get_num_threads()} threads"
+        return (Diagnosis(text, "unset ONEDNN_MAX_CPU_ISA: it can halve torch's speed" if limit else ""),)
+
+    def build(self, spec: ModelSpec, device: str) -> Network:
+        return build(spec, device)
+
+    def export_weights(self, model: Network) -> Weights:
+        return {name: to_numpy(tensor) for name, tensor in model.tensors()}
+
+    def import_weights(self, model: Network, weights: Mapping[str, Float32]) -> None:
+        with torch.no_grad():
+            for name, tensor in model.tensors():
+                tensor.copy_(torch.tensor(weights[name]))
+
+    def make_train_step(
+        self, model: Network, optimizer: OptimizerSpec, loss: LossSpec, groups: ParamGroups, start: str
+    ) -> TrainStep:
+        return TrainStep(model, optimizer, loss, groups, start)
+
+    def make_predict_step(self, model: Network, start: str, stop: str) -> PredictStep:
+        @torch.inference_mode()
+        def predict(inputs: NDArray[Any]) -> Float32:
+            return to_numpy(model.forward(model.put_array(torch.from_numpy(inputs)), start, stop))
+
+        return predict
+
+
+def _npu() -> Any:
+    """torch.npu, which importing Huawei's torch_npu adds to torch; None where it is not installed."""
+    try:
+        import_module("torch_npu")
+    except ImportError:
+        return None
+    return getattr(torch, "npu", None)
+
+
+def _named(kind: str, api: Any) -> tuple[str, ...]:
+    if api is None or not api.is_available():
+        return ()
+    return tuple(f"{kind}:{i}" for i in range(api.device_count()))

@@ -1,0 +1,84 @@
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from xfer.augment import default_eval
+from xfer.backend import ModelSpec
+from xfer.checkpoint import Checkpoint, load_checkpoint
+from xfer.errors import CheckpointError, WeightsError
+from xfer.testing.numpy_backend import NumpyBackend
+from xfer.weights import init_weights
+
+SPEC = ModelSpec("tiny", 2, (32, 32), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+
+
+@pytest.fixture
+def checkpoint():
+    backend = NumpyBackend()
+    shapes = {n: w.shape for n, w in backend.export_weights(backend.build(SPEC, "cpu")).items()}
+    return Checkpoint(init_weights(shapes, 0), SPEC, ("蚂蚁", "a,b\n"), default_eval(32), {"epoch": "3"})
+
+
+def test_everything_survives_the_file(checkpoint, tmp_path):
+    checkpoint.save(tmp_path / "c.safetensors")
+    loaded = load_checkpoint(tmp_path / "c.safetensors")
+    assert (loaded.spec, loaded.classes, loaded.transforms) == (SPEC, checkpoint.classes, checkpoint.transforms)
+    assert loaded.record == {"epoch": "3"}
+    assert set(loaded.weights) == set(checkpoint.weights)
+    assert all(np.array_equal(loaded.weights[n], w) for n, w in checkpoint.weights.items())
+
+
+def test_a_model_gets_every_weight(checkpoint):
+    backend = NumpyBackend()
+    exported = backend.export_weights(checkpoint.model(backend, "cpu"))
+    assert all(np.array_equal(exported[n], w) for n, w in checkpoint.weights.items())
+
+
+def test_weights_of_another_network_are_refused(checkpoint):
+    del checkpoint.weights["fc.bias"]
+    with pytest.raises(WeightsError, match=r"fc\.bias"):
+        checkpoint.model(NumpyBackend(), "cpu")
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint here"):
+        load_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match="no checkpoint here"):
+        load_checkpoint(tmp_path / "none.safetensors")
+    save_file({"a": np.zeros(2, np.float32)}, tmp_path / "w.safetensors")
+    with pytest.raises(CheckpointError, match="not the classes and preprocessing"):
+        load_checkpoint(tmp_path / "w.safetensors")
+    (tmp_path / "x.safetensors").write_bytes(b"nothing of the kind")
+    with pytest.raises(CheckpointError, match=r"x\.safetensors"):
+        load_checkpoint(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("classes", "not json"),
+        ("classes", "3"),
+        ("image_size", "[1]"),
+        ("image_size", '["a", "b"]'),
+        ("mean", "[0.1]"),
+        ("std", "null"),
+        ("transforms", '[{"op": "Blur"}]'),
+        ("transforms", "[" * 100_000),
+        ("arch", None),
+    ],
+)
+def test_damaged_metadata_is_named_in_one_line(checkpoint, tmp_path, key, value):
+    metadata = checkpoint.metadata() | {key: value}
+    save_file(checkpoint.weights, tmp_path / "c.safetensors", {k: v for k, v in metadata.items() if v is not None})
+    with pytest.raises(CheckpointError, match="metadata is damaged") as caught:
+        load_checkpoint(tmp_path / "c.safetensors")
+    assert "\n" not in str(caught.value)
+
+
+def test_metadata_is_plain_text_that_others_can_read(checkpoint):
+    said = checkpoint.metadata()
+    assert all(isinstance(v, str) for v in said.values())
+    assert json.loads(said["classes"]) == ["蚂蚁", "a,b\n"]
+    assert json.loads(said["image_size"]) == [32, 32]

@@ -1,0 +1,32 @@
+"""Transfer learning for image classification, written once, run on PyTorch or MindSpore."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xfer.api import Run as Run
+    from xfer.api import train as train
+    from xfer.config import Recipe as Recipe
+    from xfer.config import load_recipe as load_recipe
+    from xfer.errors import XferError as XferError
+
+__version__ = "0.1.0"
+__all__ = ["Recipe", "Run", "XferError", "load_recipe", "train"]
+
+_HOMES = {
+    "Recipe": "xfer.config",
+    "Run": "xfer.api",
+    "XferError": "xfer.errors",
+    "load_recipe": "xfer.config",
+    "train": "xfer.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used (PEP 562), so that `xfer --help` does not wait for NumPy, Pillow and pydantic.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'xfer' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

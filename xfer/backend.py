@@ -1,0 +1,252 @@
+"""The seam: everything that crosses between the core and a framework, and how a backend is found.
+
+Only ndarrays cross. A backend never reads a recipe, a policy or a file: it gets explicit names, groups and numbers.
+`model` is opaque to the core. In-tree backends come through the same entry points as a stranger's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal, Protocol, cast, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfer.archs import Arch
+from xfer.errors import BackendError, expected
+
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+Weights = dict[str, Float32]
+"""Canonical name -> float32 array: convolutions OIHW, linear layers (out, in)."""
+
+Model = Any
+Lazy = Callable[[], tuple[float, Float32]]
+"""Waits for the device, then gives the step's mean loss and its logits `(N, C)`."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a backend needs in order to build a network.
+
+    `image_size` is (height, width) in pixels. The network normalises its uint8 images itself, on the device, as
+    `(x / 255 - mean) / std` in float32, channels in the order red, green, blue.
+    """
+
+    arch: str
+    num_classes: int
+    image_size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch at a boundary of the network.
+
+    inputs   (N, H, W, 3) uint8 at the first stage; float32 at any other: (N, C, h, w), or (N, F) at the head
+    labels   (N,) int64, in [0, classes)
+    keep     (N, F) float32 or None: what the head's inputs are multiplied with in training, 0 or 1 / (1 - p).
+             Dropout is data: made in the core from the seed, it is the same in every framework and on resume.
+    """
+
+    inputs: NDArray[Any]
+    labels: Int64
+    keep: Float32 | None = None
+
+
+@dataclass(frozen=True)
+class ParamGroup:
+    """Weights that share a rate and a decay. The rate itself comes with each step."""
+
+    names: tuple[str, ...]
+    lr_mult: float
+    weight_decay: float
+
+
+@dataclass(frozen=True)
+class ParamGroups:
+    """Every name of a model, exactly once.
+
+    trainable   what the optimizer moves
+    frozen      bit-identical after any number of steps. A normalisation layer whose `running_mean` is here
+                normalises with its running statistics, in training too
+    updating    running statistics that follow the batches (momentum 0.1, unbiased variance)
+    """
+
+    trainable: tuple[ParamGroup, ...]
+    frozen: frozenset[str]
+    updating: frozenset[str]
+
+    @property
+    def trainable_names(self) -> tuple[str, ...]:
+        return tuple(name for group in self.trainable for name in group.names)
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """An update rule, by torch's definitions. `clip_norm` bounds the global L2 norm of the gradients first.
+
+    sgd     d = g + decay * w;  v = d at the first step, then momentum * v + d;  w -= lr * v
+            (nesterov: w -= lr * (d + momentum * v))
+    adam    the decay is added to the gradient (L2); bias-corrected moments; eps outside the root
+    adamw   as adam, the decay applied to the weight instead: w -= lr * decay * w
+    """
+
+    kind: Literal["sgd", "adam", "adamw"] = "sgd"
+    momentum: float = 0.0
+    nesterov: bool = False
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    clip_norm: float | None = None
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """Softmax cross-entropy, averaged as torch's: with class weights, over the sum of the weights of the labels."""
+
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+
+
+class TrainStep(Protocol):
+    """One optimisation step, built once and called many times."""
+
+    def __call__(self, batch: Batch, lrs: Sequence[float]) -> Lazy:
+        """Step once. `lrs` holds one rate for each group in `groups.trainable`. Forces no wait for the device."""
+        ...
+
+    def export_state(self) -> dict[str, NDArray[Any]]:
+        """Copies of the optimizer's state, by `slot:name`.
+
+        Slots: `momentum` (sgd), `m` and `v` (adam, adamw), each float32 of the weight's shape; and `step`, an int64
+        scalar, the number of steps taken. Before the first step: only `step`.
+        """
+        ...
+
+    def import_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a state that was exported, by this backend or another."""
+        ...
+
+
+class PredictStep(Protocol):
+    def __call__(self, inputs: NDArray[Any]) -> Float32:
+        """What leaves the boundary, for inputs of any batch size."""
+        ...
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A framework. Stateless: all state is in the models and steps it makes."""
+
+    name: str
+    archs: Mapping[str, Arch]
+
+    def versions(self) -> dict[str, str]:
+        """Package -> version, for the record of a run."""
+        ...
+
+    def devices(self) -> tuple[str, ...]:
+        """What is usable now, best first: `cuda:0`, `npu:0`, `cpu`."""
+        ...
+
+    def build(self, spec: ModelSpec, device: str) -> Model:
+        """A network with weights of no particular value: the core always imports its own."""
+        ...
+
+    def export_weights(self, model: Model) -> Weights:
+        """Every weight and running statistic, as copies."""
+        ...
+
+    def import_weights(self, model: Model, weights: Mapping[str, Float32]) -> None:
+        """Set every weight, by copy. The core has checked names and shapes."""
+        ...
+
+    def make_train_step(
+        self, model: Model, optimizer: OptimizerSpec, loss: LossSpec, groups: ParamGroups, start: str
+    ) -> TrainStep:
+        """A fresh step. Batches enter at the stage `start`; all that lies before it is frozen, and is not run."""
+        ...
+
+    def make_predict_step(self, model: Model, start: str, stop: str) -> PredictStep:
+        """Inference from the boundary `start` to the boundary `stop` (a stage, or `logits`).
+
+        Pure, and independent of the batch: running statistics, no dropout. It sees the weights as they are when it
+        is called, so one made before training serves after it.
+        """
+        ...
+
+
+class NativeInput(Protocol):
+    """Optional, for backends that also offer their framework's own input pipeline."""
+
+    def native_batches(
+        self,
+        files: Sequence[str],
+        labels: Int64,
+        transforms: Sequence[Any],
+        chunks: Sequence[Int64],
+        seed: int,
+        workers: int,
+    ) -> Iterator[Batch]:
+        """One batch for each array of indices in `chunks`, in order, uint8 `(N, H, W, 3)`.
+
+        `transforms` are the specs of `xfer.augment`; random ones follow the same distributions as the core's, but
+        not the same draws.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Something `xfer doctor` should say of an installation. A cure is given where something is wrong."""
+
+    text: str
+    cure: str = ""
+
+
+class Diagnosing(Protocol):
+    """Optional, for backends that know what slows or breaks their framework."""
+
+    def diagnose(self) -> tuple[Diagnosis, ...]: ...
+
+
+GROUP = "xfer.backends"
+
+
+def declared() -> dict[str, EntryPoint]:
+    """Name -> entry point of every backend that an installed package declares, importable or not."""
+    return {e.name: e for e in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
+
+
+def load_backend(name: str) -> Backend:
+    """Import and make a backend. Raises BackendError with the cure when it is unknown or not installed."""
+    known = declared()
+    if name not in known:
+        raise BackendError(expected("backend", name, known))
+    entry = known[name]
+    try:
+        backend = entry.load()()
+    except ImportError as error:
+        package = entry.dist.name if entry.dist else entry.module
+        raise BackendError(
+            f"backend '{name}' needs a package that cannot be imported ({error}). Cure: pip install '{package}[{name}]'"
+        ) from error
+    if not isinstance(backend, Backend):
+        raise BackendError(f"backend '{name}' ({entry.value}) does not implement xfer.backend.Backend")
+    return cast(Backend, backend)
+
+
+def pick_device(backend: Backend, wanted: str) -> str:
+    """`auto` -> the best device; `cuda` -> the first of its kind; a full name -> itself. Else BackendError."""
+    usable = backend.devices()
+    if wanted == "auto":
+        return usable[0]
+    for device in usable:
+        if wanted in (device, device.split(":")[0]):
+            return device
+    raise BackendError(
+        f"device = {wanted!r}: backend '{backend.name}' can use {', '.join(usable)} here. Cure: --device {usable[0]}"
+    )

@@ -1,0 +1,233 @@
+"""The command line: the only printer, and the only place that chooses an exit code.
+
+Every command imports what it needs when it runs, so that `xfer --help` is instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xfer import __version__
+from xfer.errors import XferError
+
+if TYPE_CHECKING:
+    from xfer.api import Run, Which
+    from xfer.run import Fitted, Prepared
+
+Command = Callable[..., Any]
+backend_option = click.option("--backend", "-b", metavar="NAME", help="Default: the one that wrote the checkpoint.")
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, npu, cuda:1, ...")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Say nothing but the result, and errors.")
+json_option = click.option("--json", "json_", is_flag=True, help="Give the result as JSON on standard output.")
+data_option = click.option("--data", metavar="DIR|ARCHIVE|NAME", help="Class folders, an archive, or a named set.")
+
+
+class Group(click.Group):
+    """Turns what a user can put right into one line and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except XferError as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(f"error: {' '.join(str(error).split())}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def main(debug: bool) -> None:
+    """Transfer learning for image classification, on PyTorch or MindSpore."""
+
+
+@main.command()
+@click.option("--backend", "-b", default="torch", show_default=True, envvar="XFER_BACKEND", help="torch or mindspore.")
+@click.option("--config", "-c", type=click.Path(path_type=Path), help="A recipe (TOML).")
+@data_option
+@click.option("--weights", metavar="imagenet|random|FILE", help="What training starts from.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="The run folder. Default: a new one in runs/.")
+@click.option("--overwrite", is_flag=True, help="Replace the run that is there.")
+@device_option
+@click.option("--arch", metavar="NAME", help="resnet18, resnet50, efficientnet_lite0, convnet, ...")
+@click.option("--train-from", metavar="STAGE", help="The first stage that is trained: stem, layer1, ..., layer4, head.")
+@click.option("--epochs", type=int)
+@click.option("--batch-size", type=int)
+@click.option("--lr", type=float, help="The base learning rate.")
+@click.option("--views", metavar="N|fresh|auto", help="Augmented views of each picture.")
+@click.option("--size", type=int, help="Side of the pictures the network sees, in pixels.")
+@click.option("--seed", type=int)
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any key of the recipe; may be repeated.")
+@click.option(
+    "--against-random/--no-against-random",
+    default=None,
+    help="Also train from random weights and compare. On when nothing but the demo is asked for.",
+)
+@quiet_option
+@json_option
+def train(
+    backend: str, config: Path | None, output: Path | None, overwrite: bool, device: str, sets: tuple[str, ...],
+    against_random: bool | None, quiet: bool, json_: bool, **flags: Any,
+) -> None:  # fmt: skip
+    """Train a classifier, and keep the best checkpoint with its curves, predictions and report.
+
+    Without a recipe and data it trains the demo: pictures that xfer draws itself, and weights that come with it.
+    """
+    from xfer import api, console
+    from xfer.config import DEMO, load_recipe, parse_override
+    from xfer.gallery import draw_against
+
+    if flags["views"] is not None:
+        flags["views"] = parse_override(f"views={flags['views']}")[1]
+    overrides = {key: value for key, value in flags.items() if value is not None} | dict(map(parse_override, sets))
+    demo = config is None and flags["data"] is None
+    recipe = load_recipe(DEMO if demo else config, overrides)
+    show = not (quiet or json_)
+    with console.progress_bars(quiet) as progress:
+        prepared, run = _follow(api.events(recipe, backend, device, output, overwrite, progress), show)
+        pictures = [run.path / "plots" / "predictions.png"]
+        if demo if against_random is None else against_random:
+            baseline = api.from_random(recipe, prepared.arch.stage_names[0])
+            _, other = _follow(api.events(baseline, backend, device, run.path / "from_random", True, progress), show)
+            pictures.append(draw_against(run.path, other.path, prepared.data.val.labels))
+            click.echo(console.against(run, other), err=json_)
+    if json_:
+        console.as_json({**run.result, "output": str(run.path)})
+    else:
+        click.echo(console.headline(run, pictures))
+
+
+def _follow(events: Iterator[Prepared | Fitted | Run], show: bool) -> tuple[Prepared, Run]:
+    """Let a run happen, and print it."""
+    from xfer import console
+    from xfer.api import Run
+    from xfer.run import Fitted, Prepared
+
+    prepared = run = None
+    for event in events:
+        if isinstance(event, Prepared):
+            prepared = event
+        elif isinstance(event, Run):
+            run = event
+        if show:
+            console.show(event)
+    assert prepared is not None and run is not None, "a run begins with one and ends with the other"
+    return prepared, run
+
+
+@main.command()
+@click.argument("source", metavar="RUN|CHECKPOINT", type=click.Path(path_type=Path))
+@data_option
+@click.option("--split", type=click.Choice(["train", "val", "all"]), default="val", show_default=True)
+@backend_option
+@device_option
+@quiet_option
+@json_option
+def evaluate(
+    source: Path, data: str | None, split: Which, backend: str | None, device: str, quiet: bool, json_: bool
+) -> None:
+    """Loss and accuracy of a checkpoint, on either framework, whichever wrote it."""
+    from xfer import console, predict
+    from xfer.api import open_split
+    from xfer.checkpoint import load_checkpoint
+    from xfer.folder import read_recipe
+
+    checkpoint = load_checkpoint(source)
+    with console.progress_bars(quiet) as progress:
+        recipe = read_recipe(source) if (source / "config.toml").exists() else None
+        chosen = open_split(checkpoint, data, split, recipe, progress)
+        used = backend or checkpoint.record["backend"]
+        result = predict.evaluate(checkpoint, chosen, used, device, progress)
+    right = int((result.predictions == result.labels).sum())
+    figures = {"backend": used, "n": len(result.labels), "right": right}
+    if json_:
+        console.as_json({**figures, "accuracy": result.accuracy, "loss": result.loss})
+    else:
+        click.echo(
+            f"accuracy {result.accuracy:.2%} ({right} of {len(result.labels)}), loss {result.loss:.4f}, on {used}"
+        )
+
+
+@main.command("predict")
+@click.argument("source", metavar="RUN|CHECKPOINT", type=click.Path(path_type=Path))
+@click.argument("images", metavar="FILE|FOLDER|GLOB...", nargs=-1, required=True)
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write to this .csv or .json file.")
+@backend_option
+@device_option
+@quiet_option
+@json_option
+def predict_(
+    source: Path, images: tuple[str, ...], output: Path | None, backend: str | None, device: str, quiet: bool, json_: bool
+) -> None:  # fmt: skip
+    """Classes and probabilities of pictures, as a table, CSV or JSON."""
+    from xfer import console, predict
+    from xfer.checkpoint import load_checkpoint
+    from xfer.data import find_images
+    from xfer.errors import ConfigError
+
+    if output is not None and output.suffix not in (".csv", ".json"):
+        raise ConfigError(f"--output {output}: expected a name that ends in .csv or .json")
+    checkpoint = load_checkpoint(source)
+    files = find_images(images)
+    with console.progress_bars(quiet) as progress:
+        found = predict.predict(checkpoint, files, backend or checkpoint.record["backend"], device, progress)
+    if output is not None:
+        predict.save(output, found)
+    if json_:
+        console.as_json(found.rows())
+    elif output is None:
+        for row in found.rows():
+            click.echo(f"{row['predicted']}  {row['probability']:.2%}  {row['file']}")
+
+
+@main.command()
+@json_option
+def backends(json_: bool) -> None:
+    """The declared backends, which of them work here, and on which devices."""
+    from xfer import console
+    from xfer.doctor import survey
+
+    found = survey()
+    if json_:
+        console.as_json(found)
+        return
+    for row in found:
+        state = ", ".join(row["devices"]) if row["works"] else f"not usable: {row['problem']}"
+        click.echo(f"{row['name']:10s} {state}")
+
+
+@main.command()
+@json_option
+def doctor(json_: bool) -> None:
+    """Check frameworks, devices and settings, and measure speed; each problem with its cure."""
+    from xfer import console
+    from xfer.doctor import examine
+
+    findings = examine()
+    if json_:
+        console.as_json([f.__dict__ for f in findings])
+    else:
+        for finding in findings:
+            click.echo(finding.line())
+    if any(f.level == "problem" for f in findings):
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace the target.")
+def convert(source: Path, target: Path, overwrite: bool) -> None:
+    """Move weights between .safetensors, .pth and .ckpt. Needs no framework."""
+    from xfer.convert import convert as convert_file
+
+    count = convert_file(source, target, overwrite)
+    click.echo(f"{target}: {count} tensors")

@@ -1,0 +1,217 @@
+"""Data sets: a folder, an archive or a name -> checked pictures with labels, in a training and a validation split."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfer.archives import SUFFIXES as ARCHIVE_SUFFIXES
+from xfer.archives import is_archive, unpack
+from xfer.backend import Int64
+from xfer.datasets import NAMED, fetch
+from xfer.download import cache_dir
+from xfer.errors import ConfigError, DataError, expected
+from xfer.files import write_bytes
+from xfer.images import SUFFIXES, check_image
+from xfer.layout import find_layout, has_suffix, is_hidden, walk_files
+from xfer.parallel import map_ahead
+from xfer.progress import Progress, silent
+
+
+class Files(Sequence[str]):
+    """Absolute paths of pictures, kept as short bytes: 100,000 of them take a few megabytes."""
+
+    def __init__(self, root: str, names: NDArray[np.bytes_]) -> None:
+        self.root = root
+        self.names = names  # relative to the root
+
+    @classmethod
+    def below(cls, root: str, names: Iterable[str]) -> Files:
+        return cls(root, np.array([os.fsencode(name) for name in names], np.bytes_))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int | np.integer[Any]) -> str: ...
+    @overload
+    def __getitem__(self, index: slice | Int64) -> Files: ...
+    def __getitem__(self, index: int | np.integer[Any] | slice | Int64) -> str | Files:
+        found = self.names[index]
+        return os.path.join(self.root, os.fsdecode(found)) if isinstance(found, bytes) else Files(self.root, found)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Pictures in a fixed order. `labels` (n,) int64 count the classes of the data set."""
+
+    files: Sequence[str]
+    labels: Int64
+
+
+class Skipped(NamedTuple):
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """`classes` are the names of the class folders, sorted. `skipped`: files in them that are not used, and why."""
+
+    name: str
+    root: Path
+    classes: tuple[str, ...]
+    train: Split
+    val: Split
+    skipped: tuple[Skipped, ...]
+
+
+def open_dataset(
+    source: str,
+    *,
+    val_fraction: float = 0.2,
+    seed: int = 0,
+    suffixes: Sequence[str] = SUFFIXES,
+    on_bad_image: Literal["skip", "error"] = "skip",
+    workers: int = 0,
+    cache: Path | None = None,
+    progress: Progress = silent,
+) -> Dataset:
+    """Find and check every picture of a named set, a folder or an archive.
+
+    Without train and val folders, `val_fraction` of each class is split off, the same for the same seed; a class of
+    two or more keeps one on each side. `workers` 0: one thread for each processor. `cache` None: the user's.
+    Raises DataError when there is nothing to train on, or an unreadable picture where `on_bad_image` is `error`.
+    """
+    if not 0 < val_fraction < 1:
+        raise ConfigError(f"val_fraction = {val_fraction}: expected a number between 0 and 1, both left out")
+    name, root = _locate(source, cache or cache_dir(), progress)
+    layout = find_layout(root)
+    parts = [layout.train] if layout.val is None else [layout.train, layout.val]
+    splits, skipped = [], []
+    for part in parts:
+        found, ignored = _scan(part, layout.classes, suffixes)
+        split, unreadable = _check(found, on_bad_image, workers, progress)
+        _refuse_empty(part, split, layout.classes, ignored + unreadable)
+        splits.append(split)
+        skipped += ignored + unreadable
+    train, val = splits if layout.val else _divide(splits[0], val_fraction, seed)
+    if not len(val.labels):
+        raise DataError(
+            f"data {root}: too few pictures to split off any for validation. Cure: add some, or a val folder"
+        )
+    return Dataset(name, root, layout.classes, train, val, tuple(skipped))
+
+
+def _locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
+    if source in NAMED:
+        return source, fetch(source, cache, progress)
+    path = Path(os.path.abspath(Path(source).expanduser()))
+    if path.is_dir():
+        return path.name, path
+    if not path.exists():
+        raise DataError(f"{expected('data', source, NAMED)} Or the path of a folder or archive; {path} does not exist")
+    if not is_archive(path):
+        raise DataError(f"data {path}: is a file. Expected a folder, or an archive ({', '.join(ARCHIVE_SUFFIXES)})")
+    state = path.stat()
+    key = hashlib.blake2b(f"{path}|{state.st_size}|{state.st_mtime_ns}".encode(), digest_size=6).hexdigest()
+    stem = path.name.split(".")[0]
+    return stem, unpack(path, cache / "unpacked" / f"{stem}-{key}", progress)
+
+
+def _scan(part: Path, classes: Sequence[str], suffixes: Sequence[str]) -> tuple[Split, list[Skipped]]:
+    """All files with the suffixes, class by class, and those without, or in no class."""
+    counts: list[int] = []
+    outside = (entry for entry in sorted(part.iterdir()) if has_suffix(entry.name, suffixes) and entry.is_file())
+    skipped = [Skipped(str(entry), "in no class folder") for entry in outside if not is_hidden(entry.name)]
+
+    def names() -> Iterator[str]:
+        for name in classes:
+            counts.append(0)
+            for inside in walk_files(str(part / name)):
+                if has_suffix(inside, suffixes):
+                    counts[-1] += 1
+                    yield os.path.join(name, inside)
+                else:
+                    skipped.append(Skipped(str(part / name / inside), "not an image suffix"))
+
+    files = Files.below(str(part), names())
+    return Split(files, np.repeat(np.arange(len(classes)), counts)), skipped
+
+
+def _check(split: Split, on_bad_image: str, workers: int, progress: Progress) -> tuple[Split, list[Skipped]]:
+    """Decode every picture. The split without the unreadable ones, and those."""
+    keep, skipped = np.ones(len(split.files), bool), []
+    for i, reason in enumerate(map_ahead(check_image, split.files, workers, ahead=64)):
+        progress("checking pictures", i + 1, len(keep))
+        if reason and on_bad_image == "error":
+            cure = "Cure: remove or replace it, or on_bad_image = 'skip'"
+            raise DataError(f"data {split.files[i]}: cannot be used: {reason}. {cure}")
+        if reason:
+            keep[i] = False
+            skipped.append(Skipped(split.files[i], reason))
+    return _take(split, np.flatnonzero(keep)), skipped
+
+
+def _refuse_empty(part: Path, split: Split, classes: Sequence[str], skipped: Sequence[Skipped]) -> None:
+    for label in np.flatnonzero(np.bincount(split.labels, minlength=len(classes)) == 0):
+        folder = part / classes[label]
+        lost = [s for s in skipped if Path(s.path).is_relative_to(folder)]
+        why = f" ({len(lost)} files left out, the first: {lost[0].path}: {lost[0].reason})" if lost else ""
+        raise DataError(f"data {folder}: no picture in this class{why}. Cure: add pictures, or remove the folder")
+
+
+def _divide(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    held_out = []
+    for label in np.unique(split.labels):
+        members = np.flatnonzero(split.labels == label)
+        count = min(max(round(len(members) * fraction), 1), len(members) - 1)
+        held_out.append(np.random.default_rng((seed, label)).permutation(members)[:count])
+    val = np.sort(np.concatenate(held_out))
+    return _take(split, np.setdiff1d(np.arange(len(split.labels)), val)), _take(split, val)
+
+
+def _take(split: Split, indices: Int64) -> Split:
+    assert isinstance(split.files, Files)
+    return Split(split.files[indices], split.labels[indices])
+
+
+def find_images(paths: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[str]:
+    """Pictures to predict, in order, each once: files as they are, all in folders and below, matches of globs.
+
+    Raises DataError for what does not exist or holds no picture.
+    """
+    found: dict[str, None] = {}
+    for path in paths:
+        some = [path] if os.path.isfile(path) else _images_of(path, suffixes)
+        if not some:
+            raise DataError(f"images {path!r}: expected a file, a folder with pictures or a pattern that matches some")
+        found |= dict.fromkeys(some)
+    return list(found)
+
+
+def _images_of(path: str, suffixes: Sequence[str]) -> list[str]:
+    if os.path.isdir(path):
+        return [os.path.join(path, name) for name in walk_files(path) if has_suffix(name, suffixes)]
+    matches = sorted(glob(os.path.expanduser(path), recursive=True))
+    inside = [image for match in matches if os.path.isdir(match) for image in _images_of(match, suffixes)]
+    return [match for match in matches if os.path.isfile(match) and has_suffix(match, suffixes)] + inside
+
+
+def write_skipped_csv(path: Path, skipped: Sequence[Skipped]) -> None:
+    """Columns path and reason; a header alone where nothing was left out."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(Skipped._fields)
+    writer.writerows(skipped)
+    write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))

@@ -1,0 +1,42 @@
+"""The one family of errors. A message says what was found, what was expected, and the cure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class XferError(Exception):
+    """Anything a user can put right. The CLI prints it on one line and exits with code 2."""
+
+
+class ConfigError(XferError):
+    """A recipe, an override or a flag that cannot be meant."""
+
+
+class DataError(XferError):
+    """Pictures, folders, archives or downloads that cannot be used."""
+
+
+class BackendError(XferError):
+    """A framework or device that is absent, or that cannot do what was asked."""
+
+
+class WeightsError(XferError):
+    """A weights file that is missing, damaged, or of another network."""
+
+
+class CheckpointError(XferError):
+    """A run folder or checkpoint that cannot be read or written."""
+
+
+def expected(what: str, received: object, known: Iterable[str]) -> str:
+    """The sentence for a name that is not among the known ones, with the nearest of them.
+
+    >>> expected("train_from", "layer5", ["stem", "layer4", "head"])
+    "train_from = 'layer5': expected one of stem, layer4, head. Did you mean 'layer4'?"
+    """
+    names = [str(k) for k in known]
+    near = get_close_matches(str(received), names, n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"{what} = {received!r}: expected one of {', '.join(names)}.{hint}"

@@ -1,0 +1,172 @@
+"""The run folder: everything a run leaves behind, and how it is read again."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from xfer import weights
+from xfer.checkpoint import BEST, Checkpoint
+from xfer.config import Recipe, load_recipe, to_toml
+from xfer.data import write_skipped_csv
+from xfer.errors import CheckpointError
+from xfer.files import write_json, write_text
+from xfer.loop import Epoch
+from xfer.predict import Predictions, save
+from xfer.run import Fitted, Prepared
+
+LAST = "last.safetensors"
+SAVE_EVERY = 20.0  # seconds between writes of the best checkpoint; it is always written at the end
+
+
+def create(p: Prepared, output: Path | None, overwrite: bool = False) -> Path:
+    """Make the run folder and write what is known before training.
+
+    `output` None: a new one below `runs/`. Raises CheckpointError when it already holds a run, or cannot be written.
+    """
+    path = output or _free(Path("runs"), f"{p.data.name}-{p.arch.name}-{p.backend.name}")
+    if (path / "config.toml").exists() and not overwrite:
+        raise CheckpointError(f"{path} already holds a run. Cure: another --output, or --overwrite")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        for stale in ("metrics.jsonl", "log.txt", "result.json", "predictions.csv", BEST, LAST, "report.html"):
+            (path / stale).unlink(missing_ok=True)
+        write_text(path / "config.toml", to_toml(p.recipe))
+        write_json(path / "env.json", environment(p))
+        write_json(path / "classes.json", list(p.data.classes))
+        write_skipped_csv(path / "skipped_images.csv", p.data.skipped)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error}). Cure: another --output") from error
+    return path
+
+
+def _free(parent: Path, name: str) -> Path:
+    number = 1
+    while (path := parent / f"{name}-{number}").exists():
+        number += 1
+    return path
+
+
+def environment(p: Prepared) -> dict[str, Any]:
+    return {
+        "backend": p.backend.name,
+        "device": p.device,
+        "versions": p.backend.versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "oneDNN": os.environ.get("ONEDNN_MAX_CPU_ISA"),
+    }
+
+
+def record(p: Prepared, path: Path, fitted: Iterable[Fitted]) -> Iterator[Fitted]:
+    """Pass the epochs on, writing each down. The best checkpoint is on disk whenever this ends, even by an error."""
+    last: Fitted | None = None
+    written, saved_at = 0, time.monotonic()
+    try:
+        for last in fitted:
+            with (path / "metrics.jsonl").open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(asdict(last.epoch)) + "\n")
+            log(path, epoch_line(last.epoch))
+            if last.best_epoch.epoch != written and time.monotonic() - saved_at > SAVE_EVERY:
+                written, saved_at = save_best(p, path, last), time.monotonic()
+            yield last
+    finally:
+        if last is not None and last.best_epoch.epoch != written:
+            save_best(p, path, last)
+
+
+def save_best(p: Prepared, path: Path, f: Fitted) -> int:
+    _checkpoint(p, f.best_weights, f.best_epoch).save(path / BEST)
+    return f.best_epoch.epoch
+
+
+def _checkpoint(p: Prepared, arrays: weights.Weights, epoch: Epoch) -> Checkpoint:
+    record = {
+        "backend": p.backend.name,
+        "versions": json.dumps(p.backend.versions()),
+        "epoch": str(epoch.epoch),
+        "metrics": json.dumps({"val_accuracy": epoch.val_accuracy, "val_loss": epoch.val_loss}),
+        "source_weights_digest": p.source_digest,
+    }
+    return Checkpoint(arrays, p.spec, p.data.classes, p.recipe.augment.eval_transforms, record)
+
+
+def finish(p: Prepared, path: Path, last: Fitted, seconds: float) -> dict[str, Any]:
+    """Write the last weights, the predictions and `result.json`; give what is in it. `seconds` since the command began."""
+    _checkpoint(p, p.backend.export_weights(p.model), last.epoch).save(path / LAST)
+    predictions = Predictions(tuple(map(str, p.data.val.files)), p.data.classes, last.best.probabilities)
+    save(path / "predictions.csv", predictions, last.best.labels)
+    result = _result(p, path, last, seconds)
+    write_json(path / "result.json", result)
+    return result
+
+
+def _result(p: Prepared, path: Path, last: Fitted, seconds: float) -> dict[str, Any]:
+    epochs, best = read_metrics(path), last.best_epoch
+    training = sum(len(p.data.train.labels) / e["images_per_second"] for e in epochs)
+    return {
+        "backend": p.backend.name,
+        "device": p.device,
+        "arch": p.arch.name,
+        "dataset": p.data.name,
+        "classes": list(p.data.classes),
+        "n_train": len(p.data.train.labels),
+        "n_val": len(p.data.val.labels),
+        "seed": p.recipe.seed,
+        "epochs": len(epochs),
+        "best_epoch": best.epoch,
+        "val_accuracy": best.val_accuracy,
+        "val_loss": best.val_loss,
+        "train_accuracy": best.train_accuracy,
+        "seconds_total": seconds,
+        "seconds_features": last.seconds_features,
+        "seconds_training": sum(e["seconds"] for e in epochs),
+        "images_per_second": len(epochs) * len(p.data.train.labels) / training,
+        "batches_digest": last.epoch.batches_digest,
+        "weights_digest": weights.digest(last.best_weights),
+        "versions": p.backend.versions(),
+    }
+
+
+def epoch_line(e: Epoch) -> str:
+    mark = "  * best" if e.best else ""
+    return (
+        f"epoch {e.epoch:3d}  train loss {e.train_loss:.4f} acc {e.train_accuracy:6.2%}  "
+        f"val loss {e.val_loss:.4f} acc {e.val_accuracy:6.2%}  lr {e.lr:.2g}  {e.seconds:.1f} s{mark}"
+    )
+
+
+def log(path: Path, line: str) -> None:
+    with (path / "log.txt").open("a", encoding="utf-8") as lines:
+        lines.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The epochs of a run, as in `metrics.jsonl`."""
+    try:
+        return [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: its metrics.jsonl cannot be read ({error})") from error
+
+
+def read_result(path: Path) -> Mapping[str, Any]:
+    """What `result.json` of a finished run says. Raises CheckpointError where there is none."""
+    try:
+        result = json.loads((path / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: expected the folder of a finished run, with a result.json ({error})") from error
+    return dict(result)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The resolved recipe of a run folder."""
+    if not (path / "config.toml").exists():
+        raise CheckpointError(f"{path}: expected the folder of a run, with a config.toml")
+    return load_recipe(path / "config.toml")

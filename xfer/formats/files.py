@@ -1,0 +1,73 @@
+"""Weights of any format by canonical name, the format told by the file's suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfer.backend import Float32, Weights
+from xfer.errors import WeightsError
+from xfer.files import replacing
+from xfer.formats.ckpt import read_ckpt, write_ckpt
+from xfer.formats.mindspore_names import from_mindspore_names, to_mindspore_names, without_optimizer
+from xfer.formats.pth import read_pth, write_pth
+from xfer.formats.safetensors import read_safetensors, write_safetensors
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
+
+
+def read_weights(path: Path) -> tuple[Weights, dict[str, str]]:
+    """Weights and metadata of a .safetensors, .pth, .pt or .ckpt file; only .safetensors carries metadata.
+
+    Names become canonical: MindSpore's are translated, `module.` is taken off where every name has it, and
+    `num_batches_tracked` and MindSpore's optimizer state are left out. Numbers become float32. Raises WeightsError.
+    """
+    _check_suffix(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file. Cure: check the path")
+    metadata: dict[str, str] = {}
+    if path.suffix == ".safetensors":
+        arrays, metadata = read_safetensors(path)
+    elif path.suffix == ".ckpt":
+        arrays = without_optimizer(read_ckpt(path))
+    else:
+        arrays = read_pth(path)
+    return _canonical(arrays), metadata
+
+
+def _canonical(arrays: Mapping[str, NDArray[Any]]) -> Weights:
+    prefix = "module."  # torch.nn.DataParallel
+    if all(name.startswith(prefix) for name in arrays):
+        arrays = {name.removeprefix(prefix): array for name, array in arrays.items()}
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf
+        return {
+            name: array.astype(np.float32, copy=False)
+            for name, array in from_mindspore_names(arrays).items()
+            if not name.endswith("num_batches_tracked")
+        }
+
+
+def write_weights(path: Path, weights: Mapping[str, Float32], metadata: Mapping[str, str]) -> None:
+    """Write by suffix: whole, or not at all. Only .safetensors keeps the metadata. Raises WeightsError."""
+    _check_suffix(path)
+    try:
+        with replacing(path) as part:
+            if path.suffix == ".safetensors":
+                write_safetensors(part, weights, metadata)
+            elif path.suffix == ".ckpt":
+                write_ckpt(part, to_mindspore_names(weights))
+            else:
+                write_pth(part, weights)
+    except OSError as error:
+        raise WeightsError(
+            f"{path}: cannot be written ({error.strerror or error}). Cure: make room or grant access there"
+        ) from error
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix not in SUFFIXES:
+        raise WeightsError(f"{path}: expected a file ending in {', '.join(SUFFIXES)}. Cure: rename or convert it")

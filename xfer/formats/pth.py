@@ -1,0 +1,247 @@
+"""PyTorch state dicts, without torch: the zip format (torch 1.6 and later) and the legacy one.
+
+Zip: `NAME/data.pkl`, and the storage `KEY` as the uncompressed record `NAME/data/KEY`; `NAME/byteorder` says how its
+numbers lie. Legacy: five pickles (magic number, version, system, content, storage keys), then for each key its size
+as an int64 and its numbers, always little-endian. Both are laid down in torch/serialization.py.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_STORED, BadZipFile, LargeZipFile, ZipFile, ZipInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfer.errors import WeightsError
+from xfer.formats.markers import KINDS, Storage, Tensor
+from xfer.formats.pickles import Pickled, interpret
+from xfer.formats.raw import BFLOAT16, MAX_INT, Order, check_shape, file_dtype, little_endian, own, reading
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_VERSION = 1001
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"  # the first bytes of either format
+_CONTAINERS = ("state_dict", "model_state_dict", "model")
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of the name and of the extra field
+_ZIP_FAULTS = (BadZipFile, LargeZipFile, NotImplementedError, OSError, OverflowError, LookupError, struct.error)
+
+Records = Callable[[Storage], tuple[memoryview, Order]]
+"""The bytes of a storage, and their order, `<` or `>`."""
+
+
+def read_pth(path: Path) -> dict[str, NDArray[Any]]:
+    """Every tensor of a state dict by its name in the file, in the file's order.
+
+    A state dict inside a checkpoint (`state_dict`, `model_state_dict` or `model`) is taken out of it; whatever is no
+    tensor is left out. Raises WeightsError.
+    """
+    with reading(path, "a PyTorch state dict", "save model.state_dict() with torch again, or get the file again"):
+        return parse_pth(path.read_bytes())
+
+
+def parse_pth(data: bytes) -> dict[str, NDArray[Any]]:
+    """As `read_pth`, of a file's bytes. Raises ValueError, and takes memory in proportion to the file only."""
+    if not data.startswith((_ZIP, _PICKLE)):
+        raise ValueError("neither a zip archive nor torch's legacy format")
+    content, records = _open_zip(data) if data.startswith(_ZIP) else _open_legacy(data)
+    tensors = {name: value for name, value in _state_dict(content).items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ValueError("it holds no tensors")
+    _check_total(tensors.values(), len(data))
+    return {name: _array(tensor, *records(tensor.storage)) for name, tensor in tensors.items()}
+
+
+def _state_dict(content: object) -> dict[str, object]:
+    for _ in range(1 + len(_CONTAINERS)):  # bounded: a crafted container may hold itself
+        if not isinstance(content, dict):
+            break
+        inner = [content[key] for key in _CONTAINERS if isinstance(content.get(key), dict)]
+        if not inner:
+            return content
+        content = inner[0]
+    raise ValueError("it does not hold a dictionary of tensors")
+
+
+# Records
+
+
+def _open_zip(data: bytes) -> tuple[object, Records]:
+    try:
+        entries = {entry.filename: entry for entry in ZipFile(BytesIO(data)).infolist()}
+    except _ZIP_FAULTS as error:
+        raise ValueError(f"broken zip archive: {error}") from None
+    # Records that overlap could claim more than there is.
+    if sum(entry.file_size for entry in entries.values()) > len(data):
+        raise ValueError("broken zip archive: its records are larger than the file")
+    roots = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
+    if len(roots) != 1:
+        raise ValueError("a zip archive without a data.pkl")
+
+    def record(name: str) -> memoryview:
+        if roots[0] + name not in entries:
+            raise ValueError(f"record {name[:80]!r} is missing")
+        return _zip_record(memoryview(data), entries[roots[0] + name])
+
+    big = roots[0] + "byteorder" in entries and bytes(record("byteorder")) == b"big"
+    cache: dict[str, memoryview] = {}
+
+    def records(storage: Storage) -> tuple[memoryview, Order]:
+        if storage.key not in cache:
+            cache[storage.key] = _exact(record(f"data/{storage.key}"), storage)
+        return cache[storage.key], ">" if big else "<"
+
+    return interpret(BytesIO(record("data.pkl"))).value, records
+
+
+def _zip_record(data: memoryview, entry: ZipInfo) -> memoryview:
+    """A record without copying it. torch never compresses, so nothing is ever inflated."""
+    if entry.compress_type != ZIP_STORED or entry.flag_bits & 1 or entry.header_offset < 0:
+        raise ValueError("a compressed or encrypted zip archive, which torch does not write")
+    header = data[entry.header_offset : entry.header_offset + _LOCAL_HEADER.size]
+    if len(header) < _LOCAL_HEADER.size:
+        raise ValueError("broken zip archive: cut off")
+    signature, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+    start = entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+    content = data[start : start + entry.file_size]
+    if signature != _ZIP or len(content) != entry.file_size or zlib.crc32(content) != entry.CRC:
+        raise ValueError("broken zip archive: a record is cut off or altered")
+    return content
+
+
+def _exact(content: memoryview, storage: Storage) -> memoryview:
+    if len(content) != storage.size * file_dtype(storage.kind).itemsize:
+        raise ValueError(f"a storage of {len(content)} bytes is said to hold {_count(storage.size)} {storage.kind}")
+    return content
+
+
+def _count(number: int) -> str:
+    return str(number) if abs(number) <= MAX_INT else "too many"
+
+
+def _open_legacy(data: bytes) -> tuple[object, Records]:
+    stream = BytesIO(data)
+    if interpret(stream).value != _MAGIC:
+        raise ValueError("a pickle, but not of torch's legacy format")
+    if interpret(stream).value != _VERSION:
+        raise ValueError("an unknown version of torch's legacy format")
+    interpret(stream)  # the writer's system: torch reads little-endian whatever it says
+    content, keys = interpret(stream), interpret(stream).value
+    contents = _legacy_storages(memoryview(data)[stream.tell() :], keys, content)
+
+    def records(storage: Storage) -> tuple[memoryview, Order]:
+        if storage.key not in contents:
+            raise ValueError(f"storage {storage.key[:80]!r} is missing")
+        return contents[storage.key], "<"
+
+    return content.value, records
+
+
+def _legacy_storages(data: memoryview, keys: object, content: Pickled) -> dict[str, memoryview]:
+    contents = {}
+    for key in keys if isinstance(keys, list) else [None]:
+        storage = content.storages.get(key) if isinstance(key, str) else None
+        if storage is None or len(data) < 8:
+            raise ValueError("its list of storages is broken")
+        (size,) = struct.unpack("<q", data[:8])
+        end = 8 + storage.size * file_dtype(storage.kind).itemsize
+        if size != storage.size or not 8 <= end <= len(data):
+            raise ValueError("a storage is cut off")
+        contents[storage.key], data = data[8:end], data[end:]
+    return contents
+
+
+# Tensors
+
+
+def _check_total(tensors: Iterable[Tensor], file_size: int) -> None:
+    """Tied weights share a storage, and an expanded tensor repeats one: allowed, but not without bound."""
+    total = 0
+    for tensor in tensors:
+        check_shape(tensor.shape)
+        total += math.prod(tensor.shape) * max(4, file_dtype(tensor.storage.kind).itemsize)
+    if total > 8 * file_size + 2**20:
+        raise ValueError("its tensors are said to be far larger than the file")
+
+
+def _array(tensor: Tensor, content: memoryview, order: Order) -> NDArray[Any]:
+    dtype = file_dtype(tensor.storage.kind, order)
+    start = tensor.storage.start + tensor.offset
+    if len(tensor.shape) != len(tensor.strides) or min(start, 0, *tensor.strides) < 0:
+        raise ValueError("a tensor's strides are out of range")
+    if math.prod(tensor.shape) == 0:
+        return own(np.empty(tensor.shape, dtype), tensor.storage.kind)
+    # A dimension of size 1 never moves, so its stride may be anything.
+    strides = [stride if size > 1 else 0 for size, stride in zip(tensor.shape, tensor.strides, strict=True)]
+    last = start + sum((size - 1) * stride for size, stride in zip(tensor.shape, strides, strict=True))
+    if last >= len(content) // dtype.itemsize:
+        raise ValueError("a tensor reaches past the end of its storage")
+    steps = [stride * dtype.itemsize for stride in strides]
+    view: NDArray[Any] = np.ndarray(tensor.shape, dtype, content, start * dtype.itemsize, steps)
+    return own(view, tensor.storage.kind)
+
+
+# Writing
+
+_STORAGES = {kind: name for name, kind in reversed(KINDS.items()) if kind != BFLOAT16}
+
+
+def write_pth(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write the zip format, for `torch.load(path, weights_only=True)`: a dictionary of tensors, in this order.
+
+    Raises WeightsError for a number type that torch's storages lack, OSError when the file cannot be written.
+    """
+    for name, array in arrays.items():
+        if array.dtype.name not in _STORAGES:
+            raise WeightsError(
+                f"{path}: {name} is {array.dtype}, expected one of {', '.join(_STORAGES)}. Cure: cast it"
+            )
+    with ZipFile(path, "w", ZIP_STORED) as archive:
+        _add(archive, "data.pkl", _pickle(arrays))
+        _add(archive, "byteorder", b"little")
+        for key, array in enumerate(arrays.values()):
+            _add(archive, f"data/{key}", little_endian(array))
+        _add(archive, "version", b"3\n")
+
+
+def _add(archive: ZipFile, name: str, content: bytes) -> None:
+    """Without a date: the same arrays give the same file."""
+    archive.writestr(ZipInfo(f"archive/{name}"), content)
+
+
+def _pickle(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """{name: _rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict())} as opcodes of protocol 2."""
+    items = b"".join(_text(name) + _tensor(str(key), array) for key, (name, array) in enumerate(arrays.items()))
+    return b"\x80\x02}(" + items + b"u."
+
+
+def _tensor(key: str, array: NDArray[Any]) -> bytes:
+    strides = [math.prod(array.shape[axis + 1 :]) for axis in range(array.ndim)]
+    kind = _global_opcode(_STORAGES[array.dtype.name])
+    storage = b"(" + _text("storage") + kind + _text(key) + _text("cpu") + _integer(array.size) + b"tQ"
+    view = _integer(0) + _integer_tuple(array.shape) + _integer_tuple(strides) + b"\x89"  # requires no gradient
+    hooks = _global_opcode("collections.OrderedDict") + b")R"
+    return _global_opcode("torch._utils._rebuild_tensor_v2") + b"(" + storage + view + hooks + b"tR"
+
+
+def _text(text: str) -> bytes:
+    encoded = text.encode("utf-8", "surrogatepass")
+    return b"X" + struct.pack("<I", len(encoded)) + encoded
+
+
+def _integer(number: int) -> bytes:
+    return b"\x8a\x08" + struct.pack("<q", number)
+
+
+def _integer_tuple(numbers: Sequence[int]) -> bytes:
+    return b"(" + b"".join(map(_integer, numbers)) + b"t"
+
+
+def _global_opcode(name: str) -> bytes:
+    module, _, attribute = name.rpartition(".")
+    return f"c{module}\n{attribute}\n".encode()

@@ -1,0 +1,68 @@
+"""The pictures of a finished run, and its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfer import folder, plots
+from xfer.augment import Transform
+from xfer.backend import Int64
+from xfer.data import Split
+from xfer.loader import read_batches
+from xfer.loop import Evaluation
+from xfer.report import write_report
+from xfer.run import Prepared
+
+TILES = 16
+
+
+def draw(p: Prepared, path: Path, best: Evaluation) -> Path:
+    """Draw everything into `plots/`, and give the report that shows it."""
+    target = path / "plots"
+    target.mkdir(exist_ok=True)
+    classes, augment, val = p.data.classes, p.recipe.augment, p.data.val
+    some = _spread(len(p.data.train.labels), p.recipe.seed)
+    samples = _read(p, p.data.train, augment.train_transforms, some)
+    plots.plot_samples(target / "samples.png", samples, p.data.train.labels[some], classes)
+    plots.plot_curves(target / "curves.png", folder.read_metrics(path))
+    plots.plot_confusion_matrix(target / "confusion_matrix.png", val.labels, best.predictions, classes)
+    shown = _spread(len(val.labels), p.recipe.seed)
+    plots.plot_predictions(
+        target / "predictions.png",
+        _read(p, val, augment.eval_transforms, shown),
+        val.labels[shown],
+        best.predictions[shown],
+        best.probabilities[shown].max(axis=1),
+        classes,
+    )
+    worst = np.argsort(-best.losses, kind="stable")[:TILES]
+    plots.plot_top_losses(
+        target / "top_losses.png",
+        _read(p, val, augment.eval_transforms, worst),
+        val.labels[worst],
+        best.predictions[worst],
+        best.losses[worst],
+        classes,
+    )
+    return write_report(path)
+
+
+def draw_against(path: Path, other: Path, val_labels: Int64) -> Path:
+    """The run in `path` against one from random weights in `other`, into a picture of `path`."""
+    curves = {"from ImageNet weights": folder.read_metrics(path), "from random weights": folder.read_metrics(other)}
+    target = path / "plots" / "against_random.png"
+    plots.plot_comparison(target, curves, float(np.bincount(val_labels).max() / len(val_labels)))
+    return target
+
+
+def _spread(count: int, seed: int) -> Int64:
+    """Up to TILES samples, in a seeded order: files lie sorted by class, and the first few would be of one."""
+    return np.random.default_rng((seed, 2)).permutation(count)[:TILES]
+
+
+def _read(p: Prepared, split: Split, transforms: tuple[Transform, ...], indices: Int64) -> NDArray[np.uint8]:
+    (batch, _), *_ = read_batches(split, transforms, [indices], seed=p.recipe.seed, view=0, workers=0)
+    return batch.inputs

@@ -1,0 +1,74 @@
+"""Pictures in, batches out: decoded and augmented by threads, the same bits whatever their number and the order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfer.augment import Transform, apply, is_random, output_size
+from xfer.backend import Batch, Int64
+from xfer.data import Split
+from xfer.errors import DataError
+from xfer.images import open_image
+from xfer.parallel import map_ahead
+
+Pixels = NDArray[np.uint8]
+BATCHES_AHEAD = 2
+
+
+def sample_order(n: int, seed: int, epoch: int) -> Int64:
+    """A permutation of range(n), for each seed and epoch its own."""
+    # The 1 sets these numbers apart from those of any picture: NumPy reads (seed, view, index) as (..., index, 0).
+    return np.random.default_rng((seed, epoch, 0, 1)).permutation(n)
+
+
+def chunks(order: Int64, batch_size: int) -> list[Int64]:
+    """Consecutive parts of `batch_size`; the last may be shorter."""
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def read_batches(
+    split: Split, transforms: Sequence[Transform], chunks: Sequence[Int64], *, seed: int, view: int, workers: int
+) -> Generator[tuple[Batch, Pixels], None, None]:
+    """A batch for each array of positions in the split, and the digests of its pictures (N, 16) uint8.
+
+    A picture's random numbers come from (seed, view, its position) and nothing else. `workers` threads (0: one for
+    each processor) read BATCHES_AHEAD batches ahead, and end when the iterator is closed. Raises ConfigError when the
+    pictures would have different sizes, and DataError, with the file, for one that cannot be read any more.
+    """
+    output_size(transforms)
+    random = is_random(transforms)
+
+    def read(index: int) -> tuple[Pixels, bytes]:
+        rng = np.random.default_rng((seed, view, index)) if random else None
+        pixels = _read_one(str(split.files[index]), transforms, rng)
+        return pixels, picture_digest(pixels)
+
+    ahead = BATCHES_AHEAD * max(map(len, chunks), default=1)
+    with closing(map_ahead(read, (int(i) for part in chunks for i in part), workers, ahead)) as pictures:
+        for part in chunks:
+            pixels, digests = zip(*islice(pictures, len(part)), strict=True)
+            yield (
+                Batch(np.stack(pixels), split.labels[part]),
+                np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16),
+            )
+
+
+def picture_digest(pixels: Pixels) -> bytes:
+    """16 bytes of BLAKE2b over shape and pixels (H, W, 3) uint8."""
+    digest = hashlib.blake2b(np.array(pixels.shape, "<i8").tobytes(), digest_size=16)
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.digest()
+
+
+def _read_one(path: str, transforms: Sequence[Transform], rng: np.random.Generator | None) -> Pixels:
+    image = open_image(path)
+    try:
+        return apply(image, transforms, rng)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None

@@ -1,0 +1,105 @@
+"""The confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
+
+from xfer.plots.fonts import faces_for, pick
+from xfer.plots.style import FAINT, POINTS, new_figure, percent, settings
+
+Counts = NDArray[np.int64]
+Labels = Sequence[int] | NDArray[np.int64]
+MOST_WITH_TEXT = 25
+"""Classes up to which the cells hold numbers."""
+_MOST_WITH_SHARES = 8
+_MOST_WITH_ZEROS = 12
+_ROOM = 130.0  # points that a name beside the matrix may take
+
+
+def confusion_counts(labels: Labels, predictions: Labels, classes: int) -> Counts:
+    """How often class i (row) was taken for class j (column): (classes, classes)."""
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts, (np.asarray(labels, dtype=np.int64), np.asarray(predictions, dtype=np.int64)), 1)
+    return counts
+
+
+def figure_confusion_matrix(labels: Labels, predictions: Labels, classes: Sequence[str]) -> Figure:
+    """Counts in the cells, up to 25 classes; the colour is the share of the row. Labels in [0, classes)."""
+    counts = confusion_counts(labels, predictions, len(classes))
+    total, right = int(counts.sum()), int(np.trace(counts))
+    side = _side(len(classes))
+    with settings():
+        figure = new_figure(side + 2.6, side + 1.6)
+        axes = figure.add_subplot()
+        score = f" ({percent(right / total)})" if total else ""
+        axes.set_title(f"Confusion matrix: {right} of {total} right{score}", pad=10)
+        _draw_cells(figure, axes, counts)
+        if len(classes) <= MOST_WITH_TEXT:
+            _write_counts(axes, counts, min(11.0, 0.34 * side * POINTS / len(classes)))
+        _name_axes(axes, classes, side * POINTS / len(classes))
+        return figure
+
+
+def _side(classes: int) -> float:
+    """Inches of the matrix: roomy cells for a few classes, a line of small type for each of a hundred."""
+    if classes <= MOST_WITH_TEXT:
+        return min(max(3.2, 0.7 * classes), 7.5)
+    return min(max(7.5, 0.12 * classes), 12.5)
+
+
+def _shares(counts: Counts) -> NDArray[np.float64]:
+    """Each row over its sum; NaN for a class without images."""
+    totals = counts.sum(axis=1, keepdims=True).astype(np.float64)
+    return np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+
+
+def _draw_cells(figure: Figure, axes: Axes, counts: Counts) -> None:
+    axes.set_facecolor("#eeeeee")  # seen through the rows that have no images
+    # Without numbers a single mistake in a hundred must still show: the root lifts the small shares.
+    norm = PowerNorm(1 if len(counts) <= MOST_WITH_TEXT else 0.5, vmin=0, vmax=1)
+    image = axes.imshow(_shares(counts), cmap="Blues", norm=norm, interpolation="nearest")
+    bar = figure.colorbar(
+        image, ax=axes, format=FuncFormatter(lambda share, _: percent(share, digits=0)), shrink=0.8, pad=0.02
+    )
+    bar.set_label("share of the true class")
+    axes.spines[:].set_visible(True)
+    if len(counts) <= MOST_WITH_TEXT:
+        axes.set_xticks(np.arange(len(counts) - 1) + 0.5, minor=True)
+        axes.set_yticks(np.arange(len(counts) - 1) + 0.5, minor=True)
+        axes.grid(which="minor", color="white", linewidth=1)
+        axes.tick_params(which="minor", length=0)
+
+
+def _write_counts(axes: Axes, counts: Counts, size: float) -> None:
+    for (row, column), share in np.ndenumerate(_shares(counts)):
+        count = int(counts[row, column])
+        if count == 0 and len(counts) > _MOST_WITH_ZEROS:
+            continue  # a page of zeros would hide the mistakes
+        text = f"{count}\n{percent(float(share))}" if count and len(counts) <= _MOST_WITH_SHARES else str(count)
+        colour = "white" if share > 0.55 else "#222222" if count else FAINT
+        axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
+
+
+def _name_axes(axes: Axes, classes: Sequence[str], pitch: float) -> None:
+    """Names at the ticks; every nth only, where lines `pitch` points apart would be too small to read."""
+    size = min(10.0, max(5.0, 0.8 * pitch))
+    step = max(1, ceil(1.1 * size / pitch))
+    places = list(range(0, len(classes), step))
+    installed = faces_for(classes)
+    faces = [pick(installed, classes[i]) for i in places]
+    names = [face.fit(classes[i], size, _ROOM) for i, face in zip(places, faces, strict=True)]
+    flat = all(face.width(name, size) < 0.9 * pitch * step for face, name in zip(faces, names, strict=True))
+    axes.set_xticks(places, names, parse_math=False, rotation=0 if flat else 90)
+    axes.set_yticks(places, names, parse_math=False)
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        for tick, face in zip(ticks, faces, strict=True):
+            tick.set_fontproperties(face.properties(size))
+    axes.set(xlabel="predicted class", ylabel="true class")

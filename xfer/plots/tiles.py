@@ -1,0 +1,138 @@
+"""Pages of pictures with a line or two above each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from xfer.plots.fonts import Face, faces_for, pick
+from xfer.plots.style import POINTS, RIGHT, UNKNOWN, WRONG, empty_figure, new_figure, percent, settings
+
+Images = NDArray[np.uint8]
+Labels = Sequence[int] | NDArray[np.int64]
+Known = Labels | Sequence[int | None]
+"""A class index for each image, None where it is not known."""
+
+MOST = 16
+COLUMNS = 4
+_SIDE = 2.1  # inches
+_ROOM = _SIDE * POINTS - 8  # points that a line above a tile may take
+_SIZE = 9
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture `(H, W, 3)` uint8, what is written above it, and the colour of its frame and writing."""
+
+    image: Images
+    lines: tuple[str, ...]
+    face: Face
+    colour: str = UNKNOWN
+    frame: float = 0.8  # points
+
+
+def figure_samples(images: Images, labels: Known, classes: Sequence[str]) -> Figure:
+    """The first 16 of `images` (N, H, W, 3) uint8 under the names of their classes."""
+    faces = faces_for(classes)
+    tiles = [
+        Tile(image, *_lines(faces, [("", _name(label, classes), "")]))
+        for image, label in zip(images[:MOST], labels, strict=False)
+    ]
+    return _page("Training samples, after augmentation", tiles)
+
+
+def figure_predictions(
+    images: Images,
+    labels: Known,
+    predictions: Labels,
+    probabilities: NDArray[Any],
+    classes: Sequence[str],
+) -> Figure:
+    """The first 16 of `images` (N, H, W, 3) uint8 under their predicted class: blue right, red wrong, grey unknown.
+
+    probabilities  (N,) of the predicted class, or (N, C) of all; each in [0, 1]
+    """
+    faces = faces_for(classes)
+    count = min(len(images), MOST)
+    tiles = [
+        _judged(faces, images[i], labels[i], predictions[i], f" ({_chance(probabilities[i], predictions[i])})", classes)
+        for i in range(count)
+    ]
+    known = [(label, guess) for label, guess in zip(labels[:count], predictions, strict=False) if label is not None]
+    score = f": {sum(a == b for a, b in known)} of {len(known)} right" if known else ""
+    return _page(f"Predictions{score}", tiles)
+
+
+def figure_top_losses(
+    images: Images,
+    labels: Labels,
+    predictions: Labels,
+    losses: Sequence[float] | NDArray[Any],
+    classes: Sequence[str],
+) -> Figure:
+    """The 16 of `images` (N, H, W, 3) uint8 with the highest losses, worst first; coloured like predictions."""
+    faces = faces_for(classes)
+    worst = np.argsort(-np.asarray(losses, dtype=np.float64), kind="stable")[:MOST]
+    tiles = [_judged(faces, images[i], labels[i], predictions[i], f", loss {losses[i]:.2f}", classes) for i in worst]
+    return _page("Highest losses", tiles)
+
+
+def _judged(
+    faces: Sequence[Face], image: Images, label: int | None, prediction: int, note: str, classes: Sequence[str]
+) -> Tile:
+    lines = [("", _name(prediction, classes), note)]
+    if label is None:
+        return Tile(image, *_lines(faces, lines))
+    if label == prediction:
+        return Tile(image, *_lines(faces, lines), RIGHT, frame=2)
+    return Tile(image, *_lines(faces, [*lines, ("true: ", _name(label, classes), "")]), WRONG, frame=2)
+
+
+def _name(label: int | None, classes: Sequence[str]) -> str:
+    return "?" if label is None else classes[label]
+
+
+def _chance(probability: Any, prediction: int) -> str:
+    return percent(float(probability[prediction] if np.ndim(probability) else probability), digits=0)
+
+
+def _lines(faces: Sequence[Face], parts: Sequence[tuple[str, str, str]]) -> tuple[tuple[str, ...], Face]:
+    """Each (before, name, after) as one line that fits a tile, and the face to draw them with."""
+    face = pick(faces, "".join(name for _, name, _ in parts))
+    return tuple(
+        before + face.fit(name, _SIZE, _ROOM - face.width(before + after, _SIZE)) + after
+        for before, name, after in parts
+    ), face
+
+
+def _page(title: str, tiles: Sequence[Tile]) -> Figure:
+    with settings():
+        if not tiles:
+            return empty_figure(f"{title}: no pictures")
+        columns = min(COLUMNS, len(tiles))
+        rows = ceil(len(tiles) / columns)
+        figure = new_figure(max(columns * _SIDE, 2 * _SIDE), rows * (_SIDE + 0.35) + 0.4)
+        figure.suptitle(title, fontsize=12)
+        for place, tile in enumerate(tiles, start=1):
+            _draw(figure.add_subplot(rows, columns, place), tile)
+        return figure
+
+
+def _draw(axes: Axes, tile: Tile) -> None:
+    axes.imshow(tile.image)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color=tile.colour, linewidth=tile.frame)
+    axes.set_title(
+        "\n".join(tile.lines),
+        fontproperties=tile.face.properties(_SIZE),
+        color=tile.colour,
+        parse_math=False,
+        linespacing=1.3,
+    )

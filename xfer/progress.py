@@ -1,0 +1,12 @@
+"""How slow work tells its caller how far it is; only the CLI draws anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Progress = Callable[[str, int, int | None], None]
+"""progress(what, done, total): `done` of `total` units of `what`; total None where it is not known."""
+
+
+def silent(what: str, done: int, total: int | None) -> None:
+    """The progress of nobody who watches."""

@@ -1,0 +1,62 @@
+"""The learning rate as a pure function of progress, so that resuming needs no state."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from xfer.section import Section
+
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Schedule(Section):
+    """A factor on the base rate. Warm-up replaces the first `warmup_epochs` by a linear rise from `warmup_factor`.
+
+    constant   1
+    step       gamma ** (epochs done // step_epochs)
+    cosine     from 1 to `final_factor` along half a cosine (Loshchilov & Hutter 2017, without restarts), by steps
+    one_cycle  cosine rise from 1 / div_factor to 1 over `pct_start` of the steps, then cosine fall to
+               1 / (div_factor * final_div_factor) (Smith & Topin 2018, as torch's OneCycleLR; momentum stays put)
+    """
+
+    kind: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
+    step_epochs: Annotated[int, Field(ge=1)] = 7
+    gamma: Positive = 0.1
+    final_factor: NonNegative = 0.0
+    pct_start: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    div_factor: Positive = 25.0
+    final_div_factor: Positive = 1e4
+    warmup_epochs: NonNegative = 0.0
+    warmup_factor: NonNegative = 0.01
+
+
+def factor(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int) -> float:
+    """The factor for the step with index `step` in [0, steps_per_epoch * epochs)."""
+    warmup = round(schedule.warmup_epochs * steps_per_epoch)
+    if step < warmup:
+        return schedule.warmup_factor + (1 - schedule.warmup_factor) * step / warmup
+    total = steps_per_epoch * epochs - warmup
+    step -= warmup
+    if schedule.kind == "step":
+        # Counted in whole epochs from the start of the phase, warm-up included, as recipes are written.
+        return schedule.gamma ** ((step + warmup) // steps_per_epoch // schedule.step_epochs)
+    if schedule.kind == "cosine":
+        return _cosine(1.0, schedule.final_factor, step / total)
+    if schedule.kind == "one_cycle":
+        return _one_cycle(schedule, step, total)
+    return 1.0
+
+
+def _one_cycle(schedule: Schedule, step: int, total: int) -> float:
+    low, peak = 1 / schedule.div_factor, schedule.pct_start * total - 1
+    if step <= peak:
+        return _cosine(low, 1.0, step / peak) if peak > 0 else 1.0
+    return _cosine(1.0, low / schedule.final_div_factor, (step - peak) / (total - 1 - peak))
+
+
+def _cosine(start: float, end: float, done: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2

@@ -1,0 +1,149 @@
+"""Broken groups, batches, steps and states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from xfer.archs import LOGITS, is_statistic
+from xfer.backend import Backend, Batch, Float32, Lazy, ParamGroups
+from xfer.testing.broken.mechanics import Array, Rates, Step, arguments
+
+
+def statistics_always_follow(g: ParamGroups) -> ParamGroups:
+    statistics = frozenset(filter(is_statistic, g.frozen))
+    return replace(g, frozen=g.frozen - statistics, updating=g.updating | statistics)
+
+
+def statistics_never_follow(g: ParamGroups) -> ParamGroups:
+    return replace(g, frozen=g.frozen | g.updating, updating=frozenset())
+
+
+def one_more_is_trained(g: ParamGroups) -> ParamGroups:
+    extra = min(n for n in g.frozen if not is_statistic(n))
+    first = replace(g.trainable[0], names=(*g.trainable[0].names, extra))
+    return replace(g, trainable=(first, *g.trainable[1:]), frozen=g.frozen - {extra})
+
+
+def one_is_forgotten(g: ParamGroups) -> ParamGroups:
+    *names, last = g.trainable[0].names
+    trainable = (replace(g.trainable[0], names=tuple(names)), *g.trainable[1:])
+    return replace(g, trainable=trainable, frozen=g.frozen | {last})
+
+
+def first_phase_for_ever(inner: Backend) -> Backend:
+    seen: list[ParamGroups] = []
+
+    def groups(g: ParamGroups) -> ParamGroups:
+        seen.append(g)
+        return seen[0]
+
+    return arguments(groups=groups)(inner)
+
+
+def all_decays(g: ParamGroups, decay: float) -> ParamGroups:
+    return replace(g, trainable=tuple(replace(t, weight_decay=decay) for t in g.trainable))
+
+
+def with_dropout(step: Step, batch: Batch) -> Batch:
+    if batch.keep is not None or step.start == "head":
+        return batch
+    features = step.backend.make_predict_step(step.model, step.start, "head")(batch.inputs)
+    keep = np.random.default_rng(0).integers(0, 2, features.shape) * 2
+    return replace(batch, keep=keep.astype(np.float32))
+
+
+def filled_up(step: Step, batch: Batch) -> Batch:
+    more = max(0, 8 - len(batch.labels))
+    inputs, labels = (np.concatenate([a, np.repeat(a[-1:], more, axis=0)]) for a in (batch.inputs, batch.labels))
+    return replace(batch, inputs=inputs, labels=labels)
+
+
+def scaled_features(step: Step, batch: Batch) -> Batch:
+    return batch if batch.inputs.dtype == np.uint8 else replace(batch, inputs=batch.inputs * np.float32(1.01))
+
+
+class ClearsLabels(Step):
+    def __call__(self, batch: Batch, lrs: Rates) -> Lazy:
+        lazy = self.inner(replace(batch, labels=batch.labels.copy()), lrs)
+        batch.labels[:] = 0
+        return lazy
+
+
+class FirstRates(Step):
+    def __call__(self, batch: Batch, lrs: Rates) -> Lazy:
+        return self.inner(batch, vars(self).setdefault("rates", lrs))
+
+
+class ReadsLatest(Step):
+    def __call__(self, batch: Batch, lrs: Rates) -> Lazy:
+        vars(self)["latest"] = self.inner(batch, lrs)
+        return lambda: vars(self)["latest"]()
+
+
+class InferenceWhileUpdating(Step):
+    def __call__(self, batch: Batch, lrs: Rates) -> Lazy:
+        logits = self.backend.make_predict_step(self.model, self.start, LOGITS)(batch.inputs)
+        lazy = self.inner(batch, lrs)
+        return lambda: (lazy()[0], logits)
+
+
+class _Statistics(Step):
+    """Moves each statistic from `before` to something else than `after`."""
+
+    def moved(self, name: str, before: Float32, after: Float32, n: int) -> Array:
+        raise NotImplementedError
+
+    def __call__(self, batch: Batch, lrs: Rates) -> Lazy:
+        before = self.backend.export_weights(self.model)
+        lazy = self.inner(batch, lrs)
+        after = self.backend.export_weights(self.model)
+        for name in self.groups.updating:
+            after[name] = self.moved(name, before[name], after[name], len(batch.labels)).astype(np.float32)
+        self.backend.import_weights(self.model, after)
+        return lazy
+
+
+class ReversedMomentum(_Statistics):
+    def moved(self, name: str, before: Float32, after: Float32, n: int) -> Array:
+        return before + 9 * (after - before)
+
+
+class BiasedVariance(_Statistics):
+    def moved(self, name: str, before: Float32, after: Float32, n: int) -> Array:
+        biased = 0.9 * before + (after - 0.9 * before) * (n - 1) / n
+        return biased if name.endswith(".running_var") else after
+
+
+class ForgetsState(Step):
+    def import_state(self, state: Mapping[str, Array]) -> None:
+        pass
+
+
+class ForgetsCount(Step):
+    def import_state(self, state: Mapping[str, Array]) -> None:
+        self.inner.import_state({**state, "step": np.array(0, np.int64)})
+
+
+class SharesState(Step):
+    def export_state(self) -> dict[str, Array]:
+        shared: dict[str, Array] = vars(self).setdefault("shared", {})
+        state = self.inner.export_state()
+        for key, value in state.items():
+            shared.setdefault(key, value)[...] = value
+        return {key: shared[key] for key in state}
+
+
+class OwnSign(Step):
+    def export_state(self) -> dict[str, Array]:
+        return {k: v if k == "step" else -v for k, v in self.inner.export_state().items()}
+
+    def import_state(self, state: Mapping[str, Array]) -> None:
+        self.inner.import_state({k: v if k == "step" else -v for k, v in state.items()})
+
+
+class StateOfFrozen(Step):
+    def export_state(self) -> dict[str, Array]:
+        return {f"m:{name}": np.zeros(1, np.float32) for name in self.groups.frozen} | self.inner.export_state()

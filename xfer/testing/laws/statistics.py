@@ -1,0 +1,94 @@
+"""Laws of running statistics: how they follow the batches, and what an updating layer normalises with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xfer.archs import is_statistic
+from xfer.backend import Backend, Batch, Weights
+from xfer.testing.kit import CLOSE, Bench, Law, assert_all_close, assert_close, needs_norm_layers, prepare
+
+STATS_MOMENTUM = 0.1
+STATS_CLOSE = 1e-4  # the biased variance is recovered from two others, which loses a digit
+
+
+def _from_zero(bench: Bench) -> Weights:
+    return {name: np.zeros_like(w) for name, w in bench.weights.items() if is_statistic(name)}
+
+
+def _followed(bench: Bench, batch: Batch) -> Weights:
+    """What each statistic moves towards: from zero, one step goes a tenth of the way."""
+    zero = _from_zero(bench)
+    bench.reset(zero)
+    bench.still(bench.groups("head", updating=bench.arch.stage_names), batch)
+    after = bench.export()
+    stuck = [name for name in zero if not after[name].any()]
+    assert not stuck, f"statistics that should follow the batches do not: {stuck[:4]}"
+    return {name: after[name] / np.float32(STATS_MOMENTUM) for name in zero}
+
+
+def statistics_have_momentum(backend: Backend, device: str, arch_name: str) -> None:
+    """On one batch again and again each step goes a tenth of the way that is left."""
+    bench = prepare(backend, device, arch_name)
+    needs_norm_layers(bench)
+    batch, zero = bench.batch(), _from_zero(bench)
+    target = _followed(bench, batch)
+    bench.reset(zero)
+    step = bench.step(bench.groups("head", updating=bench.arch.stage_names))
+    for taken in (1, 2, 3):
+        step(batch, (0.0,))()
+        share = 1 - (1 - STATS_MOMENTUM) ** taken
+        wanted = {name: target[name] * share for name in zero}
+        assert_all_close(bench.export(), wanted, CLOSE, f"statistics after {taken} steps on one batch")
+
+
+def _doubled(batch: Batch) -> Batch:
+    return Batch(np.concatenate([batch.inputs] * 2), np.concatenate([batch.labels] * 2))
+
+
+def running_variance_is_unbiased(backend: Backend, device: str, arch_name: str) -> None:
+    """A batch twice over has the same variance v, but n / (n - 1) v is another: from the two follows n."""
+    bench = prepare(backend, device, arch_name)
+    layers = needs_norm_layers(bench)
+    batch = bench.batch()
+    n_images, pixels = len(batch.labels), bench.spec.image_size[0] * bench.spec.image_size[1]
+    once, twice = _followed(bench, batch), _followed(bench, _doubled(batch))
+    counts = []
+    for layer in layers:
+        name = f"{layer}.running_var"
+        total = once[name].sum(dtype=np.float64)
+        ratio = total / _biased(total, twice[name].sum(dtype=np.float64))
+        counts.append(ratio / (ratio - 1) if ratio > 1 else np.inf)
+        assert counts[-1] <= 1.05 * n_images * pixels, f"{name} is not n / (n - 1) times the batch's variance"
+    per_image = min(counts) / n_images
+    assert abs(per_image - round(per_image)) < 1e-2, f"running variances are of {min(counts):.3f} values per channel"
+
+
+def _biased(once: Any, twice: Any) -> Any:
+    """v from n v / (n - 1) and 2n v / (2n - 1)."""
+    return 1 / (2 / twice - 1 / once)
+
+
+def updating_layers_normalise_with_the_batch(backend: Backend, device: str, arch_name: str) -> None:
+    """The logits of such a step are those of predicting with the batch's own mean and biased variance."""
+    bench = prepare(backend, device, arch_name)
+    layers = needs_norm_layers(bench)
+    batch = bench.batch()
+    once, twice = _followed(bench, batch), _followed(bench, _doubled(batch))
+    bench.reset()
+    _, logits = bench.still(bench.groups("head", updating=bench.arch.stage_names), batch)
+    for layer in layers:
+        name = f"{layer}.running_var"
+        once[name] = _biased(once[name], twice[name])
+    bench.reset(once)
+    wanted = bench.predict(batch.inputs)
+    assert_close(logits, wanted, STATS_CLOSE, "logits in training, against predicting with the batch's statistics")
+
+
+LAWS: tuple[Law, ...] = (
+    statistics_have_momentum,
+    running_variance_is_unbiased,
+    updating_layers_normalise_with_the_batch,
+)
