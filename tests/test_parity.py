@@ -53,7 +53,7 @@ def models(pair, arch, classes=3, size=SIZE, weights=None):
 
 
 def first_weights(arch, shapes):
-    """Random ones; for the deepest network, where rounding grows a thousandfold in random layers, those of its package."""
+    """Random ones, but for the network in whose random layers rounding grows a thousandfold: those of its package."""
     first = random_weights(shapes, seed=1)
     if arch != "efficientnet_lite0":
         return first

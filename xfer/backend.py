@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal, Protocol, cast, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -236,7 +236,7 @@ def load_backend(name: str) -> Backend:
         ) from error
     if not isinstance(backend, Backend):
         raise BackendError(f"backend '{name}' ({entry.value}) does not implement xfer.backend.Backend")
-    return cast(Backend, backend)
+    return backend
 
 
 def pick_device(backend: Backend, wanted: str) -> str:

@@ -109,7 +109,7 @@ def _follow(events: Iterator[Prepared | Fitted | Run], show: bool) -> tuple[Prep
     """Let a run happen, and print it."""
     from xfer import console
     from xfer.api import Run
-    from xfer.run import Fitted, Prepared
+    from xfer.run import Prepared
 
     prepared = run = None
     for event in events:
@@ -119,7 +119,8 @@ def _follow(events: Iterator[Prepared | Fitted | Run], show: bool) -> tuple[Prep
             run = event
         if show:
             console.show(event)
-    assert prepared is not None and run is not None, "a run begins with one and ends with the other"
+    assert prepared, "a run begins with what was prepared"
+    assert run, "a run ends with itself"
     return prepared, run
 
 
@@ -165,8 +166,14 @@ def evaluate(
 @quiet_option
 @json_option
 def predict_(
-    source: Path, images: tuple[str, ...], output: Path | None, backend: str | None, device: str, quiet: bool, json_: bool
-) -> None:  # fmt: skip
+    source: Path,
+    images: tuple[str, ...],
+    output: Path | None,
+    backend: str | None,
+    device: str,
+    quiet: bool,
+    json_: bool,
+) -> None:
     """Classes and probabilities of pictures, as a table, CSV or JSON."""
     from xfer import console, predict
     from xfer.checkpoint import load_checkpoint

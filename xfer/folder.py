@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xfer import weights
+from xfer.backend import Weights
 from xfer.checkpoint import BEST, Checkpoint
 from xfer.config import Recipe, load_recipe, to_toml
 from xfer.data import write_skipped_csv
@@ -87,7 +88,7 @@ def save_best(p: Prepared, path: Path, f: Fitted) -> int:
     return f.best_epoch.epoch
 
 
-def _checkpoint(p: Prepared, arrays: weights.Weights, epoch: Epoch) -> Checkpoint:
+def _checkpoint(p: Prepared, arrays: Weights, epoch: Epoch) -> Checkpoint:
     record = {
         "backend": p.backend.name,
         "versions": json.dumps(p.backend.versions()),
@@ -99,7 +100,7 @@ def _checkpoint(p: Prepared, arrays: weights.Weights, epoch: Epoch) -> Checkpoin
 
 
 def finish(p: Prepared, path: Path, last: Fitted, seconds: float) -> dict[str, Any]:
-    """Write the last weights, the predictions and `result.json`; give what is in it. `seconds` since the command began."""
+    """Write the last weights, the predictions and `result.json`, and give what is in that. `seconds`: of it all."""
     _checkpoint(p, p.backend.export_weights(p.model), last.epoch).save(path / LAST)
     predictions = Predictions(tuple(map(str, p.data.val.files)), p.data.classes, last.best.probabilities)
     save(path / "predictions.csv", predictions, last.best.labels)
@@ -162,7 +163,9 @@ def read_result(path: Path) -> Mapping[str, Any]:
         result = json.loads((path / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: expected the folder of a finished run, with a result.json ({error})") from error
-    return dict(result)
+    if not isinstance(result, dict):
+        raise CheckpointError(f"{path}: its result.json holds no record of a run")
+    return result
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xfer.backend import Float32, Int64, Lazy, PredictStep, TrainStep
 from xfer.errors import XferError
@@ -32,7 +33,8 @@ class Evaluation:
 
     @property
     def predictions(self) -> Int64:
-        return self.logits.argmax(axis=1)
+        most: Int64 = self.logits.argmax(axis=1)
+        return most
 
     @property
     def probabilities(self) -> Float32:
@@ -41,7 +43,7 @@ class Evaluation:
     @property
     def losses(self) -> Float32:
         """Cross-entropy of each sample."""
-        return -log_softmax(self.logits)[np.arange(len(self.labels)), self.labels].astype(np.float32)
+        return cross_entropy(self.logits, self.labels).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,11 @@ class Training:
     seed: int
 
 
-def log_softmax(logits: Float32) -> Float32:
+def log_softmax(logits: Float32) -> NDArray[np.float64]:
     """In float64, so that a difference between two frameworks is theirs."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result
 
 
 def evaluate(predict: PredictStep, source: Source, labels: Int64, batch_size: int, progress: Progress) -> Evaluation:
@@ -103,8 +106,15 @@ def evaluate(predict: PredictStep, source: Source, labels: Int64, batch_size: in
 
 
 def evaluation(logits: Float32, labels: Int64) -> Evaluation:
-    loss = -log_softmax(logits)[np.arange(len(labels)), labels].mean()
-    return Evaluation(logits, labels, float(loss), float((logits.argmax(axis=1) == labels).mean()))
+    """The figures of logits `(n, C)` against labels `(n,)`."""
+    loss, right = cross_entropy(logits, labels).mean(), (logits.argmax(axis=1) == labels).mean()
+    return Evaluation(logits, labels, float(loss), float(right))
+
+
+def cross_entropy(logits: Float32, labels: Int64) -> NDArray[np.float64]:
+    """Of each sample, without smoothing or class weights."""
+    picked: NDArray[np.float64] = log_softmax(logits)[np.arange(len(labels)), labels]
+    return -picked
 
 
 def train(

@@ -68,7 +68,7 @@ def build(spec: ModelSpec, device: str) -> Network:
         torch.backends.cudnn.allow_tf32 = False
     make = {"efficientnet_lite0": _efficientnet_lite0, "convnet": _convnet}.get(spec.arch, _resnet)
     module, body, head = make(spec)
-    module.to(target, memory_format=torch.channels_last).eval()
+    module.to(target).to(memory_format=torch.channels_last).eval()
     mean, std = (torch.tensor(v, dtype=torch.float32, device=target).view(1, 3, 1, 1) for v in (spec.mean, spec.std))
     return Network(module, body, head, mean, std, target)
 

@@ -53,7 +53,7 @@ def test_train_and_eval_must_normalise_alike():
 @pytest.mark.parametrize("text", ["train = [", "a = 1\na = 2", "\x00", "[[[[["])
 def test_broken_toml_is_named(tmp_path, text):
     (tmp_path / "r.toml").write_text(text)
-    with pytest.raises(ConfigError, match="r.toml: not valid TOML"):
+    with pytest.raises(ConfigError, match=r"r\.toml: not valid TOML"):
         load_recipe(tmp_path / "r.toml")
 
 
@@ -151,6 +151,7 @@ json_values = st.recursive(
 @given(st.dictionaries(st.sampled_from([*Recipe.model_fields, "x"]), json_values, max_size=4))
 def test_any_content_gives_a_recipe_or_a_config_error(content):
     try:
-        assert isinstance(make_recipe(content, {}), Recipe)
+        said = make_recipe(content, {})
     except ConfigError as error:
-        assert "\n" not in str(error)
+        said = str(error)
+    assert isinstance(said, Recipe) or "\n" not in said

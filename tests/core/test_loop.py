@@ -23,8 +23,9 @@ class Numbers:
     def batches(self, chunks, view):
         self.views.append(view)
         for indices in chunks:
-            yield Batch(indices[:, None].astype(np.float32), LABELS[indices]), np.tile(
-                indices[:, None].astype(np.uint8), 16
+            yield (
+                Batch(indices[:, None].astype(np.float32), LABELS[indices]),
+                np.tile(indices[:, None].astype(np.uint8), 16),
             )
 
 

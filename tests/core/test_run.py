@@ -146,7 +146,8 @@ def test_the_head_starts_the_same_whatever_the_rest_starts_from(recipe, tmp_path
 
 
 def test_class_weights_need_one_for_each_class(recipe):
-    assert prepare(as_recipe(recipe, {"loss.class_weights": "balanced"}), NumpyBackend()).loss.class_weights == (1, 1, 1)
+    balanced = prepare(as_recipe(recipe, {"loss.class_weights": "balanced"}), NumpyBackend())
+    assert balanced.loss.class_weights == (1, 1, 1)
     with pytest.raises(ConfigError, match="one for each of 3 classes"):
         prepare(as_recipe(recipe, {"loss.class_weights": [1.0, 2.0]}), NumpyBackend())
 

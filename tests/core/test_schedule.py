@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from xfer.schedule import Schedule, factor
@@ -21,7 +23,7 @@ def test_step_falls_after_whole_epochs():
 def test_cosine_falls_from_one_to_the_final_factor():
     rates = factors(kind="cosine", final_factor=0.1)
     assert rates[0] == 1.0
-    assert all(a > b for a, b in zip(rates, rates[1:], strict=False))
+    assert all(a > b for a, b in pairwise(rates))
     assert 0.1 < rates[-1] < 0.11
     assert rates[STEPS * EPOCHS // 2] == pytest.approx(0.55)
 

@@ -98,6 +98,13 @@ def test_optimizer_state_in_a_ckpt_is_left_out(tmp_path: Path) -> None:
     assert_equal(read_weights(tmp_path / "w.ckpt")[0], weights)
 
 
+def test_two_names_for_one_tensor_are_refused(tmp_path: Path) -> None:
+    one = np.zeros(1, np.float32)
+    write_ckpt(tmp_path / "w.ckpt", {"bn.moving_mean": one, "bn.gamma": one, "bn.weight": one})
+    with pytest.raises(WeightsError, match=r"w\.ckpt: two tensors are both 'bn\.weight'.*Cure: "):
+        read_weights(tmp_path / "w.ckpt")
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"<html>404</html>"])
 def test_damage_names_the_file_and_the_cure(suffix: str, content: bytes, tmp_path: Path) -> None:

@@ -36,7 +36,10 @@ def read_weights(path: Path) -> tuple[Weights, dict[str, str]]:
         arrays = without_optimizer(read_ckpt(path))
     else:
         arrays = read_pth(path)
-    return _canonical(arrays), metadata
+    try:
+        return _canonical(arrays), metadata
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
 
 
 def _canonical(arrays: Mapping[str, NDArray[Any]]) -> Weights:

@@ -86,6 +86,7 @@ class Recorder(Delegate):
         self.trace: list[Call] = []
         self.origins = Origins()
         self._models: list[Model] = []
+        self._filled: set[int] = set()
         self._made = 0
         self.trained = False
 
@@ -116,6 +117,7 @@ class Recorder(Delegate):
     def import_weights(self, model: Model, weights: Mapping[str, Float32]) -> None:
         names = {name: self.origins.given(weights[name]) for name in sorted(weights)}
         self.record("import_weights", model=self._number(model), weights=names)
+        self._filled.add(self._number(model))
         self.inner.import_weights(model, weights)
 
     def make_train_step(

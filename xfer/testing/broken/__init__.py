@@ -32,8 +32,8 @@ _FREEZING = (
     _b(
         "frozen norm layers follow the batches",
         arguments(groups=steps.statistics_always_follow),
-        training.training_without_keep_is_inference,
         training.frozen_statistics_stay_in_trained_layers,
+        training.training_without_keep_is_inference,
     ),
     _b(
         "updating statistics stay as they are",
