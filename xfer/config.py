@@ -264,6 +264,9 @@ def _first(error: ValidationError) -> str:
         *section, key = problem["loc"]
         known = _fields(section)
         return expected(f"unknown key {'.'.join(map(str, section))}".rstrip(), key, known) if known else where
+    if problem["type"] == "union_tag_invalid":
+        known = problem["ctx"]["expected_tags"].replace("'", "").split(", ")
+        return expected(f"{where}.op", problem["ctx"]["tag"], known)
     if problem["type"] == "missing":
         return f"{where} is missing"
     return f"{where} = {received!r}: {problem['msg']}"

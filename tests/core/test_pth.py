@@ -182,6 +182,7 @@ REFUSED = {
     "huge": (tuple_of(2, 3) + tuple_of(3, 1), tuple_of(2**62, 2**62) + tuple_of(0, 0), "far larger"),
     "a storage that is not there": (b"X\x01\x00\x00\x000", b"X\x01\x00\x00\x009", "'data/9' is missing"),
     "an unknown storage class": (b"ctorch\nFloatStorage", b"ctorch\nQInt8Storage", "'torch.QInt8Storage'"),
+    "a name that is half a character": (b"X\x01\x00\x00\x00w", b"X\x03\x00\x00\x00\xed\xa0\x80", "not text"),
     "an opcode of objects": (b"}(", b"}\x81(", "uses NEWOBJ"),
     "a memo entry never made": (b"}(", b"}h\x09(", "never made"),
     "no dictionary": (b"}(", b"](", "not a dictionary"),

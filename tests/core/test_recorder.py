@@ -132,7 +132,8 @@ def test_a_trace_is_plain_data():
     assert json.loads(json.dumps(calls)) == json.loads(json.dumps(trace(NumpyBackend())))
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize(
+    "law", [law for law in LAWS if law is not channels_are_red_green_blue], ids=lambda law: law.__name__
+)
 def test_recording_changes_nothing(law):
-    if law is not channels_are_red_green_blue:
-        law(Recorder(NumpyBackend()), "cpu", "tiny")
+    law(Recorder(NumpyBackend()), "cpu", "tiny")

@@ -53,6 +53,8 @@ def parse_pth(data: bytes) -> dict[str, NDArray[Any]]:
     tensors = {name: value for name, value in _state_dict(content).items() if isinstance(value, Tensor)}
     if not tensors:
         raise ValueError("it holds no tensors")
+    if any("\ud800" <= letter <= "\udfff" for name in tensors for letter in name):  # a pickle may hold them
+        raise ValueError("a tensor's name is not text")
     _check_total(tensors.values(), len(data))
     return {name: _array(tensor, *records(tensor.storage)) for name, tensor in tensors.items()}
 
@@ -230,7 +232,7 @@ def _tensor(key: str, array: NDArray[Any]) -> bytes:
 
 
 def _text(text: str) -> bytes:
-    encoded = text.encode("utf-8", "surrogatepass")
+    encoded = text.encode()
     return b"X" + struct.pack("<I", len(encoded)) + encoded
 
 

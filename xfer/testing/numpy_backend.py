@@ -141,7 +141,7 @@ class NumpyTrainStep:
         else:
             g = g + decay * w
         if o.kind == "sgd":
-            v = self._blend("momentum", name, o.momentum, g)
+            v = self._blend("momentum", name, o.momentum, g) if o.momentum else g
             return np.asarray(w - lr * (g + o.momentum * v if o.nesterov else v))
         b1, b2 = o.betas
         m = self._blend("m", name, b1, (1 - b1) * g) / (1 - b1**self.steps)

@@ -88,7 +88,6 @@ class Recorder(Delegate):
         self._models: list[Model] = []
         self._filled: set[int] = set()
         self._made = 0
-        self.trained = False
 
     def record(self, call: str, **arguments: Any) -> None:
         self.trace.append({"call": call, **arguments})
@@ -109,7 +108,8 @@ class Recorder(Delegate):
         number = self._next()
         self.record("export_weights", model=self._number(model), export=number)
         weights = self.inner.export_weights(model)
-        if self.trained:  # before any step a model holds what it was given, or values of no account
+        # What a model is born with is of no account, and may be zeros that the core then imports for itself.
+        if self._number(model) in self._filled:
             for name, array in weights.items():
                 self.origins.came_out(array, f"export {number}: {name}")
         return weights
@@ -154,7 +154,6 @@ class _RecordedTrainStep:
             "keep": None if batch.keep is None else digest(batch.keep),
         }
         self.recorder.record("train", step=self.number, lrs=[float(lr) for lr in lrs], **arrays)
-        self.recorder.trained = True
         return self.inner(batch, lrs)
 
     def export_state(self) -> dict[str, Array]:

@@ -12,7 +12,7 @@ from xfer.backend import Batch, LossSpec, OptimizerSpec, ParamGroups, Weights
 
 Array = NDArray[Any]
 Slots = Mapping[str, Array]
-"""Slot -> array, of one weight: `momentum`, or `m` and `v`. Empty before the first step."""
+"""Slot -> array of one weight: `momentum`, or `m` and `v`. None before the first step, nor of SGD without momentum."""
 
 
 def softmax(logits: Array) -> Array:
@@ -62,7 +62,7 @@ def updated(
     if spec.kind == "sgd":
         d = g + decay * w
         v = spec.momentum * slots["momentum"] + d if slots else d
-        return w - lr * (d + spec.momentum * v if spec.nesterov else v), {"momentum": v}
+        return w - lr * (d + spec.momentum * v if spec.nesterov else v), {"momentum": v} if spec.momentum else {}
     if spec.kind == "adam":
         g = g + decay * w
     else:
