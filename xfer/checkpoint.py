@@ -13,8 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 from xfer.archs import Arch
 from xfer.augment import Transform
 from xfer.backend import Backend, Model, ModelSpec, Weights
+from xfer.convert import read_with_metadata
 from xfer.errors import CheckpointError, WeightsError, expected
-from xfer.weights import merge, read_weights, write_weights
+from xfer.weights import merge, write_weights
 
 FORMAT = "xfer-1"
 BEST = "best.safetensors"
@@ -74,7 +75,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     if not file.exists():
         raise CheckpointError(f"{path}: no checkpoint here, expected a run folder with {BEST}, or a weights file")
     try:
-        weights, meta = read_weights(file)
+        weights, meta = read_with_metadata(file)
     except WeightsError as error:
         raise CheckpointError(str(error)) from error
     if meta.get("format") != FORMAT:

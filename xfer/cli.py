@@ -77,7 +77,7 @@ def train(
     backend: str, config: Path | None, output: Path | None, overwrite: bool, device: str, sets: tuple[str, ...],
     against_random: bool | None, quiet: bool, json_: bool, **flags: Any,
 ) -> None:  # fmt: skip
-    """Train a classifier, and keep the best checkpoint with its curves, predictions and report.
+    """Train a classifier and keep the best checkpoint.
 
     Without a recipe and data it trains the demo: pictures that xfer draws itself, and weights that come with it.
     """
@@ -88,13 +88,14 @@ def train(
     if flags["views"] is not None:
         flags["views"] = parse_override(f"views={flags['views']}")[1]
     overrides = {key: value for key, value in flags.items() if value is not None} | dict(map(parse_override, sets))
-    demo = config is None and flags["data"] is None
-    recipe = load_recipe(DEMO if demo else config, overrides)
+    recipe = load_recipe(DEMO if config is None and flags["data"] is None else config, overrides)
+    if against_random is None:
+        against_random = config is None and recipe.data.source == "demo"
     show = not (quiet or json_)
     with console.progress_bars(quiet) as progress:
         prepared, run = _follow(api.events(recipe, backend, device, output, overwrite, progress), show)
         pictures = [run.path / "plots" / "predictions.png"]
-        if demo if against_random is None else against_random:
+        if against_random:
             baseline = api.from_random(recipe, prepared.arch.stage_names[0])
             _, other = _follow(api.events(baseline, backend, device, run.path / "from_random", True, progress), show)
             pictures.append(draw_against(run.path, other.path, prepared.data.val.labels))
@@ -135,7 +136,10 @@ def _follow(events: Iterator[Prepared | Fitted | Run], show: bool) -> tuple[Prep
 def evaluate(
     source: Path, data: str | None, split: Which, backend: str | None, device: str, quiet: bool, json_: bool
 ) -> None:
-    """Loss and accuracy of a checkpoint, on either framework, whichever wrote it."""
+    """Loss and accuracy of a checkpoint.
+
+    On either framework, whichever wrote it.
+    """
     from xfer import console, predict
     from xfer.api import open_split
     from xfer.checkpoint import load_checkpoint
@@ -174,7 +178,10 @@ def predict_(
     quiet: bool,
     json_: bool,
 ) -> None:
-    """Classes and probabilities of pictures, as a table, CSV or JSON."""
+    """Classes and probabilities of pictures.
+
+    As lines, CSV or JSON; on either framework, whichever wrote the checkpoint.
+    """
     from xfer import console, predict
     from xfer.checkpoint import load_checkpoint
     from xfer.data import find_images
@@ -198,7 +205,7 @@ def predict_(
 @main.command()
 @json_option
 def backends(json_: bool) -> None:
-    """The declared backends, which of them work here, and on which devices."""
+    """Which backends work here, and on which devices."""
     from xfer import console
     from xfer.doctor import survey
 
@@ -214,7 +221,7 @@ def backends(json_: bool) -> None:
 @main.command()
 @json_option
 def doctor(json_: bool) -> None:
-    """Check frameworks, devices and settings, and measure speed; each problem with its cure."""
+    """What works here, how fast, and the cure for what does not."""
     from xfer import console
     from xfer.doctor import examine
 
@@ -236,5 +243,5 @@ def convert(source: Path, target: Path, overwrite: bool) -> None:
     """Move weights between .safetensors, .pth and .ckpt. Needs no framework."""
     from xfer.convert import convert as convert_file
 
-    count = convert_file(source, target, overwrite)
-    click.echo(f"{target}: {count} tensors")
+    for path in convert_file(source, target, overwrite):
+        click.echo(path)

@@ -6,12 +6,16 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from safetensors.numpy import save_file
 
 import xfer.backend
+from xfer.checkpoint import load_checkpoint
 from xfer.cli import main
 from xfer.testing.pictures import write_class_folders
+from xfer.weights import digest, read_weights, write_weights
 
 NUMPY = EntryPoint("numpy", "xfer.testing.numpy_backend:NumpyBackend", xfer.backend.GROUP)
 ABSENT = EntryPoint("absent", "no_such_package:Backend", xfer.backend.GROUP)
@@ -111,13 +115,24 @@ def test_predict_takes_files_folders_and_globs(run, data, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".ckpt", ".safetensors"])
-def test_convert_there_and_back_keeps_every_value(run, tmp_path, suffix):
+def test_convert_there_and_back_keeps_every_value(run, data, tmp_path, suffix):
     xfer_("convert", run / "best.safetensors", tmp_path / f"w{suffix}")
     xfer_("convert", tmp_path / f"w{suffix}", tmp_path / "back.safetensors")
-    from xfer.weights import digest, read_weights
-
     assert digest(read_weights(tmp_path / "back.safetensors")[0]) == digest(read_weights(run / "best.safetensors")[0])
+    assert np.array_equal(
+        load_checkpoint(tmp_path / f"w{suffix}").weights["fc.weight"], load_checkpoint(run).weights["fc.weight"]
+    )
+    assert (
+        xfer_("predict", tmp_path / f"w{suffix}", data / "val", "--json").stdout
+        == xfer_("predict", run, data / "val", "--json").stdout
+    )
     assert "exists already" in xfer_("convert", run / "best.safetensors", tmp_path / f"w{suffix}", code=2).stderr
+
+
+def test_words_beside_other_weights_are_not_believed(run, tmp_path):
+    xfer_("convert", run / "best.safetensors", tmp_path / "w.pth")
+    write_weights(tmp_path / "w.pth", {n: w + 1 for n, w in read_weights(tmp_path / "w.pth")[0].items()}, {})
+    assert "not the classes" in xfer_("predict", tmp_path / "w.pth", run, code=2).stderr
 
 
 BAD = {
@@ -146,9 +161,6 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_line_and_code_2_and_leaves_nothing(case, data, tmp_path, monkeypatch):
-    import numpy as np
-    from safetensors.numpy import save_file
-
     monkeypatch.chdir(tmp_path)
     write_class_folders(tmp_path / "one", ("ants",))
     (write_class_folders(tmp_path / "hollow") / "train" / "wasps").mkdir()
