@@ -46,7 +46,7 @@ class ModelSpec:
 class Batch:
     """One batch at a boundary of the network.
 
-    inputs   (N, H, W, 3) uint8 at the first stage; float32 at any other: (N, C, h, w), or (N, F) at the head
+    inputs   (N, H, W, 3) uint8 at the first stage; float32 at any other, (N, F) at the head
     labels   (N,) int64, in [0, classes)
     keep     (N, F) float32 or None: what the head's inputs are multiplied with in training, 0 or 1 / (1 - p).
              Dropout is data: made in the core from the seed, it is the same in every framework and on resume.
@@ -121,7 +121,7 @@ class TrainStep(Protocol):
     def export_state(self) -> dict[str, NDArray[Any]]:
         """Copies of the optimizer's state, by `slot:name`.
 
-        Slots: `momentum` (sgd), `m` and `v` (adam, adamw), each float32 of the weight's shape; and `step`, an int64
+        Slots: `momentum` (sgd, where it is above 0), `m` and `v` (adam, adamw), each float32 of the weight's shape; and `step`, an int64
         scalar, the number of steps taken. Before the first step: only `step`.
         """
         ...
@@ -161,7 +161,7 @@ class Backend(Protocol):
         ...
 
     def import_weights(self, model: Model, weights: Mapping[str, Float32]) -> None:
-        """Set every weight, by copy. The core has checked names and shapes."""
+        """Set every weight, by copy. The core has checked names and shapes. Steps made before see the new weights."""
         ...
 
     def make_train_step(

@@ -265,14 +265,20 @@ def backdrop(hue: float, rng: Generator) -> Floats:
     return picture + (noise(rng, 70, 1) - np.float32(0.5)) * np.float32(rng.uniform(10, 40))
 
 
+def shifted(picture: Floats, down: int, right: int) -> Floats:
+    """The borders are repeated."""
+    at = np.arange(SIZE)
+    return picture[np.clip(at - down, 0, SIZE - 1)][:, np.clip(at - right, 0, SIZE - 1)]
+
+
 def lay(picture: Floats, layer: Image.Image, light: tuple[int, int]) -> Floats:
     """A canvas put on the picture, rounded by light that comes from `light` (rows, columns), with its shadow behind."""
     bands = [band.reduce(FINE) for band in layer.split()]  # the empty canvas is black: colours weighted by cover
     paint = np.stack([np.asarray(band, np.float32) for band in bands], axis=2)
     cover = paint[:, :, 3:] / np.float32(255)
     soft = blurred(bands[3], 40)[:, :, None] / np.float32(255)
-    shadow = np.roll(soft, (-light[0], -light[1]), (0, 1))
-    relief = shadow - np.roll(soft, light, (0, 1))
+    shadow = shifted(soft, -light[0], -light[1])
+    relief = shifted(soft, *light) - shadow
     lit = paint[:, :, :3] * (1 + np.float32(0.45) * relief) + np.float32(25) * relief * cover
     below = picture * (1 - np.float32(0.45) * shadow)
     out: Floats = below * (1 - cover) + lit

@@ -16,6 +16,8 @@ from mindspore import Parameter, Tensor, nn, ops
 BATCH_NORM_SLOTS = ("weight", "bias", "running_mean", "running_var")
 """Canonical names of what MindSpore's primitive calls scale, bias, mean and variance, in its order of arguments."""
 
+ONE_VALUE = "one value per channel has no variance to normalise with"
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -67,10 +69,13 @@ class BatchNorm(Layer):
         self.scale, self.shift, self.mean, self.variance = (
             scope.parameter(f"{name}.{slot}", channels) for slot in BATCH_NORM_SLOTS
         )
+        self.follows = name in scope.batch_norms
         # The primitive's momentum is the share of the new value, as torch's. (nn.BatchNorm2d's is that of the old.)
-        self.normalise = ops.BatchNorm(is_training=name in scope.batch_norms, epsilon=eps, momentum=0.1)
+        self.normalise = ops.BatchNorm(is_training=self.follows, epsilon=eps, momentum=0.1)
 
     def construct(self, x: Tensor) -> Tensor:
+        if self.follows and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+            raise ValueError(ONE_VALUE)  # the kernel would write NaN as the running variance
         return self.normalise(x, self.scale, self.shift, self.mean, self.variance)[0]
 
 

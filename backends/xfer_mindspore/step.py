@@ -8,14 +8,14 @@ from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, Tensor, nn
+from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
 from numpy.typing import NDArray
 
 from xfer.archs import ARCHS, norm_layers
 from xfer.backend import Batch, Float32, Lazy, LossSpec, ModelSpec, OptimizerSpec, ParamGroups
 from xfer.errors import BackendError
-from xfer_mindspore.layers import Scope
+from xfer_mindspore.layers import ONE_VALUE, Scope
 from xfer_mindspore.network import Network
 from xfer_mindspore.optim import Scalars, Update, scalars
 
@@ -46,11 +46,17 @@ class TrainStep:
         self.run = ms.jit(step) if graph else step
 
     def __call__(self, batch: Batch, lrs: Sequence[float]) -> Lazy:
-        self.steps += 1
         keep = None if batch.keep is None else Tensor(batch.keep)
         labels = Tensor(batch.labels.astype(np.int32))
-        numbers = scalars(self.optimizer, self.groups, lrs, self.steps)
-        loss, logits = self.run(Tensor(batch.inputs), labels, keep, numbers)
+        numbers = scalars(self.optimizer, self.groups, lrs, self.steps + 1)
+        try:
+            loss, logits = self.run(Tensor(batch.inputs), labels, keep, numbers)
+        except ValueError as error:
+            if ONE_VALUE not in str(error):
+                raise
+            cure = "another batch size, larger images or frozen statistics"
+            raise BackendError(f"batch of {len(batch.labels)}: {ONE_VALUE}. Cure: {cure}") from error
+        self.steps += 1
         return lambda: (float(loss.asnumpy()), logits.asnumpy().copy())
 
     def export_state(self) -> dict[str, NDArray[Any]]:
@@ -66,7 +72,7 @@ class TrainStep:
         if missing:
             raise BackendError(f"optimizer state lacks {len(missing)} of {len(slots)} slots, first {missing[0]!r}")
         for key, slot in slots.items():
-            slot.set_data(Tensor(state[key] if steps else np.zeros(slot.shape, np.float32)))
+            ops.assign(slot, Tensor(state[key] if steps else np.zeros(slot.shape, np.float32)))
         self.steps = steps
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -13,7 +13,19 @@ import torchvision
 from numpy.typing import NDArray
 
 from xfer.archs import ARCHS, Arch
-from xfer.backend import Diagnosis, Float32, LossSpec, ModelSpec, OptimizerSpec, ParamGroups, PredictStep, Weights
+from xfer.backend import (
+    Batch,
+    Diagnosis,
+    Float32,
+    Int64,
+    LossSpec,
+    ModelSpec,
+    OptimizerSpec,
+    ParamGroups,
+    PredictStep,
+    Weights,
+)
+from xfer_torch.native import native_batches
 from xfer_torch.nets import Network, build
 from xfer_torch.step import TrainStep, to_numpy
 
@@ -55,6 +67,17 @@ class TorchBackend:
             return to_numpy(model.forward(model.put_array(torch.from_numpy(inputs)), start, stop))
 
         return predict
+
+    def native_batches(
+        self,
+        files: Sequence[str],
+        labels: Int64,
+        transforms: Sequence[Any],
+        chunks: Sequence[Int64],
+        seed: int,
+        workers: int,
+    ) -> Iterator[Batch]:
+        return native_batches(files, labels, transforms, chunks, seed, workers)
 
 
 def _npu() -> Any:

@@ -1,11 +1,15 @@
+import os
 import subprocess
 import sys
 
 import pytest
 
 from xfer.testing import fixtures
+from xfer.testing.conformance import LAWS
 from xfer.testing.fixtures import Target, require, targets
+from xfer.testing.laws.model import channels_are_red_green_blue
 
+FOR_TINY = [law for law in LAWS if law is not channels_are_red_green_blue]  # it needs a convolution over colours
 ABSENT = "no_such_backend"
 
 
@@ -57,3 +61,64 @@ def test_listing_targets_imports_no_framework():
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "xfer.testing.fixtures" in modules
     assert not {"torch", "mindspore"} & set(modules)
+
+
+STRANGER = """
+from dataclasses import replace
+from xfer.testing.numpy_backend import TINY, NumpyBackend
+
+class Stranger(NumpyBackend):
+    name = "stranger"
+    archs = {"mini": replace(TINY, name="mini"), "other": replace(TINY, name="other")}
+"""
+CONFTEST = 'pytest_plugins = ["xfer.testing.fixtures"]'
+SUITE = """
+import pytest
+from xfer.testing.conformance import LAWS
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+def test_law(law, backend, device, arch_name):
+    law(backend, device, arch_name)
+"""
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    """An installed package that declares a backend with networks of its own, and its suite of two files."""
+    files = {
+        "stranger.py": STRANGER,
+        "stranger-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n",
+        "stranger-1.0.dist-info/entry_points.txt": "[xfer.backends]\nstranger = stranger:Stranger\n",
+        "conftest.py": CONFTEST,
+        "test_conformance.py": SUITE,
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    def run(**environment):
+        command = [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", "-k", "stranger"]
+        path = os.pathsep.join([str(tmp_path), *sys.path])
+        return subprocess.run(
+            command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path} | environment, capture_output=True, text=True
+        )
+
+    return run
+
+
+def test_a_strangers_suite_is_two_files(stranger):
+    """Its first network is tested, under the first name; devices it has not are skipped, and the header says so."""
+    result = stranger()
+    assert result.returncode == 0, result.stdout
+    assert "runs    stranger-cpu on cpu" in result.stdout
+    assert "absent  stranger-cuda" in result.stdout
+    assert f" {len(FOR_TINY)} passed" in result.stdout
+    assert "stranger does not build resnet18; XFER_TEST_ARCHS names others" in result.stdout
+
+
+def test_a_stranger_names_its_networks(stranger):
+    result = stranger(XFER_TEST_ARCHS="mini,other", XFER_TEST_DEVICES="npu")
+    assert result.returncode == 1
+    assert "MISSING stranger-npu" in result.stdout
+    assert f" {2 * len(FOR_TINY)} passed" in result.stdout
+    assert f" {2 * len(LAWS)} errors" in result.stdout

@@ -189,4 +189,4 @@ def test_the_best_is_on_disk_when_training_dies(recipe, tmp_path):
 def test_random_weights_are_a_baseline_with_everything_trained(recipe):
     baseline = xfer.api.from_random(recipe, "stem")
     assert (baseline.weights.source, baseline.train.train_from, baseline.train.epochs) == ("random", "stem", 3)
-    assert baseline.data == recipe.data
+    assert (baseline.data, baseline.model, baseline.seed) == (recipe.data, recipe.model, recipe.seed)

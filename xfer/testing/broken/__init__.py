@@ -44,8 +44,8 @@ _FREEZING = (
     _b(
         "a frozen weight is trained",
         arguments(groups=steps.one_more_is_trained),
-        training.training_the_head_changes_the_head,
-        training.training_the_last_stages_changes_those,
+        training.training_the_head_changes_only_the_head,
+        training.training_the_last_stages_changes_only_them,
         training.biases_alone_can_be_trained,
     ),
     _b(

@@ -39,13 +39,13 @@ def _assert_step_changes_the_unfrozen(bench: Bench, groups: ParamGroups, start: 
     assert not stuck, f"{len(stuck)} arrays that are not frozen stayed as they were, among them {stuck[:4]}"
 
 
-def training_the_head_changes_the_head(backend: Backend, device: str, arch_name: str) -> None:
+def training_the_head_changes_only_the_head(backend: Backend, device: str, arch_name: str) -> None:
     """And no statistic, though the batches run through all norm layers."""
     bench = prepare(backend, device, arch_name)
     _assert_step_changes_the_unfrozen(bench, bench.groups("head", decay=0.1))
 
 
-def training_the_last_stages_changes_those(backend: Backend, device: str, arch_name: str) -> None:
+def training_the_last_stages_changes_only_them(backend: Backend, device: str, arch_name: str) -> None:
     bench = prepare(backend, device, arch_name)
     last = bench.arch.stage_names[-2:]
     _assert_step_changes_the_unfrozen(bench, bench.groups(*last, updating=last, decay=0.1))
@@ -220,8 +220,8 @@ def a_step_leaves_its_batch_alone(backend: Backend, device: str, arch_name: str)
 
 
 LAWS: tuple[Law, ...] = (
-    training_the_head_changes_the_head,
-    training_the_last_stages_changes_those,
+    training_the_head_changes_only_the_head,
+    training_the_last_stages_changes_only_them,
     training_everything_changes_everything,
     frozen_statistics_stay_in_trained_layers,
     statistics_follow_in_frozen_layers,

@@ -1,0 +1,175 @@
+"""MindSpore's own input path, `data.pipeline = "native"`: mindspore.dataset with its vision operators.
+
+The operators work on Pillow pictures, where MindSpore's results are the core's, bit for bit. On arrays they are not:
+their Resize reads single pixels, without antialiasing. Only the draws differ from the core's.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from threading import Lock
+from typing import Any
+
+import mindspore.dataset as ds
+import numpy as np
+from mindspore.dataset import vision
+from mindspore.dataset.vision import Inter
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from xfer.augment import (
+    CenterCrop,
+    ColorJitter,
+    HorizontalFlip,
+    Normalize,
+    RandomCrop,
+    RandomErasing,
+    RandomResizedCrop,
+    Resize,
+    Rotation,
+    VerticalFlip,
+)
+from xfer.backend import Batch, Int64
+from xfer.errors import BackendError, DataError
+from xfer.geometry import Picture, both
+from xfer.images import open_image
+from xfer.parallel import processors
+
+Operator = Callable[[Picture, Generator], Picture]
+"""A picture's own generator decides all of its luck."""
+
+INTER = {"nearest": Inter.NEAREST, "bilinear": Inter.BILINEAR, "bicubic": Inter.BICUBIC}
+ADJUST = {
+    "brightness": vision.AdjustBrightness,
+    "contrast": vision.AdjustContrast,
+    "saturation": vision.AdjustSaturation,
+    "hue": vision.AdjustHue,
+}
+
+# MindSpore's operators draw from the `random` module, which all threads share.
+RANDOM = Lock()
+
+
+def native_batches(
+    files: Sequence[str], labels: Int64, transforms: Sequence[Any], chunks: Sequence[Int64], seed: int, workers: int
+) -> Iterator[Batch]:
+    """As in `xfer.backend.NativeInput`; `workers` threads, 0 for one on each processor.
+
+    A picture's draws depend on `seed` and its index alone: neither workers nor order nor other pictures change them.
+    Raises DataError, with the file, for a picture that cannot be used.
+    """
+    if not chunks:
+        return
+    operators = [_operator(spec) for spec in transforms if not isinstance(spec, Normalize)]
+    errors: dict[int, DataError] = {}
+
+    def read(index: NDArray[Any]) -> NDArray[np.uint8]:
+        """Pixels, or none where there is an error: MindSpore would make a page of its own text of an exception."""
+        i = int(index)
+        try:
+            return _read_one(files[i], operators, np.random.default_rng((seed, i)))
+        except DataError as error:
+            errors[i] = error
+            return np.empty(0, np.uint8)
+
+    # Threads: with `python_multiprocessing`, ending an epoch takes half a second for each worker, MindSpore sets the
+    # start method of the whole interpreter, and its watchdog ends this process when a worker dies.
+    dataset = ds.NumpySlicesDataset(np.concatenate(chunks), ["index"], shuffle=False)
+    threads = min(workers or processors(), os.cpu_count() or 1)  # more are refused
+    dataset = dataset.map(read, ["index"], ["pixels"], num_parallel_workers=threads)
+    rows = dataset.create_dict_iterator(num_epochs=1, output_numpy=True)
+    try:
+        for indices in chunks:
+            pixels = [next(rows)["pixels"] for _ in indices]
+            for index in indices:
+                if int(index) in errors:
+                    raise errors[int(index)]
+            yield Batch(np.stack(pixels), labels[indices])
+    finally:
+        rows.stop()
+
+
+def _read_one(path: str, operators: Sequence[Operator], rng: Generator) -> NDArray[np.uint8]:
+    image = open_image(path)
+    try:
+        for operator in operators:
+            image = operator(image, rng)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    return np.array(image)
+
+
+def _operator(spec: Any) -> Operator:
+    match spec:
+        case Resize():
+            return partial(_resize, spec)
+        case CenterCrop():
+            return partial(_center_crop, spec)
+        case RandomResizedCrop(size=size, scale=scale, ratio=ratio, interpolation=mode):
+            return partial(_run, vision.RandomResizedCrop(size, scale, ratio, INTER[mode], max_attempts=10))
+        case RandomCrop(size=size, padding=padding, pad_if_needed=pad, fill=fill):
+            return partial(_random_crop, spec, vision.RandomCrop(size, padding, pad, fill))
+        case HorizontalFlip(p=p):
+            return partial(_run, vision.RandomHorizontalFlip(p))
+        case VerticalFlip(p=p):
+            return partial(_run, vision.RandomVerticalFlip(p))
+        case ColorJitter():
+            return partial(_color_jitter, spec)
+        case Rotation():
+            return partial(_rotate, spec)
+        case RandomErasing():
+            return partial(_erase, spec)
+    raise BackendError(f"data.pipeline = 'native': MindSpore's has no {spec.op}. Cure: data.pipeline = 'core'")
+
+
+def _run(operator: Callable[[Picture], Picture], image: Picture, rng: Generator) -> Picture:
+    """Run a random operator with luck from `rng`, and leave the `random` module as it was."""
+    with RANDOM:
+        before = random.getstate()
+        random.seed(int(rng.integers(2**63)))
+        try:
+            return operator(image)
+        finally:
+            random.setstate(before)
+
+
+def _resize(spec: Resize, image: Picture, rng: Generator) -> Picture:
+    # Both sides: for a shorter one MindSpore divides in another order, and rounds to one pixel less now and then.
+    return vision.Resize(spec.size_of(image.height, image.width), INTER[spec.interpolation])(image)
+
+
+def _center_crop(spec: CenterCrop, image: Picture, rng: Generator) -> Picture:
+    # Around a smaller picture MindSpore's crop puts the odd row above now, below then: so Pad comes before it.
+    height, width = both(spec.size)
+    y, x = max(height - image.height, 0), max(width - image.width, 0)
+    if x or y:
+        image = vision.Pad((x // 2, y // 2, (x + 1) // 2, (y + 1) // 2))(image)
+    return vision.CenterCrop((height, width))(image)
+
+
+def _random_crop(spec: RandomCrop, operator: Callable[[Picture], Picture], image: Picture, rng: Generator) -> Picture:
+    if not spec.fits(image.height, image.width):
+        raise DataError(spec.too_small(image.height, image.width))
+    return _run(operator, image, rng)
+
+
+def _color_jitter(spec: ColorJitter, image: Picture, rng: Generator) -> Picture:
+    # Not RandomColorAdjust: it shifts the hue even by 0, and the way through HSV and back changes most pixels.
+    for name, factor in spec.draw(image.height, image.width, rng):
+        image = ADJUST[name](factor)(image)
+    return image
+
+
+def _rotate(spec: Rotation, image: Picture, rng: Generator) -> Picture:
+    # One angle at a time: RandomRotation takes degrees = 360 for 0, and any range of 360 or more for [-180, 180].
+    angle = spec.draw(image.height, image.width, rng)
+    return _run(vision.RandomRotation((angle, angle), INTER[spec.interpolation], fill_value=spec.fill), image, rng)
+
+
+def _erase(spec: RandomErasing, image: Picture, rng: Generator) -> Picture:
+    # By the core: MindSpore's RandomErasing draws the shape uniformly, not its logarithm, as width / height; and its
+    # noise is normal, meant for normalised floats.
+    return spec.apply(image, spec.draw(image.height, image.width, rng))

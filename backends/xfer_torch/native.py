@@ -1,0 +1,132 @@
+"""torch's own input path, `data.pipeline = "native"`: torchvision.transforms.v2 behind a DataLoader.
+
+The operators work on Pillow pictures, where torchvision's results are the core's, bit for bit. Only the draws differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import InterpolationMode, v2
+
+from xfer.augment import (
+    CenterCrop,
+    ColorJitter,
+    HorizontalFlip,
+    Normalize,
+    RandomCrop,
+    RandomErasing,
+    RandomResizedCrop,
+    Resize,
+    Rotation,
+    VerticalFlip,
+)
+from xfer.backend import Batch, Int64
+from xfer.errors import BackendError, DataError
+from xfer.geometry import Picture
+from xfer.images import open_image
+from xfer.parallel import processors
+
+Operator = Callable[[Picture], Picture]
+
+
+def native_batches(
+    files: Sequence[str], labels: Int64, transforms: Sequence[Any], chunks: Sequence[Int64], seed: int, workers: int
+) -> Iterator[Batch]:
+    """As in `xfer.backend.NativeInput`; `workers` processes, 0 for one on each processor.
+
+    A picture's draws depend on `seed` and its index alone: neither workers nor order nor other pictures change them.
+    Raises DataError, with the file, for a picture that cannot be used.
+    """
+    loader = DataLoader(
+        _Pictures(files, _operators(transforms), seed),
+        batch_sampler=[indices.tolist() for indices in chunks],
+        num_workers=min(workers or processors(), len(chunks)),
+        collate_fn=_collate,
+        generator=torch.Generator().manual_seed(seed),  # or else it draws from the caller's
+    )
+    batches = iter(loader)
+    try:
+        for indices in chunks:
+            pixels = next(batches)
+            if isinstance(pixels, DataError):
+                raise pixels
+            yield Batch(pixels.numpy(), labels[indices])
+    finally:
+        del batches  # the last reference: its processes end here, however the loop did
+
+
+@dataclass(frozen=True)
+class _Pictures(Dataset[torch.Tensor | DataError]):
+    """Pictures (H, W, 3) uint8 by index. Errors are values: a DataLoader would wrap them in a worker's traceback."""
+
+    files: Sequence[str]
+    operators: tuple[Operator, ...]
+    seed: int
+
+    def __getitem__(self, index: int) -> torch.Tensor | DataError:
+        key = np.random.SeedSequence((self.seed, index)).generate_state(1, np.uint64)[0]
+        torch.default_generator.manual_seed(int(key))  # what v2 draws from; this process is a worker's
+        try:
+            image = open_image(self.files[index])
+        except DataError as error:
+            return error
+        try:
+            for operator in self.operators:
+                image = operator(image)
+        except DataError as error:
+            return DataError(f"{self.files[index]}: {error}")
+        return torch.from_numpy(np.array(image))
+
+
+def _collate(pictures: Sequence[torch.Tensor | DataError]) -> torch.Tensor | DataError:
+    errors = [picture for picture in pictures if isinstance(picture, DataError)]
+    return errors[0] if errors else torch.stack([p for p in pictures if isinstance(p, torch.Tensor)])
+
+
+def _operators(transforms: Sequence[Any]) -> tuple[Operator, ...]:
+    return tuple(op for spec in transforms if not isinstance(spec, Normalize) for op in _operator(spec))
+
+
+def _operator(spec: Any) -> tuple[Operator, ...]:
+    """torchvision's operators for a spec. All can be pickled, as starting processes anew needs it."""
+    match spec:
+        case Resize(size=size, interpolation=mode):
+            return (v2.Resize(size, InterpolationMode(mode)),)
+        case CenterCrop(size=size):
+            return (v2.CenterCrop(size),)
+        case RandomResizedCrop(size=size, scale=scale, ratio=ratio, interpolation=mode):
+            return (v2.RandomResizedCrop(size, scale, ratio, InterpolationMode(mode)),)
+        case RandomCrop(size=size, padding=padding, pad_if_needed=pad, fill=fill):
+            return partial(_check_fits, spec), v2.RandomCrop(size, padding, pad, fill)
+        case HorizontalFlip(p=p):
+            return (v2.RandomHorizontalFlip(p),)
+        case VerticalFlip(p=p):
+            return (v2.RandomVerticalFlip(p),)
+        case ColorJitter(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue):
+            return (v2.ColorJitter(brightness, contrast, saturation, hue),)
+        case Rotation(degrees=degrees, interpolation=mode, fill=fill):
+            return (v2.RandomRotation(degrees, InterpolationMode(mode), fill=fill),)
+        case RandomErasing(value="random"):
+            return (partial(_erase_with_noise, spec),)
+        case RandomErasing(p=p, scale=scale, ratio=ratio, value=value):
+            return (v2.RandomErasing(p, scale, ratio, value),)
+    raise BackendError(f"data.pipeline = 'native': torch's has no {spec.op}. Cure: data.pipeline = 'core'")
+
+
+def _check_fits(spec: RandomCrop, image: Picture) -> Picture:
+    if not spec.fits(image.height, image.width):
+        raise DataError(spec.too_small(image.height, image.width))
+    return image
+
+
+def _erase_with_noise(spec: RandomErasing, image: Picture) -> Picture:
+    """By the core: torchvision's noise is normal, meant for normalised floats, and would be 0, 1 or 255 in bytes."""
+    rng = np.random.default_rng(int(torch.randint(2**63 - 1, ())))
+    return spec.apply(image, spec.draw(image.height, image.width, rng))
