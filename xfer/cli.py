@@ -99,7 +99,8 @@ def train(
             baseline = api.from_random(recipe, prepared.arch.stage_names[0])
             _, other = _follow(api.events(baseline, backend, device, run.path / "from_random", True, progress), show)
             pictures.append(draw_against(run.path, other.path, prepared.data.val.labels))
-            click.echo(console.against(run, other), err=json_)
+            if not json_:
+                click.echo(console.against(run, other))
     if json_:
         console.as_json({**run.result, "output": str(run.path)})
     else:

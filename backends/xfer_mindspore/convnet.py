@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mindspore import nn
 
+from xfer.errors import BackendError
 from xfer_mindspore.layers import Conv, Dense, Scope, Sequential
 
 
@@ -14,4 +15,6 @@ def stage(scope: Scope, image_size: tuple[int, int], name: str) -> Sequential:
     if name == "layer1":
         return Sequential(Conv(scope, "conv2", 4, 8, 5, bias=True), nn.ReLU(), nn.MaxPool2d(2, 2))
     height, width = (((side - 4) // 2 - 4) // 2 for side in image_size)
+    if min(height, width) < 1:
+        raise BackendError(f"image_size = {image_size}: convnet needs at least 16 pixels each way. Cure: larger images")
     return Sequential(nn.Flatten(), Dense(scope, "fc1", 8 * height * width, 512), nn.ReLU())

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
@@ -33,6 +34,7 @@ from xfer.geometry import Picture
 from xfer.images import open_image
 from xfer.parallel import processors
 
+Pixels = NDArray[np.uint8]
 Operator = Callable[[Picture], Picture]
 
 
@@ -57,20 +59,20 @@ def native_batches(
             pixels = next(batches)
             if isinstance(pixels, DataError):
                 raise pixels
-            yield Batch(pixels.numpy(), labels[indices])
+            yield Batch(pixels, labels[indices])
     finally:
         del batches  # the last reference: its processes end here, however the loop did
 
 
 @dataclass(frozen=True)
-class _Pictures(Dataset[torch.Tensor | DataError]):
-    """Pictures (H, W, 3) uint8 by index. Errors are values: a DataLoader would wrap them in a worker's traceback."""
+class _Pictures(Dataset[Pixels | DataError]):
+    """Pictures (H, W, 3) by index. Errors are values: a DataLoader would wrap them in a worker's traceback."""
 
     files: Sequence[str]
     operators: tuple[Operator, ...]
     seed: int
 
-    def __getitem__(self, index: int) -> torch.Tensor | DataError:
+    def __getitem__(self, index: int) -> Pixels | DataError:
         key = np.random.SeedSequence((self.seed, index)).generate_state(1, np.uint64)[0]
         torch.default_generator.manual_seed(int(key))  # what v2 draws from; this process is a worker's
         try:
@@ -82,12 +84,13 @@ class _Pictures(Dataset[torch.Tensor | DataError]):
                 image = operator(image)
         except DataError as error:
             return DataError(f"{self.files[index]}: {error}")
-        return torch.from_numpy(np.array(image))
+        return np.array(image)
 
 
-def _collate(pictures: Sequence[torch.Tensor | DataError]) -> torch.Tensor | DataError:
+def _collate(pictures: Sequence[Pixels | DataError]) -> Pixels | DataError:
+    # No tensor: those travel through shared memory, of which a container has 64 MB, less than these queues can hold.
     errors = [picture for picture in pictures if isinstance(picture, DataError)]
-    return errors[0] if errors else torch.stack([p for p in pictures if isinstance(p, torch.Tensor)])
+    return errors[0] if errors else np.stack([p for p in pictures if not isinstance(p, DataError)])
 
 
 def _operators(transforms: Sequence[Any]) -> tuple[Operator, ...]:
