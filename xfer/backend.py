@@ -121,8 +121,8 @@ class TrainStep(Protocol):
     def export_state(self) -> dict[str, NDArray[Any]]:
         """Copies of the optimizer's state, by `slot:name`.
 
-        Slots: `momentum` (sgd, where it is above 0), `m` and `v` (adam, adamw), each float32 of the weight's shape; and `step`, an int64
-        scalar, the number of steps taken. Before the first step: only `step`.
+        Slots: `momentum` (sgd, where it is above 0), `m` and `v` (adam, adamw), each float32 of the weight's shape;
+        and `step`, an int64 scalar, the number of steps taken. Before the first step: only `step`.
         """
         ...
 

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
+from xfer.archs import LOGITS
 from xfer.backend import Batch, Float32, Lazy, LossSpec, OptimizerSpec, ParamGroups
+from xfer.errors import BackendError
 from xfer_torch.nets import Network
 
 SLOTS = {"momentum": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq"}  # the seam's name -> torch's
@@ -36,9 +38,7 @@ class TrainStep:
         for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):
             group["lr"] = lr
         inputs, labels, keep = self.net.put(batch)
-        self._train_norms(True)
-        logits = self.net.forward(inputs, self.start, "logits", keep)
-        self._train_norms(False)
+        logits = self._forward(inputs, keep)
         loss = functional.cross_entropy(logits, labels, self.class_weights, label_smoothing=self.smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -48,10 +48,22 @@ class TrainStep:
         self.steps += 1
         return _lazy(loss.detach(), logits.detach())
 
-    def _train_norms(self, mode: bool) -> None:
+    def _forward(self, inputs: Tensor, keep: Tensor | None) -> Tensor:
         # Only these layers ever leave inference mode, and only here, so a frozen layer cannot drift.
         for norm in self.norms:
-            norm.train(mode)
+            norm.train()
+        try:
+            return self.net.forward(inputs, self.start, LOGITS, keep)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            cure = "another batch size, larger images or frozen statistics"
+            raise BackendError(
+                f"batch of {len(inputs)}: one value per channel has no variance. Cure: {cure}"
+            ) from error
+        finally:
+            for norm in self.norms:
+                norm.eval()
 
     def export_state(self) -> dict[str, NDArray[Any]]:
         state: dict[str, NDArray[Any]] = {"step": np.array(self.steps, np.int64)}
@@ -75,16 +87,16 @@ class TrainStep:
             self.optimizer.state[parameter] = slots
 
 
-def _lazy(loss: torch.Tensor, logits: torch.Tensor) -> Lazy:
+def _lazy(loss: Tensor, logits: Tensor) -> Lazy:
     return lambda: (loss.item(), to_numpy(logits))
 
 
-def to_numpy(tensor: torch.Tensor) -> Float32:
+def to_numpy(tensor: Tensor) -> Float32:
     """A C-contiguous float32 copy, whatever the device and the memory format."""
     return np.array(tensor.detach().cpu().numpy(), dtype=np.float32, order="C", copy=True)
 
 
-def _optimizer(spec: OptimizerSpec, groups: ParamGroups, params: Mapping[str, torch.Tensor]) -> torch.optim.Optimizer:
+def _optimizer(spec: OptimizerSpec, groups: ParamGroups, params: Mapping[str, Tensor]) -> torch.optim.Optimizer:
     torch_groups = [
         {"params": [params[n] for n in g.names], "weight_decay": g.weight_decay, "lr": 0.0} for g in groups.trainable
     ]
