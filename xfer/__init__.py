@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xfer.api import Run as Run
     from xfer.api import train as train
-    from xfer.config import Recipe as Recipe
     from xfer.config import load_recipe as load_recipe
     from xfer.errors import XferError as XferError
+    from xfer.recipe import Recipe as Recipe
 
 __version__ = "0.1.0"
 __all__ = ["Recipe", "Run", "XferError", "load_recipe", "train"]
 
 _HOMES = {
-    "Recipe": "xfer.config",
+    "Recipe": "xfer.recipe",
     "Run": "xfer.api",
     "XferError": "xfer.errors",
     "load_recipe": "xfer.config",

@@ -14,13 +14,14 @@ import numpy as np
 from xfer import folder, predict
 from xfer.backend import Backend
 from xfer.checkpoint import Checkpoint, load_checkpoint
-from xfer.config import Recipe, load_recipe, make_recipe
+from xfer.config import load_recipe, make_recipe
 from xfer.data import Split, find_images, open_dataset
 from xfer.errors import CheckpointError
 from xfer.gallery import draw
 from xfer.loop import Evaluation
 from xfer.predict import Predictions
 from xfer.progress import Progress, silent
+from xfer.recipe import Recipe
 from xfer.run import Fitted, Prepared, fit, prepare
 
 Which = Literal["train", "val", "all"]

@@ -14,12 +14,13 @@ from typing import Any
 from xfer import weights
 from xfer.backend import Weights
 from xfer.checkpoint import BEST, Checkpoint
-from xfer.config import Recipe, load_recipe, to_toml
+from xfer.config import load_recipe, to_toml
 from xfer.data import write_skipped_csv
 from xfer.errors import CheckpointError
 from xfer.files import write_json, write_text
 from xfer.loop import Epoch
 from xfer.predict import Predictions, save
+from xfer.recipe import Recipe
 from xfer.run import Fitted, Prepared
 
 LAST = "last.safetensors"

@@ -25,11 +25,11 @@ from xfer.backend import (
     pick_device,
 )
 from xfer.checkpoint import known_arch
-from xfer.config import PlannedPhase, Recipe
 from xfer.data import Dataset, open_dataset
 from xfer.errors import ConfigError
 from xfer.features import FeatureCache
 from xfer.progress import Progress, silent
+from xfer.recipe import PlannedPhase, Recipe
 from xfer.sources import Source, balanced_weights, open_source
 
 AUTO_VIEWS = 4

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xfer.config import DEMO, FLAGS, Recipe, load_recipe, make_recipe, parse_override, to_toml
+from xfer.config import DEMO, FLAGS, load_recipe, make_recipe, parse_override, to_toml
 from xfer.errors import ConfigError
+from xfer.recipe import Recipe
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.toml"))
 
