@@ -108,14 +108,16 @@ def test_odd_sizes_are_padded_alike(pair, arch, size):
 @pytest.mark.parametrize("arch", ["resnet18", "efficientnet_lite0", "convnet"])
 @pytest.mark.parametrize("train_from", ["stem", "layer1", "head"])
 def test_one_step_has_the_same_loss_and_moves_the_same_names_alike(pair, arch, train_from):
-    table, labels = ARCHS[arch], np.array([0, 1, 2, 1, 0])
+    # With fewer values for each statistic than 8 pictures of 96 pixels give, rounding decides at some ReLU: either
+    # framework is then as far from a float64 computation as from the other.
+    table, labels, size = ARCHS[arch], np.arange(8) % 3, 96
     losses, after = [], []
-    for backend, model in models(pair, arch):
+    for backend, model in models(pair, arch, size=size):
         before = backend.export_weights(model)
         groups = resolve(FreezePolicy(train_from, weight_decay=1e-2), table, list(before))
         rule, loss = OptimizerSpec("sgd", momentum=0.9), LossSpec(class_weights=(1.0, 2.0, 0.5))
         step = backend.make_train_step(model, rule, loss, groups, table.stage_names[0])
-        losses.append(step(Batch(images(), labels), [0.01] * len(groups.trainable))()[0])
+        losses.append(step(Batch(images(8, size), labels), [0.01] * len(groups.trainable))()[0])
         after.append(backend.export_weights(model))
         changed = {name for name in before if not np.array_equal(before[name], after[-1][name])}
         assert changed == set(before) - groups.frozen
