@@ -9,16 +9,17 @@ import pytest
 import xfer
 from xfer.api import as_recipe
 from xfer.archs import ARCHS, LOGITS
+from xfer.augment import default_eval
 from xfer.backend import Batch, LossSpec, ModelSpec, OptimizerSpec
-from xfer.data import find_images
+from xfer.data import Split, find_images
 from xfer.freeze import FreezePolicy, boundary, resolve
-from xfer.loader import chunks, read_batches
+from xfer.loader import read_batches
 from xfer.run import fit, prepare
 from xfer.testing.fixtures import Target, require, targets
 from xfer.testing.kit import random_weights
 from xfer.testing.pictures import write_class_folders
 from xfer.testing.recorder import Recorder
-from xfer.weights import merge, read_weights, resolve_source
+from xfer.weights import init_weights, merge, read_weights, resolve_source
 
 REFERENCE = Target("torch", "cpu")
 OTHERS = [target for target in targets() if target.backend != "numpy" and target != REFERENCE]
@@ -66,6 +67,11 @@ def images(count=5, size=SIZE):
 
 def relative(a, b):
     return np.abs(a - b).max() / np.abs(a).max()
+
+
+def apart(a, b):
+    """The largest difference of any weight; relative for those above 1, as variances may count in thousands."""
+    return max(np.abs(a[name] - b[name]).max() / max(1, np.abs(a[name]).max()) for name in a)
 
 
 @pytest.mark.parametrize("train_from", ["head", "layer4"])
@@ -127,9 +133,7 @@ def test_one_step_has_the_same_loss_and_moves_the_same_names_alike(pair, arch, n
         assert changed == set(before) - groups.frozen
         assert boundary(groups, table) == train_from
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
-    for name in before:
-        # Relative above 1: the variance of a wide activation counts in thousands.
-        assert np.abs(after[0][name] - after[1][name]).max() < 1e-4 * max(1, np.abs(after[0][name]).max()), name
+    assert apart(*after) < 1e-4
 
 
 def test_a_frozen_run_ends_with_the_same_head_on_both(pair, recipe, tmp_path):
@@ -150,21 +154,41 @@ def test_a_checkpoint_of_either_predicts_the_same_on_the_other(pair, recipe, dat
         assert np.abs(a.probabilities - b.probabilities).max() < 1e-4
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
-def test_real_networks_see_the_same_in_real_pictures(pair, arch):
+@pytest.fixture
+def real():
+    """Eight real pictures with their labels, and a reader of real weights."""
     folders = [os.environ.get(name) for name in ("XFER_TEST_DATA", "XFER_TEST_WEIGHTS")]
     if not all(folders):
         pytest.skip("XFER_TEST_DATA and XFER_TEST_WEIGHTS name no real pictures and weights")
-    weights, _ = read_weights(Path(folders[1]) / f"{arch}-imagenet1k-pq.safetensors")
     files = find_images([f"{folders[0]}/hymenoptera_data/val"])[::20]
-    recipe = as_recipe(None, {"size": 224})
-    split = xfer.data.Split(files, np.zeros(len(files), np.int64))
-    ((batch, _),) = read_batches(
-        split, recipe.augment.eval_transforms, chunks(np.arange(len(files)), 99), seed=0, view=0, workers=0
-    )
+    labels = np.array(["bees" in file for file in files], np.int64)
+    transforms, every = default_eval(224), [np.arange(len(files))]
+    ((batch, _),) = read_batches(Split(files, labels), transforms, every, seed=0, view=0, workers=0)
+    return batch, lambda arch: read_weights(Path(folders[1]) / f"{arch}-imagenet1k-pq.safetensors")[0]
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+def test_real_networks_see_the_same_in_real_pictures(pair, real, arch):
+    batch, weights_of = real
     a, b = (
         backend.make_predict_step(model, "stem", LOGITS)(batch.inputs)
-        for backend, model in models(pair, arch, classes=1000, size=224, weights=weights)
+        for backend, model in models(pair, arch, classes=1000, size=224, weights=weights_of(arch))
     )
     assert relative(a, b) < 1e-4
     assert np.array_equal(a.argmax(axis=1), b.argmax(axis=1))
+
+
+def test_fine_tuning_a_real_network_takes_the_same_first_step(pair, real):
+    batch, weights_of = real
+    loaded, table = weights_of("resnet18"), ARCHS["resnet18"]
+    shapes = {n: w.shape for n, w in loaded.items()} | {"fc.weight": (2, 512), "fc.bias": (2,)}
+    first = merge(shapes, loaded, table.head_names, init_weights(shapes, 0), "real")
+    groups = resolve(FreezePolicy("stem"), table, list(shapes))
+    losses, after = [], []
+    for backend, model in models(pair, "resnet18", classes=2, size=224, weights=first):
+        step = backend.make_train_step(model, OptimizerSpec("sgd", momentum=0.9), LossSpec(), groups, "stem")
+        losses.append(step(batch, [0.001])()[0])
+        after.append(backend.export_weights(model))
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    assert all(not np.array_equal(first[name], after[0][name]) for name in shapes)
+    assert apart(*after) < 1e-4

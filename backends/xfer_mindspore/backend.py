@@ -119,7 +119,7 @@ def _bind(device: str) -> None:
                 "device. Cure: use the other device in another process"
             ) from error
     if kind == "cpu":
-        # PyNative's launching threads wait by spinning, and take the cores from the kernels that they wait for. Without
-        # them a training step takes a third less time on 2 idle cores, one of the head alone a tenth, and on busy cores
-        # all of them far less. Nothing is lost: on the CPU there is no device to run ahead of.
+        # PyNative's launching threads wait by spinning, and take the cores from the kernels they wait for. Without them
+        # a training step takes a third less time on 2 idle cores, one of the head alone a quarter of it, and on busy
+        # cores far less. Nothing is lost: on the CPU there is no device to run ahead of.
         ms.runtime.launch_blocking()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xfer.backend import Batch, ModelSpec
+from xfer.errors import BackendError
 
 Stage = Callable[[Tensor], Tensor]
 
@@ -94,6 +95,10 @@ class ConvNet(nn.Module):
     def __init__(self, classes: int, image_size: tuple[int, int]) -> None:
         super().__init__()
         height, width = (((side - 4) // 2 - 4) // 2 for side in image_size)
+        if min(height, width) < 1:
+            raise BackendError(
+                f"image_size = {image_size}: convnet needs at least 16 pixels each way. Cure: larger images"
+            )
         self.conv1 = nn.Conv2d(3, 4, 5)
         self.conv2 = nn.Conv2d(4, 8, 5)
         self.fc1 = nn.Linear(8 * height * width, 512)
