@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+Stage = Callable[[Tensor], Tensor]
 
 # (repeats, kernel, stride, expansion, channels out), from a stem of 32 channels
 BLOCKS = (
@@ -82,17 +86,15 @@ class EfficientNetLite0(nn.Module):
     def _top(self, x: Tensor) -> Tensor:
         return torch.flatten(functional.adaptive_avg_pool2d(functional.relu6(self._bn1(self._conv_head(x))), 1), 1)
 
-    def stages(self) -> tuple:  # type: ignore[type-arg]
+    def stages(self) -> tuple[tuple[str, Stage], ...]:
         """The cuts that `xfer.archs` names, each with its part of the network."""
-
-        def run(first: int, last: int):  # type: ignore[no-untyped-def]
-            return nn.Sequential(*self._blocks[first : last + 1])
-
-        end = run(11, 15)
+        early, middle, late, last = (
+            nn.Sequential(*self._blocks[first:end]) for first, end in ((0, 3), (3, 5), (5, 11), (11, 16))
+        )
         return (
             ("stem", self._stem),
-            ("layer1", run(0, 2)),
-            ("layer2", run(3, 4)),
-            ("layer3", run(5, 10)),
-            ("layer4", lambda x: self._top(end(x))),
+            ("layer1", early),
+            ("layer2", middle),
+            ("layer3", late),
+            ("layer4", lambda x: self._top(last(x))),
         )

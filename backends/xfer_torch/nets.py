@@ -5,7 +5,7 @@ The ResNets are torchvision's own modules, so their names and their arithmetic a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +15,7 @@ from torch.nn import functional
 
 from xfer.backend import Batch, ModelSpec
 from xfer.errors import BackendError
-
-Stage = Callable[[Tensor], Tensor]
+from xfer_torch.efficientnet import EfficientNetLite0, Stage
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,5 @@ def _convnet(spec: ModelSpec) -> Built:
 
 
 def _efficientnet_lite0(spec: ModelSpec) -> Built:
-    from xfer_torch.efficientnet import EfficientNetLite0
-
     net = EfficientNetLite0(spec.num_classes)
     return net, net.stages(), net._fc
