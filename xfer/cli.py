@@ -32,10 +32,14 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except XferError as error:
+        except (XferError, OSError) as error:  # OSError: a disk that is full, a folder that may not be written
             if ctx.params.get("debug"):
                 raise
             click.echo(f"error: {' '.join(str(error).split())}", err=True)
+            ctx.exit(2)
+        except click.UsageError as error:
+            words = error.ctx.command_path if error.ctx else "xfer"
+            click.echo(f"error: {error.format_message()} Cure: see {words} --help", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)

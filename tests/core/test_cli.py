@@ -155,6 +155,8 @@ BAD = {
     "no such weights": (["--weights", "imagenet"], "there are none for tiny"),
     "not weights": (["--weights", "text.safetensors"], "text.safetensors"),
     "weights of another net": (["--weights", "other.safetensors"], "does not fit the network"),
+    "not a number": (["--epochs", "many"], "'many' is not a valid integer"),
+    "unknown flag": (["--epoch", "3"], "No such option"),
     "unwritable output": (["--output", "text.safetensors/run"], "cannot be written"),
 }
 
