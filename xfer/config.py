@@ -37,7 +37,8 @@ def load_recipe(path: Path | str | None, overrides: Mapping[str, Any] | None = N
 
     Raises ConfigError, in one line, for a missing or broken file, an unknown key, a wrong type or a bad value.
     """
-    return make_recipe({} if path is None else read_toml(Path(path)), overrides or {}, "demo" if path == DEMO else str(path or "recipe"))
+    name = "demo" if path == DEMO else str(path or "recipe")
+    return make_recipe({} if path is None else read_toml(Path(path)), overrides or {}, name)
 
 
 def make_recipe(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str = "recipe") -> Recipe:
