@@ -15,14 +15,14 @@ from xfer import folder, predict
 from xfer.backend import Backend
 from xfer.checkpoint import Checkpoint, load_checkpoint
 from xfer.config import load_recipe, make_recipe
-from xfer.data import Split, find_images, open_dataset
+from xfer.data import Split, find_images
 from xfer.errors import CheckpointError
 from xfer.gallery import draw
 from xfer.loop import Evaluation
 from xfer.predict import Predictions
 from xfer.progress import Progress, silent
 from xfer.recipe import Recipe
-from xfer.run import Fitted, Prepared, fit, prepare
+from xfer.run import Fitted, Prepared, fit, open_data, prepare
 
 Which = Literal["train", "val", "all"]
 
@@ -162,16 +162,7 @@ def open_split(
     recipe = recipe or Recipe()
     if data is None and recipe == Recipe():
         raise CheckpointError("a checkpoint does not say which data to evaluate on. Cure: --data DIR")
-    said = recipe.data
-    dataset = open_dataset(
-        str(data or said.source),
-        val_fraction=said.val_fraction,
-        seed=recipe.seed,
-        suffixes=said.suffixes,
-        on_bad_image=said.on_bad_image,
-        workers=said.workers,
-        progress=progress,
-    )
+    dataset = open_data(recipe, progress, None if data is None else str(data))
     splits = {"train": [dataset.train], "val": [dataset.val], "all": [dataset.train, dataset.val]}[which]
     files = [file for part in splits for file in part.files]
     joined = Split(files, np.concatenate([part.labels for part in splits]))

@@ -14,7 +14,7 @@ from xfer.archs import Arch
 from xfer.augment import Transform
 from xfer.backend import Backend, Model, ModelSpec, Weights
 from xfer.convert import read_with_metadata
-from xfer.errors import CheckpointError, WeightsError, expected
+from xfer.errors import BackendError, CheckpointError, WeightsError, expected
 from xfer.weights import merge, write_weights
 
 FORMAT = "xfer-1"
@@ -60,8 +60,9 @@ class Checkpoint:
 
 
 def known_arch(backend: Backend, name: str) -> Arch:
+    """Raises BackendError for a network that the backend does not build."""
     if name not in backend.archs:
-        raise WeightsError(expected("arch", name, backend.archs))
+        raise BackendError(expected("arch", name, backend.archs))
     return backend.archs[name]
 
 

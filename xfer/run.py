@@ -61,7 +61,7 @@ def prepare(recipe: Recipe, backend: str | Backend, device: str = "auto", progre
         freeze.stages_from(phase.train_from, arch)
     size = _image_size(recipe)
     loaded = weights.resolve_source(recipe.weights.source, arch.name, progress=progress)
-    data = _open_data(recipe, progress)
+    data = open_data(recipe, progress)
     loss = _loss(recipe, data)
     spec = ModelSpec(arch.name, len(data.classes), size, *_normalization(recipe, arch, loaded[1] if loaded else {}))
     model = backend.build(spec, device)
@@ -153,10 +153,11 @@ def _image_size(recipe: Recipe) -> tuple[int, int]:
     return size
 
 
-def _open_data(recipe: Recipe, progress: Progress) -> Dataset:
+def open_data(recipe: Recipe, progress: Progress = silent, source: str | None = None) -> Dataset:
+    """The data a recipe names, or those in `source`, split and checked as it says."""
     said = recipe.data
     return open_dataset(
-        said.source,
+        source or said.source,
         val_fraction=said.val_fraction,
         seed=recipe.seed,
         suffixes=said.suffixes,

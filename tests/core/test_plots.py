@@ -24,6 +24,7 @@ from PIL import Image
 
 from xfer import plots
 from xfer.plots import fonts
+from xfer.plots.comparison import figure_comparison
 from xfer.plots.confusion import confusion_counts, figure_confusion_matrix
 from xfer.plots.curves import figure_curves
 from xfer.plots.style import RIGHT, UNKNOWN, WRONG, settings
@@ -459,3 +460,15 @@ def test_fitted_text_is_no_wider_than_told_and_keeps_both_ends(text: str, width:
         assert 0 <= len(start) - len(end) <= 1
         assert text.startswith(start)
         assert text.endswith(end)
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_a_comparison_has_a_curve_for_each_run_and_one_for_chance(count: int) -> None:
+    runs = {f"run {i}": [{**row, "val_accuracy": 0.1 * (i + 1)} for row in epochs(3)] for i in range(count)}
+    figure = figure_comparison(runs, chance=0.25)
+    (axes,) = figure.axes
+    *curves, chance = axes.lines
+    assert [list(line.get_ydata()) for line in curves] == [[0.1 * (i + 1)] * 3 for i in range(count)]
+    assert set(chance.get_ydata()) == {0.25}
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == [f"run {i}: best {10 * (i + 1)}.0 %" for i in range(count)] + ["one class for all: 25.0 %"]

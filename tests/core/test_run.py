@@ -10,7 +10,7 @@ import xfer
 from xfer import folder
 from xfer.api import Run, as_recipe
 from xfer.checkpoint import load_checkpoint
-from xfer.errors import CheckpointError, ConfigError, DataError, WeightsError
+from xfer.errors import BackendError, CheckpointError, ConfigError, DataError, WeightsError
 from xfer.features import FeatureCache
 from xfer.run import fit, prepare
 from xfer.testing.numpy_backend import NumpyBackend
@@ -155,7 +155,7 @@ def test_class_weights_need_one_for_each_class(recipe):
 @pytest.mark.parametrize(
     ("changes", "error", "said"),
     [
-        ({"arch": "tyni"}, WeightsError, "Did you mean 'tiny'"),
+        ({"arch": "tyni"}, BackendError, "Did you mean 'tiny'"),
         ({"train_from": "layer5"}, ConfigError, "Did you mean 'layer1'"),
         ({"weights": "no/such/file.safetensors"}, WeightsError, "no/such/file.safetensors"),
         ({"data": "no/such/folder"}, DataError, "no/such/folder"),

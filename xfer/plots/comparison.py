@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -21,7 +22,7 @@ def figure_comparison(runs: Mapping[str, Rows], chance: float) -> Figure:
     with settings():
         figure = new_figure(7.5, 4.2)
         axes = figure.add_subplot()
-        for (label, rows), (line, marker, colour) in zip(runs.items(), _LINES, strict=False):
+        for (label, rows), (line, marker, colour) in zip(runs.items(), cycle(_LINES), strict=False):
             accuracy = [row["val_accuracy"] for row in rows]
             label = f"{label}: best {percent(max(accuracy))}"
             axes.plot([row["epoch"] for row in rows], accuracy, line, marker=marker, ms=4, c=colour, label=label)
