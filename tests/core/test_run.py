@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from xfer.checkpoint import load_checkpoint
 from xfer.errors import BackendError, CheckpointError, ConfigError, DataError, WeightsError
 from xfer.features import FeatureCache
 from xfer.run import fit, prepare
-from xfer.testing.numpy_backend import NumpyBackend
+from xfer.testing.numpy_backend import TINY, NumpyBackend
 from xfer.testing.pictures import write_class_folders
+from xfer.weights import digest
 
 RESULT_KEYS = {
     "backend", "device", "arch", "dataset", "classes", "n_train", "n_val", "seed", "epochs", "best_epoch",
@@ -190,3 +192,51 @@ def test_random_weights_are_a_baseline_with_everything_trained(recipe):
     baseline = xfer.api.from_random(recipe, "stem")
     assert (baseline.weights.source, baseline.train.train_from, baseline.train.epochs) == ("random", "stem", 3)
     assert (baseline.data, baseline.model, baseline.seed) == (recipe.data, recipe.model, recipe.seed)
+
+
+def test_dropout_is_the_architectures_or_the_recipes(recipe):
+    masks = []
+
+    class Listening(NumpyBackend):
+        def make_train_step(self, *args):
+            step = super().make_train_step(*args)
+            return lambda batch, lrs: masks.append(batch.keep) or step(batch, lrs)
+
+    def kept(**said):
+        masks.clear()
+        list(fit(prepare(as_recipe(recipe, {"epochs": 1} | said), Listening())))
+        return None if masks[0] is None else float(np.mean([m.astype(bool).mean() for m in masks]))
+
+    assert kept() is None  # tiny has none of its own
+    assert kept(**{"model.dropout": 0.4}) == pytest.approx(0.6, abs=0.1)
+
+
+def test_pictures_are_normalised_as_the_recipe_says_or_else_as_the_weights_were(recipe, tmp_path):
+    def spec(**said):
+        spec = prepare(as_recipe(recipe, said), NumpyBackend()).spec
+        return spec.mean, spec.std
+
+    own, usual = ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)), (TINY.mean, TINY.std)
+    said = [{"op": "CenterCrop", "size": 32}, {"op": "Normalize", "mean": list(own[0]), "std": list(own[1])}]
+    assert spec() == usual
+    assert spec(**{"augment.eval": said}) == own
+    run = xfer.train(recipe, NumpyBackend(), output=tmp_path / "run", epochs=1, **{"augment.eval": said})
+    assert spec(weights=str(run.path / "best.safetensors")) == own
+
+
+def test_the_digest_is_that_of_the_best_weights(recipe, tmp_path):
+    run = xfer.train(recipe, NumpyBackend(), output=tmp_path / "run")
+    assert run.result["weights_digest"] == digest(load_checkpoint(run.path).weights)
+
+
+def test_a_run_evaluates_folders_that_have_only_some_of_its_classes(recipe, data, tmp_path):
+    run = xfer.train(recipe, NumpyBackend(), output=tmp_path / "run", epochs=1)
+    for split in ("train", "val"):
+        for name in ("bees", "蜂"):  # in the run these are the second and third of three
+            shutil.copytree(data / split / name, tmp_path / "some" / split / name)
+    result = run.evaluate(tmp_path / "some", backend=NumpyBackend())
+    assert sorted(set(result.labels)) == [1, 2]
+    (tmp_path / "some" / "val" / "bees").rename(tmp_path / "some" / "val" / "wasps")
+    (tmp_path / "some" / "train" / "bees").rename(tmp_path / "some" / "train" / "wasps")
+    with pytest.raises(DataError, match="also has wasps"):
+        run.evaluate(tmp_path / "some", backend=NumpyBackend())

@@ -49,3 +49,8 @@ def test_warm_up_rises_in_a_line_whatever_follows(kind):
 def test_short_runs_have_a_rate(kind, steps):
     for warmup in (0, 1, 5):
         assert all(0 <= factor(Schedule(kind=kind, warmup_epochs=warmup), s, steps, 1) <= 1 for s in range(steps))
+
+
+def test_steps_are_counted_from_the_first_epoch_warm_up_or_not():
+    plain, warm = factors(kind="step", step_epochs=3), factors(kind="step", step_epochs=3, warmup_epochs=2)
+    assert warm[2 * STEPS :] == plain[2 * STEPS :]
