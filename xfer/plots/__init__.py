@@ -94,3 +94,15 @@ def plot_comparison(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]],
     from xfer.plots.comparison import figure_comparison
 
     write_figure(path, figure_comparison(runs, chance))
+
+
+def plot_disagreements(
+    path: Path, images: Images, labels: Sequence[str], predicted: Sequence[Sequence[str | None]], total: int
+) -> None:
+    """Up to 16 of `total` images that runs take for different classes.
+
+    predicted  for each image the class that each run gives it, None where a run has not seen it
+    """
+    from xfer.plots.disagreements import figure_disagreements
+
+    write_figure(path, figure_disagreements(images, labels, predicted, total))

@@ -42,10 +42,10 @@ def figure_samples(images: Images, labels: Known, classes: Sequence[str]) -> Fig
     """The first 16 of `images` (N, H, W, 3) uint8 under the names of their classes."""
     faces = faces_for(classes)
     tiles = [
-        Tile(image, *_lines(faces, [("", _name(label, classes), "")]))
+        Tile(image, *name_lines(faces, [("", _name(label, classes), "")]))
         for image, label in zip(images[:MOST], labels, strict=False)
     ]
-    return _page("Training samples, after augmentation", tiles)
+    return page("Training samples, after augmentation", tiles)
 
 
 def figure_predictions(
@@ -67,7 +67,7 @@ def figure_predictions(
     ]
     known = [(label, guess) for label, guess in zip(labels[:count], predictions, strict=False) if label is not None]
     score = f": {sum(a == b for a, b in known)} of {len(known)} right" if known else ""
-    return _page(f"Predictions{score}", tiles)
+    return page(f"Predictions{score}", tiles)
 
 
 def figure_top_losses(
@@ -81,7 +81,7 @@ def figure_top_losses(
     faces = faces_for(classes)
     worst = np.argsort(-np.asarray(losses, dtype=np.float64), kind="stable")[:MOST]
     tiles = [_judged(faces, images[i], labels[i], predictions[i], f", loss {losses[i]:.2f}", classes) for i in worst]
-    return _page("Highest losses", tiles)
+    return page("Highest losses", tiles)
 
 
 def _judged(
@@ -89,10 +89,10 @@ def _judged(
 ) -> Tile:
     lines = [("", _name(prediction, classes), note)]
     if label is None:
-        return Tile(image, *_lines(faces, lines))
+        return Tile(image, *name_lines(faces, lines))
     if label == prediction:
-        return Tile(image, *_lines(faces, lines), RIGHT, frame=2)
-    return Tile(image, *_lines(faces, [*lines, ("true: ", _name(label, classes), "")]), WRONG, frame=2)
+        return Tile(image, *name_lines(faces, lines), RIGHT, frame=2)
+    return Tile(image, *name_lines(faces, [*lines, ("true: ", _name(label, classes), "")]), WRONG, frame=2)
 
 
 def _name(label: int | None, classes: Sequence[str]) -> str:
@@ -103,7 +103,7 @@ def _chance(probability: Any, prediction: int) -> str:
     return percent(float(probability[prediction] if np.ndim(probability) else probability), digits=0)
 
 
-def _lines(faces: Sequence[Face], parts: Sequence[tuple[str, str, str]]) -> tuple[tuple[str, ...], Face]:
+def name_lines(faces: Sequence[Face], parts: Sequence[tuple[str, str, str]]) -> tuple[tuple[str, ...], Face]:
     """Each (before, name, after) as one line that fits a tile, and the face to draw them with."""
     face = pick(faces, "".join(name for _, name, _ in parts))
     return tuple(
@@ -112,7 +112,8 @@ def _lines(faces: Sequence[Face], parts: Sequence[tuple[str, str, str]]) -> tupl
     ), face
 
 
-def _page(title: str, tiles: Sequence[Tile]) -> Figure:
+def page(title: str, tiles: Sequence[Tile]) -> Figure:
+    """The tiles under a title, as wide and high as they need."""
     with settings():
         if not tiles:
             return empty_figure(f"{title}: no pictures")
