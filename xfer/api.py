@@ -159,10 +159,9 @@ def open_split(
 
     `recipe` is the one the checkpoint was trained with, where it is known: it names the data, and repeats its split.
     """
-    recipe = recipe or Recipe()
-    if data is None and recipe == Recipe():
+    if data is None and recipe is None:
         raise CheckpointError("a checkpoint does not say which data to evaluate on. Cure: --data DIR")
-    dataset = open_data(recipe, progress, None if data is None else str(data))
+    dataset = open_data(recipe or Recipe(), progress, None if data is None else str(data))
     splits = {"train": [dataset.train], "val": [dataset.val], "all": [dataset.train, dataset.val]}[which]
     files = [file for part in splits for file in part.files]
     joined = Split(files, np.concatenate([part.labels for part in splits]))

@@ -36,6 +36,13 @@ class Checkpoint:
     transforms: tuple[Transform, ...]
     record: Mapping[str, str]
 
+    @property
+    def backend(self) -> str:
+        """The name of the backend that wrote it. Raises CheckpointError when the record does not say."""
+        if "backend" not in self.record:
+            raise CheckpointError("the checkpoint does not say which backend wrote it. Cure: --backend NAME")
+        return self.record["backend"]
+
     def save(self, path: Path) -> None:
         write_weights(path, self.weights, self.metadata())
 

@@ -154,7 +154,7 @@ def evaluate(
     with console.progress_bars(quiet) as progress:
         recipe = read_recipe(source) if (source / "config.toml").exists() else None
         chosen = open_split(checkpoint, data, split, recipe, progress)
-        used = backend or checkpoint.record["backend"]
+        used = backend or checkpoint.backend
         result = predict.evaluate(checkpoint, chosen, used, device, progress)
     right = int((result.predictions == result.labels).sum())
     figures = {"backend": used, "n": len(result.labels), "right": right}
@@ -197,7 +197,7 @@ def predict_(
     checkpoint = load_checkpoint(source)
     files = find_images(images)
     with console.progress_bars(quiet) as progress:
-        found = predict.predict(checkpoint, files, backend or checkpoint.record["backend"], device, progress)
+        found = predict.predict(checkpoint, files, backend or checkpoint.backend, device, progress)
     if output is not None:
         predict.save(output, found)
     if json_:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -39,6 +40,8 @@ def create(p: Prepared, output: Path | None, overwrite: bool = False) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         for stale in ("metrics.jsonl", "log.txt", "result.json", "predictions.csv", BEST, LAST, "report.html"):
             (path / stale).unlink(missing_ok=True)
+        for stale in ("plots", "from_random"):
+            shutil.rmtree(path / stale, ignore_errors=True)
         write_text(path / "config.toml", to_toml(p.recipe))
         write_json(path / "env.json", environment(p))
         write_json(path / "classes.json", list(p.data.classes))

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,3 +83,9 @@ def test_metadata_is_plain_text_that_others_can_read(checkpoint):
     assert all(isinstance(v, str) for v in said.values())
     assert json.loads(said["classes"]) == ["蚂蚁", "a,b\n"]
     assert json.loads(said["image_size"]) == [32, 32]
+
+
+def test_who_wrote_it_is_known_or_asked_for(checkpoint):
+    with pytest.raises(CheckpointError, match="--backend"):
+        _ = checkpoint.backend
+    assert replace(checkpoint, record={"backend": "numpy"}).backend == "numpy"

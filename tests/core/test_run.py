@@ -11,6 +11,7 @@ import xfer
 from xfer import folder
 from xfer.api import Run, as_recipe
 from xfer.checkpoint import load_checkpoint
+from xfer.data import open_dataset
 from xfer.errors import BackendError, CheckpointError, ConfigError, DataError, WeightsError
 from xfer.features import FeatureCache
 from xfer.run import fit, prepare
@@ -106,6 +107,17 @@ def test_the_boundary_cache_changes_nothing(recipe, train_from, views):
     assert np.allclose(kept.result.logits, anew.result.logits, atol=1e-5)
 
 
+def test_features_too_large_for_memory_go_to_a_file_and_change_nothing(recipe, monkeypatch):
+    prepared, kept = fitted(recipe, train_from="layer1")
+    monkeypatch.setattr(xfer.features, "IN_MEMORY", 0)
+    rooms, room = [], xfer.features._room
+    monkeypatch.setattr(xfer.features, "_room", lambda shape: rooms.append(room(shape)) or rooms[-1])
+    _, mapped = fitted(recipe, train_from="layer1")
+    assert len(rooms) == 3
+    assert all(isinstance(values, np.memmap) for values in rooms)
+    assert all(np.array_equal(kept.best_weights[name], mapped.best_weights[name]) for name in prepared.shapes)
+
+
 def test_each_view_of_a_picture_is_computed_once(recipe, monkeypatch):
     asked = []
     compute = FeatureCache._compute
@@ -174,8 +186,10 @@ def test_a_run_is_not_written_over_unasked(recipe, tmp_path):
     xfer.train(recipe, NumpyBackend(), output=tmp_path / "run", epochs=1)
     with pytest.raises(CheckpointError, match="already holds a run"):
         xfer.train(recipe, NumpyBackend(), output=tmp_path / "run")
+    (tmp_path / "run" / "plots" / "against_random.png").write_bytes(b"of the run that was here")
     run = xfer.train(recipe, NumpyBackend(), output=tmp_path / "run", overwrite=True, epochs=2)
     assert len(run.history) == 2
+    assert not (run.path / "plots" / "against_random.png").exists()
 
 
 def test_the_best_is_on_disk_when_training_dies(recipe, tmp_path):
@@ -240,3 +254,18 @@ def test_a_run_evaluates_folders_that_have_only_some_of_its_classes(recipe, data
     (tmp_path / "some" / "train" / "bees").rename(tmp_path / "some" / "train" / "wasps")
     with pytest.raises(DataError, match="also has wasps"):
         run.evaluate(tmp_path / "some", backend=NumpyBackend())
+
+
+def test_a_run_of_the_very_defaults_knows_its_data(recipe, data, tmp_path, monkeypatch):
+    checkpoint = xfer.train(recipe, NumpyBackend(), output=tmp_path / "run", epochs=1).checkpoint
+    asked = []
+
+    def opened(recipe, progress, source):
+        asked.append((recipe.data.source, source))
+        return open_dataset(str(data))
+
+    monkeypatch.setattr(xfer.api, "open_data", opened)
+    assert len(xfer.api.open_split(checkpoint, None, "val", xfer.Recipe()).labels) == 12
+    assert asked == [(xfer.Recipe().data.source, None)]
+    with pytest.raises(CheckpointError, match="--data"):
+        xfer.api.open_split(checkpoint, None, "val", None)
