@@ -5,25 +5,21 @@ Every command imports what it needs when it runs, so that `xfer --help` is insta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from xfer import __version__
+from xfer.cli_compare import compare, parity_
+from xfer.cli_tools import backends, convert, doctor
 from xfer.errors import XferError
+from xfer.options import backend_option, data_option, device_option, json_option, quiet_option
 
 if TYPE_CHECKING:
     from xfer.api import Run, Which
     from xfer.run import Fitted, Prepared
-
-Command = Callable[..., Any]
-backend_option = click.option("--backend", "-b", metavar="NAME", help="Default: the one that wrote the checkpoint.")
-device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, npu, cuda:1, ...")
-quiet_option = click.option("--quiet", "-q", is_flag=True, help="Say nothing but the result, and errors.")
-json_option = click.option("--json", "json_", is_flag=True, help="Give the result as JSON on standard output.")
-data_option = click.option("--data", metavar="DIR|ARCHIVE|NAME", help="Class folders, an archive, or a named set.")
 
 
 class Group(click.Group):
@@ -207,110 +203,5 @@ def predict_(
             click.echo(f"{row['predicted']}  {row['probability']:.2%}  {row['file']}")
 
 
-@main.command()
-@json_option
-def backends(json_: bool) -> None:
-    """Which backends work here, and on which devices."""
-    from xfer import console
-    from xfer.doctor import survey
-
-    found = survey()
-    if json_:
-        console.as_json(found)
-        return
-    for row in found:
-        state = ", ".join(row["devices"]) if row["works"] else f"not usable: {row['problem']}"
-        click.echo(f"{row['name']:10s} {state}")
-
-
-@main.command()
-@json_option
-def doctor(json_: bool) -> None:
-    """What works here, how fast, and the cure for what does not."""
-    from xfer import console
-    from xfer.doctor import examine
-
-    findings = examine()
-    if json_:
-        console.as_json([f.__dict__ for f in findings])
-    else:
-        for finding in findings:
-            click.echo(finding.line())
-    if any(f.level == "problem" for f in findings):
-        raise click.exceptions.Exit(1)
-
-
-@main.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
-@click.option("--overwrite", is_flag=True, help="Replace the target.")
-def convert(source: Path, target: Path, overwrite: bool) -> None:
-    """Move weights between .safetensors, .pth and .ckpt. Needs no framework."""
-    from xfer.convert import convert as convert_file
-
-    for path in convert_file(source, target, overwrite):
-        click.echo(path)
-
-
-@main.command()
-@click.argument("sources", metavar="RUN RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--margin", type=float, default=0.01, show_default=True, help="Differences below this share are none.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write compare.json and pictures to this folder.")
-@json_option
-def compare(sources: tuple[Path, ...], margin: float, output: Path | None, json_: bool) -> None:
-    """How two or more runs differ, and how sure that is.
-
-    The first is the reference: the others are tested against it on the same validation images.
-    """
-    from xfer import console
-    from xfer.api import Run
-    from xfer.compare import compare as compare_runs
-    from xfer.compare import save
-
-    runs = [Run.load(source) for source in sources]
-    found = compare_runs(runs, margin)
-    written = [] if output is None else save(found, runs, output)
-    if json_:
-        console.as_json(found.as_json())
-        return
-    console.compared(found)
-    for path in written:
-        click.echo(f"written       {path}")
-
-
-@main.command("parity")
-@click.option("--arch", required=True, metavar="NAME", help="resnet18, resnet50, efficientnet_lite0, convnet, ...")
-@click.option("--weights", default="imagenet", show_default=True, metavar="imagenet|random|FILE")
-@click.option("--weights-other", metavar="FILE", help="The second backend's own file, .ckpt beside .pth say.")
-@click.option("--backends", default="torch,mindspore", show_default=True, help="Two, each NAME or NAME:DEVICE.")
-@click.option("--images", multiple=True, metavar="DIR|FILE|GLOB", help="May be repeated. Default: smooth noise.")
-@click.option("--size", default=224, show_default=True, help="Side of the images, in pixels.")
-@click.option("--classes", type=int, help="A fresh head from the seed. Default: the head of the weights.")
-@click.option("--batch-size", default=8, show_default=True)
-@click.option("--steps", default=10, show_default=True, help="Training steps to report on.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--tolerance", default=1e-4, show_default=True, help="Largest relative difference that passes.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Also write the report to this JSON file.")
-@quiet_option
-@json_option
-def parity_(backends: str, output: Path | None, quiet: bool, json_: bool, **flags: Any) -> None:
-    """Hold two backends against each other, stage by stage.
-
-    Exit code 0 when everything judged is within the tolerance, else 1, with the first stage that differs.
-    """
-    from xfer import console, parity_text
-    from xfer.files import write_json
-    from xfer.parity import parity
-
-    with console.progress_bars(quiet) as progress:
-        report = parity(backends=backends.split(","), progress=progress, **flags)
-    if output is not None:
-        write_json(output, report.as_json())
-    if json_:
-        console.as_json(report.as_json())
-    else:
-        if not quiet:
-            click.echo(f"{parity_text.table(report)}\n")
-        click.echo(parity_text.summary(report))
-    if not report.passes:
-        raise click.exceptions.Exit(1)
+for command in (backends, doctor, convert, compare, parity_):
+    main.add_command(command)

@@ -1,0 +1,11 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import click
+
+backend_option = click.option("--backend", "-b", metavar="NAME", help="Default: the one that wrote the checkpoint.")
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, npu, cuda:1, ...")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Say nothing but the result, and errors.")
+json_option = click.option("--json", "json_", is_flag=True, help="Give the result as JSON on standard output.")
+data_option = click.option("--data", metavar="DIR|ARCHIVE|NAME", help="Class folders, an archive, or a named set.")
