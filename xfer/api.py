@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,67 +10,143 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from xfer import folder, predict
 from xfer.backend import Backend
 from xfer.checkpoint import Checkpoint, load_checkpoint
 from xfer.config import load_recipe, make_recipe
-from xfer.data import Split, find_images
+from xfer.data import Split, find_images, joined
 from xfer.errors import CheckpointError
 from xfer.gallery import draw
+from xfer.interrupts import Interrupted, Interrupts, caught
+from xfer.locks import locked
 from xfer.loop import Evaluation
 from xfer.predict import Predictions
 from xfer.progress import Progress, silent
 from xfer.recipe import Recipe
-from xfer.run import Fitted, Prepared, fit, open_data, prepare
+from xfer.record import CHECKPOINT_EVERY, StateWriter, record
+from xfer.resume import find_run, is_finished, own_recipe, refuse_changes, went_on
+from xfer.run import Fitted, Prepared, Stepped, boundaries, open_data, prepare
+from xfer.state import STATE, read_state
 
 Which = Literal["train", "val", "all"]
 
 
 def train(
     recipe: Recipe | str | Path | None = None,
-    backend: str | Backend = "torch",
+    backend: str | Backend | None = None,
     *,
     device: str = "auto",
     output: str | Path | None = None,
     overwrite: bool = False,
+    resume: str | Path | None = None,
+    checkpoint_every: float = CHECKPOINT_EVERY,
     progress: Progress = silent,
     **overrides: Any,
 ) -> Run:
     """Train and give the finished run.
 
     recipe     a Recipe, a TOML file, or None for the defaults
+    backend    a name or an object; None: torch, or that of the run which is resumed
+    resume     the folder of a run to go on with: no recipe is needed then, and another one is refused. Or `auto`: the
+               run in `output`, or else the newest unfinished one below `runs/`; where there is none, a fresh run
+    checkpoint_every   minutes between saved states inside an epoch; 0: only where epochs end
     overrides  plain names (`data`, `weights`, `arch`, `epochs`, `batch_size`, `lr`, `seed`, `train_from`, `size`,
                `views`), or dotted keys of the recipe: `**{"optimizer.momentum": 0.8}`
 
-    Raises XferError, in one line with its cure, for whatever a user can put right.
+    Raises XferError, in one line with its cure, for whatever a user can put right. Ctrl-C ends the step, saves the
+    state and then raises KeyboardInterrupt; a second one raises it at once.
     """
-    *_, run = events(as_recipe(recipe, overrides), backend, device, output, overwrite, progress)
+    target = None if output is None else Path(output)
+    with caught([signal.SIGINT]) as interrupts:
+        how = (progress, checkpoint_every, interrupts)
+        path = None if resume is None else find_run(resume, target, overwrite)
+        if path is None:
+            *_, run = events(as_recipe(recipe, overrides), backend, device, target, overwrite, *how)
+        else:
+            asked = None if recipe is None and not overrides else asked_of(path, recipe, overrides)
+            *_, run = resumed(path, asked, backend, device, *how)
     assert isinstance(run, Run)
     return run
 
 
 def events(
     recipe: Recipe,
-    backend: str | Backend,
+    backend: str | Backend | None = None,
     device: str = "auto",
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
+    checkpoint_every: float = CHECKPOINT_EVERY,
+    interrupts: Interrupts | None = None,
 ) -> Iterator[Prepared | Fitted | Run]:
     """A run as it happens: what was prepared, then each epoch, then the finished run. `train` gives the last alone."""
-    started = time.perf_counter()
-    prepared = prepare(recipe, backend, device, progress)
-    path = folder.create(prepared, None if output is None else Path(output), overwrite)
-    yield prepared
+    started, interrupts = time.perf_counter(), interrupts or Interrupts()
+    progress = interrupts.watched(progress)
+    prepared = prepare(recipe, backend or "torch", device, progress)
+    path = folder.claim(prepared, None if output is None else Path(output))
+    with locked(path / folder.LOCK):
+        folder.create(prepared, path, overwrite)
+        states = StateWriter(prepared, path, checkpoint_every, None, started)
+        yield from _trained(prepared, path, boundaries(prepared, progress), states, interrupts)
+
+
+def resumed(
+    path: Path,
+    asked: Recipe | None = None,
+    backend: str | Backend | None = None,
+    device: str = "auto",
+    progress: Progress = silent,
+    checkpoint_every: float = CHECKPOINT_EVERY,
+    interrupts: Interrupts | None = None,
+) -> Iterator[Prepared | Fitted | Run]:
+    """As `events`, of a run that goes on. One that is finished is given alone, and left as it is.
+
+    Raises CheckpointError when the state, the data or the weights file are not as they were, and ConfigError when
+    `asked` is another recipe than the run's.
+    """
+    started, interrupts = time.perf_counter(), interrupts or Interrupts()
+    progress = interrupts.watched(progress)
+    with locked(path / folder.LOCK):
+        recipe = own_recipe(path, asked)
+        if is_finished(path):
+            yield Run.load(path)
+            return
+        saved = read_state(path / STATE) if (path / STATE).exists() else None
+        prepared = prepare(recipe, backend or folder.backend_name(path), device, progress)
+        start = None
+        if saved is None:  # it ended before there was anything to go on from
+            folder.create(prepared, path, overwrite=True)
+        else:
+            refuse_changes(prepared, saved[1], path)
+            start = went_on(saved[0], prepared.backend.name)
+            folder.reopen(prepared, path, start)
+        states = StateWriter(prepared, path, checkpoint_every, start, started)
+        yield from _trained(prepared, path, boundaries(prepared, progress, start), states, interrupts)
+
+
+def _trained(
+    p: Prepared, path: Path, steps: Iterator[Stepped | Fitted], states: StateWriter, interrupts: Interrupts
+) -> Iterator[Prepared | Fitted | Run]:
+    """The rest of a run whose folder is ready and locked."""
+    yield p
     last: Fitted | None = None
-    for last in folder.record(prepared, path, fit(prepared, progress)):
-        yield last
-    assert last is not None, "a recipe has at least one epoch"
-    result = folder.finish(prepared, path, last, time.perf_counter() - started)
-    draw(prepared, path, last.best)
+    try:
+        with interrupts.hold():
+            for last in record(p, path, steps, states):
+                yield last
+        assert last is not None, "a recipe has at least one epoch"
+        with folder.writing(path):
+            result = folder.finish(p, path, last, states.seconds, states.resumed)
+            draw(p, path, last.best)
+            (path / STATE).unlink(missing_ok=True)  # without it the run counts as finished
+    except Interrupted as stop:
+        raise Interrupted(stop.number, stop.between, path) from None
     yield Run(path, result)
+
+
+def asked_of(path: Path, recipe: Recipe | str | Path | None, overrides: Mapping[str, Any]) -> Recipe:
+    """The recipe that somebody asks for who resumes a run; what they leave open is as in the run."""
+    return as_recipe(folder.read_recipe(path) if recipe is None else recipe, overrides)
 
 
 def from_random(recipe: Recipe, stem: str) -> Recipe:
@@ -163,6 +240,4 @@ def open_split(
         raise CheckpointError("a checkpoint does not say which data to evaluate on. Cure: --data DIR")
     dataset = open_data(recipe or Recipe(), progress, None if data is None else str(data))
     splits = {"train": [dataset.train], "val": [dataset.val], "all": [dataset.train, dataset.val]}[which]
-    files = [file for part in splits for file in part.files]
-    joined = Split(files, np.concatenate([part.labels for part in splits]))
-    return predict.relabel(joined, dataset.classes, checkpoint.classes)
+    return predict.relabel(joined(splits), dataset.classes, checkpoint.classes)

@@ -6,8 +6,8 @@ canonical: torchvision's for the ResNets, those of `efficientnet_lite_pytorch` f
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from xfer.errors import ConfigError
 
@@ -16,6 +16,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 LOGITS = "logits"
 """The boundary behind the last stage."""
+
+EXTRA = "extra"
+"""The stage of hidden linear layers before the head, in a network that was given some."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Arch:
     dropout: float = 0.0  # probability of dropping one of the head's inputs
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    layers: tuple[int, ...] | None = None  # blocks of each stage of a ResNet; None: no network to add blocks to
 
     @property
     def stage_names(self) -> tuple[str, ...]:
@@ -51,6 +55,37 @@ class Arch:
         raise ConfigError(f"weight {name!r} belongs to no stage of {self.name}")
 
 
+def adapted(arch: Arch, layers: Sequence[int] | None = None, extra: Sequence[int] = ()) -> Arch:
+    """The network with other blocks in its stages, and with hidden layers before its head.
+
+    layers   blocks of layer1, layer2, ..., each >= 1; fewer than 4 drop the last stages. None: as they are
+    extra    widths of linear layers, each followed by ReLU, between the pooled features and the head: a stage `extra`
+             of their own, with the weights `extra.0.weight`, `extra.0.bias`, `extra.1.weight`, ...
+
+    Raises ConfigError for blocks in a network that is no ResNet, and for numbers out of range.
+    """
+    if layers is not None:
+        arch = _with_layers(arch, tuple(layers))
+    if any(width < 1 for width in extra):
+        raise ConfigError(f"model.extra = {list(extra)}: expected widths of at least 1")
+    if not extra:
+        return arch
+    *body, head = arch.stages
+    return replace(arch, stages=(*body, (EXTRA, (f"{EXTRA}.",)), head), features=extra[-1])
+
+
+def _with_layers(arch: Arch, layers: tuple[int, ...]) -> Arch:
+    if arch.layers is None:
+        raise ConfigError(f"model.layers = {list(layers)}: {arch.name} is no ResNet. Cure: leave it out, or a ResNet")
+    most = len(arch.layers)
+    if not 1 <= len(layers) <= most or min(layers) < 1:
+        raise ConfigError(f"model.layers = {list(layers)}: expected 1 to {most} numbers of blocks, each at least 1")
+    stem, *body, head = arch.stages
+    # Each stage of a ResNet is twice as wide as the one before it.
+    width = arch.features // 2 ** (most - len(layers))
+    return replace(arch, stages=(stem, *body[: len(layers)], head), features=width, layers=layers)
+
+
 def norm_layers(names: Iterable[str]) -> tuple[str, ...]:
     """Module names of the normalisation layers that keep running statistics, in order of appearance."""
     suffix = ".running_mean"
@@ -62,9 +97,10 @@ def is_statistic(name: str) -> bool:
     return name.endswith((".running_mean", ".running_var"))
 
 
-def _resnet(name: str, features: int) -> Arch:
-    layers = tuple((f"layer{i}", (f"layer{i}.",)) for i in (1, 2, 3, 4))
-    return Arch(name, (("stem", ("conv1.", "bn1.")), *layers, ("head", ("fc.",))), "fc", features)
+def _resnet(name: str, features: int, *layers: int) -> Arch:
+    """Blocks: He et al. 2016, "Deep Residual Learning", table 1."""
+    body = tuple((f"layer{i}", (f"layer{i}.",)) for i in range(1, len(layers) + 1))
+    return Arch(name, (("stem", ("conv1.", "bn1.")), *body, ("head", ("fc.",))), "fc", features, layers=layers)
 
 
 def _blocks(first: int, last: int) -> tuple[str, ...]:
@@ -99,11 +135,11 @@ _CONVNET = Arch(
 ARCHS: dict[str, Arch] = {
     a.name: a
     for a in (
-        _resnet("resnet18", 512),
-        _resnet("resnet34", 512),
-        _resnet("resnet50", 2048),
-        _resnet("resnet101", 2048),
-        _resnet("resnet152", 2048),
+        _resnet("resnet18", 512, 2, 2, 2, 2),
+        _resnet("resnet34", 512, 3, 4, 6, 3),
+        _resnet("resnet50", 2048, 3, 4, 6, 3),
+        _resnet("resnet101", 2048, 3, 4, 23, 3),
+        _resnet("resnet152", 2048, 3, 8, 36, 3),
         _EFFICIENTNET_LITE0,
         _CONVNET,
     )

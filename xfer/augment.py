@@ -6,7 +6,7 @@ The augmentations themselves are in `xfer.geometry` and `xfer.colour`, and can b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 from numpy.random import Generator
@@ -27,6 +27,7 @@ from xfer.geometry import (
     VerticalFlip,
     both,
 )
+from xfer.images import Jpeg
 
 __all__ = [
     "CenterCrop",
@@ -48,6 +49,7 @@ __all__ = [
     "is_random",
     "output_size",
     "split_normalize",
+    "transformed",
 ]
 
 Fixed = Resize | CenterCrop
@@ -56,21 +58,28 @@ PixelTransform = Fixed | Random
 Transform = Annotated[PixelTransform | Normalize, Field(discriminator="op")]
 
 
-def apply(image: Picture, transforms: Sequence[Transform], rng: Generator | None = None) -> NDArray[np.uint8]:
+def apply(image: Picture | Jpeg, transforms: Sequence[Transform], rng: Generator | None = None) -> NDArray[np.uint8]:
     """The pixels (H, W, 3) of an RGB image after all transforms, in order; Normalize is the network's, not done here.
 
     Only random transforms touch `rng`, which may be None where there are none of them. Raises DataError for a picture
-    smaller than a RandomCrop needs.
+    smaller than a RandomCrop needs, and for a Jpeg that turns out to be damaged.
     """
+    return np.array(transformed(image, transforms, rng))
+
+
+def transformed(image: Picture | Jpeg, transforms: Sequence[Transform], rng: Generator | None) -> Picture:
+    """As `apply`, before the pixels are copied out. A Jpeg is decoded when the first transform has said how far."""
+    if isinstance(image, Jpeg) and not (transforms and isinstance(transforms[0], Resize | RandomResizedCrop)):
+        image = image.decode()
     for transform in transforms:
         if isinstance(transform, Fixed):
-            image = transform.apply(image)
+            image = transform.apply(cast(Picture, image))
         elif isinstance(transform, Random):
             if rng is None:
                 raise ValueError(f"{transform.op} draws random numbers: give it a generator")
             parameters: Any = transform.draw(image.height, image.width, rng)
-            image = transform.apply(image, parameters)
-    return np.array(image)
+            image = transform.apply(cast(Picture, image), parameters)
+    return cast(Picture, image)
 
 
 def is_random(transforms: Sequence[Transform]) -> bool:

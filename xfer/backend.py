@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer.archs import Arch
+from xfer.archs import Arch, adapted
 from xfer.errors import BackendError, expected
 
 Float32 = NDArray[np.float32]
@@ -22,6 +22,7 @@ Int64 = NDArray[np.int64]
 Weights = dict[str, Float32]
 """Canonical name -> float32 array: convolutions OIHW, linear layers (out, in)."""
 
+Precision = Literal["float32", "bfloat16"]
 Model = Any
 Lazy = Callable[[], tuple[float, Float32]]
 """Waits for the device, then gives the step's mean loss and its logits `(N, C)`."""
@@ -33,6 +34,12 @@ class ModelSpec:
 
     `image_size` is (height, width) in pixels. The network normalises its uint8 images itself, on the device, as
     `(x / 255 - mean) / std` in float32, channels in the order red, green, blue.
+
+    `layers` and `extra` change the network as `xfer.archs.adapted` says. A backend that cannot build what they ask
+    for raises BackendError.
+
+    `precision` is what the body computes in, where `bfloat16` is faster and rougher. Weights, what crosses a boundary,
+    the head, the logits and the loss are float32 in any case. A backend without it raises BackendError.
     """
 
     arch: str
@@ -40,6 +47,13 @@ class ModelSpec:
     image_size: tuple[int, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    layers: tuple[int, ...] | None = None
+    extra: tuple[int, ...] = ()
+    precision: Precision = "float32"
+
+    def adapted(self, archs: Mapping[str, Arch]) -> Arch:
+        """The network of that name in `archs`, with the changes asked for. Raises ConfigError where it has no such."""
+        return adapted(archs[self.arch], self.layers, self.extra)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,10 @@ from xfer.weights import merge, write_weights
 FORMAT = "xfer-1"
 BEST = "best.safetensors"
 _TRANSFORMS: TypeAdapter[tuple[Transform, ...]] = TypeAdapter(tuple[Transform, ...])
+_CHANGES: TypeAdapter[tuple[tuple[int, ...] | None, tuple[int, ...] | None]] = TypeAdapter(
+    tuple[tuple[int, ...] | None, tuple[int, ...] | None]
+)
+"""`layers` and `extra` of the network; files of before these keys have neither."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,16 @@ class Checkpoint:
             "mean": self.spec.mean,
             "std": self.spec.std,
             "transforms": _TRANSFORMS.dump_python(self.transforms, mode="json"),
+            "layers": self.spec.layers,
+            "extra": self.spec.extra,
         }
         texts = {key: json.dumps(value, ensure_ascii=False) for key, value in said.items()}
         return {"format": FORMAT, "arch": self.spec.arch, **texts, **self.record}
 
     def model(self, backend: Backend, device: str) -> Model:
         """A model on `device` with these weights. Raises WeightsError when they do not fit the architecture."""
-        arch = known_arch(backend, self.spec.arch)
+        known_arch(backend, self.spec.arch)
+        arch = self.spec.adapted(backend.archs)
         model = backend.build(self.spec, device)
         shapes = {name: value.shape for name, value in backend.export_weights(model).items()}
         backend.import_weights(model, merge(shapes, self.weights, arch.head_names, {}, "checkpoint", keep_head=True))
@@ -99,11 +106,12 @@ def _parse(weights: Weights, meta: dict[str, str], file: Path) -> Checkpoint:
         classes, (height, width) = tuple(map(str, json.loads(meta["classes"]))), json.loads(meta["image_size"])
         mean, std = (_triple(json.loads(meta[key])) for key in ("mean", "std"))
         transforms = _TRANSFORMS.validate_json(meta["transforms"])
-        spec = ModelSpec(meta["arch"], len(classes), (int(height), int(width)), mean, std)
+        layers, extra = _CHANGES.validate_python([json.loads(meta.get(key, "null")) for key in ("layers", "extra")])
+        spec = ModelSpec(meta["arch"], len(classes), (int(height), int(width)), mean, std, layers, extra or ())
     except (KeyError, TypeError, ValueError, ValidationError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CheckpointError(f"{file}: its metadata is damaged ({reason})") from None
-    own = {"format", "arch", "classes", "image_size", "mean", "std", "transforms"}
+    own = {"format", "arch", "classes", "image_size", "mean", "std", "transforms", "layers", "extra"}
     return Checkpoint(weights, spec, classes, transforms, {k: v for k, v in meta.items() if k not in own})
 
 

@@ -5,6 +5,7 @@ Every command imports what it needs when it runs, so that `xfer --help` is insta
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xfer import __version__
-from xfer.cli_compare import compare, parity_
-from xfer.cli_tools import backends, convert, doctor
+from xfer.cli_compare import compare, parity_, study_
+from xfer.cli_tools import backends, cache, convert, doctor
 from xfer.errors import XferError
 from xfer.options import backend_option, data_option, device_option, json_option, quiet_option
 
 if TYPE_CHECKING:
     from xfer.api import Run, Which
+    from xfer.interrupts import Interrupts
+    from xfer.progress import Progress
     from xfer.run import Fitted, Prepared
 
 
@@ -37,9 +40,10 @@ class Group(click.Group):
             words = error.ctx.command_path if error.ctx else "xfer"
             click.echo(f"error: {error.format_message()} Cure: see {words} --help", err=True)
             ctx.exit(2)
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            ctx.exit(130)
+        except KeyboardInterrupt as stop:
+            run, number = getattr(stop, "run", None), getattr(stop, "number", signal.SIGINT)
+            click.echo(f"interrupted. To go on: xfer train --resume {run}" if run else "interrupted", err=True)
+            ctx.exit(128 + number)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,12 +54,21 @@ def main(debug: bool) -> None:
 
 
 @main.command()
-@click.option("--backend", "-b", default="torch", show_default=True, envvar="XFER_BACKEND", help="torch or mindspore.")
+@click.option("--backend", "-b", envvar="XFER_BACKEND", help="torch (the default) or mindspore.")
 @click.option("--config", "-c", type=click.Path(path_type=Path), help="A recipe (TOML).")
 @data_option
 @click.option("--weights", metavar="imagenet|random|FILE", help="What training starts from.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="The run folder. Default: a new one in runs/.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that is there.")
+@click.option("--resume", metavar="auto|RUN", help="Go on with a run that stopped. auto: the newest unfinished one.")
+@click.option(
+    "--checkpoint-every",
+    type=click.FloatRange(min=0),
+    default=10,
+    show_default=True,
+    metavar="MINUTES",
+    help="How often to save inside an epoch; 0: only where epochs end.",
+)
 @device_option
 @click.option("--arch", metavar="NAME", help="resnet18, resnet50, efficientnet_lite0, convnet, ...")
 @click.option("--train-from", metavar="STAGE", help="The first stage that is trained: stem, layer1, ..., layer4, head.")
@@ -74,41 +87,64 @@ def main(debug: bool) -> None:
 @quiet_option
 @json_option
 def train(
-    backend: str, config: Path | None, output: Path | None, overwrite: bool, device: str, sets: tuple[str, ...],
-    against_random: bool | None, quiet: bool, json_: bool, **flags: Any,
+    backend: str | None, config: Path | None, output: Path | None, overwrite: bool, resume: str | None,
+    checkpoint_every: float, device: str, sets: tuple[str, ...], against_random: bool | None, quiet: bool, json_: bool,
+    **flags: Any,
 ) -> None:  # fmt: skip
     """Train a classifier and keep the best checkpoint.
 
     Without a recipe and data it trains the demo: pictures that xfer draws itself, and weights that come with it.
     """
-    from xfer import api, console
+    from xfer.interrupts import caught
+
+    with caught([signal.SIGINT, signal.SIGTERM]) as interrupts:
+        from xfer import api, console
+        from xfer.gallery import draw_against
+
+        show = not (quiet or json_)
+        with console.progress_bars(quiet) as progress:
+            how = (progress, checkpoint_every, interrupts)
+            prepared, run = _follow(_chosen(backend, config, output, overwrite, resume, device, sets, flags, how), show)
+            pictures = [run.path / "plots" / "predictions.png"]
+            if against_random is None:
+                against_random = config is None and resume is None and run.recipe.data.source == "demo"
+            if against_random and prepared:
+                baseline = api.from_random(run.recipe, prepared.arch.stage_names[0])
+                place = run.path / "from_random"
+                _, other = _follow(api.events(baseline, prepared.backend, device, place, True, *how), show)
+                pictures.append(draw_against(run.path, other.path, prepared.data.val.labels))
+                if not json_:
+                    click.echo(console.against(run, other))
+    if json_:
+        console.as_json({**run.result, "output": str(run.path)})
+        return
+    if prepared is None:
+        click.echo(f"{run.path} is finished: there is nothing to go on with")
+    click.echo(console.headline(run, pictures))
+
+
+def _chosen(
+    backend: str | None, config: Path | None, output: Path | None, overwrite: bool, resume: str | None, device: str,
+    sets: tuple[str, ...], flags: dict[str, Any], how: tuple[Progress, float, Interrupts],
+) -> Iterator[Prepared | Fitted | Run]:  # fmt: skip
+    """The run that was asked for: a fresh one, or one that goes on."""
+    from xfer import api
     from xfer.config import DEMO, load_recipe, parse_override
-    from xfer.gallery import draw_against
+    from xfer.resume import find_run
 
     if flags["views"] is not None:
         flags["views"] = parse_override(f"views={flags['views']}")[1]
     overrides = {key: value for key, value in flags.items() if value is not None} | dict(map(parse_override, sets))
+    path = None if resume is None else find_run(resume, output, overwrite)
+    if path is not None:
+        asked = api.asked_of(path, config, overrides) if config or overrides else None
+        return api.resumed(path, asked, backend, device, *how)
     recipe = load_recipe(DEMO if config is None and flags["data"] is None else config, overrides)
-    if against_random is None:
-        against_random = config is None and recipe.data.source == "demo"
-    show = not (quiet or json_)
-    with console.progress_bars(quiet) as progress:
-        prepared, run = _follow(api.events(recipe, backend, device, output, overwrite, progress), show)
-        pictures = [run.path / "plots" / "predictions.png"]
-        if against_random:
-            baseline = api.from_random(recipe, prepared.arch.stage_names[0])
-            _, other = _follow(api.events(baseline, backend, device, run.path / "from_random", True, progress), show)
-            pictures.append(draw_against(run.path, other.path, prepared.data.val.labels))
-            if not json_:
-                click.echo(console.against(run, other))
-    if json_:
-        console.as_json({**run.result, "output": str(run.path)})
-    else:
-        click.echo(console.headline(run, pictures))
+    return api.events(recipe, backend, device, output, overwrite, *how)
 
 
-def _follow(events: Iterator[Prepared | Fitted | Run], show: bool) -> tuple[Prepared, Run]:
-    """Let a run happen, and print it."""
+def _follow(events: Iterator[Prepared | Fitted | Run], show: bool) -> tuple[Prepared | None, Run]:
+    """Let a run happen, and print it. One that was finished before is given without what was prepared."""
     from xfer import console
     from xfer.api import Run
     from xfer.run import Prepared
@@ -121,7 +157,6 @@ def _follow(events: Iterator[Prepared | Fitted | Run], show: bool) -> tuple[Prep
             run = event
         if show:
             console.show(event)
-    assert prepared, "a run begins with what was prepared"
     assert run, "a run ends with itself"
     return prepared, run
 
@@ -203,5 +238,5 @@ def predict_(
             click.echo(f"{row['predicted']}  {row['probability']:.2%}  {row['file']}")
 
 
-for command in (backends, doctor, convert, compare, parity_):
+for command in (backends, cache, doctor, convert, compare, parity_, study_):
     main.add_command(command)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from xfer.options import json_option, quiet_option
+from xfer.options import data_option, device_option, json_option, quiet_option
 
 
 @click.command()
@@ -71,4 +71,46 @@ def parity_(backends: str, output: Path | None, quiet: bool, json_: bool, **flag
             click.echo(f"{parity_text.table(report)}\n")
         click.echo(parity_text.summary(report))
     if not report.passes:
+        raise click.exceptions.Exit(1)
+
+
+@click.command("study")
+@click.argument("source", metavar="STUDY.toml", type=click.Path(path_type=Path))
+@click.option("--backend", "-b", "backends", multiple=True, metavar="NAME", help="May be repeated; instead of its own.")
+@click.option("--seeds", type=int, metavar="N", help="The seeds 0 to N-1, instead of its own.")
+@data_option
+@click.option("--weights", metavar="FILE", help="For the recipes that start from imagenet weights, not from random.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="A key of every recipe; may be repeated.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Default: studies/<name>.")
+@click.option("--overwrite", is_flag=True, help="Replace finished runs of other recipes.")
+@click.option("--jobs", "-j", default=1, show_default=True, help="Runs at a time. Their times are not comparable.")
+@device_option
+@click.option("--margin", type=float, default=0.01, show_default=True, help="Differences below this share are none.")
+@quiet_option
+@json_option
+def study_(
+    source: Path, backends: tuple[str, ...], seeds: int | None, data: str | None, weights: str | None,
+    sets: tuple[str, ...], output: Path | None, quiet: bool, json_: bool, **flags: Any,
+) -> None:  # fmt: skip
+    """Train recipes on several backends and seeds, and test which differences are real.
+
+    Runs that are done are not repeated. Exit code 0 when every run is there, 1 when some run failed.
+    """
+    from xfer import console, study_text
+    from xfer.config import parse_override
+    from xfer.study import Study, events, read_plan
+
+    overrides = ({} if data is None else {"data": data}) | dict(map(parse_override, sets))
+    plan = read_plan(source, backends=backends, seeds=seeds, weights=weights, overrides=overrides)
+    output = output or Path("studies", plan.name)
+    for event in events(plan, output, **flags):
+        if isinstance(event, Study):
+            found = event
+        elif not (quiet or json_):
+            click.echo(study_text.ended(event))
+    if json_:
+        console.as_json(found.as_json())
+    else:
+        click.echo(f"\n{study_text.markdown(found)}\nreport        {output / 'report.html'}")
+    if found.failed:
         raise click.exceptions.Exit(1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -52,3 +55,63 @@ def convert(source: Path, target: Path, overwrite: bool) -> None:
 
     for path in convert_file(source, target, overwrite):
         click.echo(path)
+
+
+@click.group()
+def cache() -> None:
+    """Features that runs share: what frozen layers made of pictures."""
+
+
+@cache.command()
+@json_option
+def ls(json_: bool) -> None:
+    """What is kept, least recently used first."""
+    from xfer import console
+    from xfer.feature_store import entries, open_store
+
+    store = open_store()
+    found = entries(store)
+    total = sum(entry.bytes for entry in found)
+    if json_:
+        kept = [{"key": e.key, "bytes": e.bytes, "used": e.used, **e.about} for e in found]
+        console.as_json({"path": str(store.root), "limit": store.limit, "total": total, "entries": kept})
+        return
+    for entry in found:
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
+        click.echo(f"{entry.key[:12]}  {_size(entry.bytes):>9s}  {used}  {_about(entry.about)}")
+    click.echo(f"{len(found)} entries, {_size(total)} of at most {_size(store.limit)} in {store.root}")
+
+
+@cache.command()
+@click.option("--to", metavar="SIZE", help="Bytes to leave, or 500MB, 20GB, ... Default: XFER_CACHE_LIMIT.")
+@click.option("--all", "all_", is_flag=True, help="Leave nothing.")
+def prune(to: str | None, all_: bool) -> None:
+    """Remove the least recently used features, and what interrupted runs left. What is in use stays."""
+    from xfer import feature_store
+
+    if all_ and to is not None:
+        raise click.UsageError("--to and --all: expected one of them.")
+    store = feature_store.open_store()
+    limit = 0 if all_ else store.limit if to is None else feature_store.parse_size("--to", to)
+    gone = feature_store.prune(store, limit)
+    left = feature_store.entries(store)
+    removed = f"{len(gone)} entries removed, {_size(sum(entry.bytes for entry in gone))}"
+    click.echo(f"{removed}; {len(left)} left, {_size(sum(entry.bytes for entry in left))}")
+
+
+def _size(count: int) -> str:
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count} bytes"
+
+
+def _about(facts: Mapping[str, Any]) -> str:
+    """`hymenoptera_data val, 153 pictures: resnet18 up to head, torch on cpu, float32`"""
+    view = f" view {facts['view']} of seed {facts['seed']}" if {"view", "seed"} <= set(facts) else ""
+    try:
+        pictures = f"{facts['data']} {facts['split']}{view}, {facts['n']} pictures"
+        where = f"{facts['backend']} on {facts['device']}, {facts['dtype']}"
+        return f"{pictures}: {facts['arch']} up to {facts['boundary']}, {where}"
+    except KeyError:  # it will be computed anew when it is asked for
+        return "damaged"

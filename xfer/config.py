@@ -6,7 +6,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import tomli_w
 from pydantic import ValidationError
@@ -15,6 +15,7 @@ from xfer.errors import ConfigError, expected
 from xfer.recipe import Recipe
 from xfer.section import Section
 
+S = TypeVar("S", bound=Section)
 DEMO = Path(__file__).with_name("demo.toml")
 """The recipe of those who ask for nothing in particular."""
 FLAGS = {
@@ -48,23 +49,28 @@ def make_recipe(content: Mapping[str, Any], overrides: Mapping[str, Any], name: 
         _put(merged, FLAGS.get(key, key), value)
     if merged.get("phases") and any(FLAGS.get(k, k) == "train.epochs" for k in overrides):
         raise ConfigError(f"{name}: epochs cannot be overridden, as each of its phases gives its own")
-    try:
-        recipe = Recipe.model_validate_json(_as_json(merged, name))
-    except ValidationError as error:
-        raise ConfigError(f"{name}: {_first(error)}") from None
+    recipe = validated(Recipe, merged, name)
     _ = recipe.augment.normalize
     return recipe
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def validated(kind: type[S], content: Mapping[str, Any], name: str) -> S:
+    """A section from what was parsed. Raises ConfigError, in one line that begins with `name`."""
+    try:
+        return kind.model_validate_json(_as_json(content, name))
+    except ValidationError as error:
+        raise ConfigError(f"{name}: {_first(error, kind)}") from None
+
+
+def read_toml(path: Path, what: str = "recipe") -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"recipe {path}: no such file") from None
+        raise ConfigError(f"{what} {path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"recipe {path}: cannot be read ({error})") from None
+        raise ConfigError(f"{what} {path}: cannot be read ({error})") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"recipe {path}: not valid TOML ({error})") from None
+        raise ConfigError(f"{what} {path}: not valid TOML ({error})") from None
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -100,7 +106,7 @@ def _put(content: dict[str, Any], dotted: str, value: Any) -> None:
     content[last] = value
 
 
-def _first(error: ValidationError) -> str:
+def _first(error: ValidationError, kind: type[Section]) -> str:
     """The first complaint, as what, expected, received."""
     problems = error.errors(include_url=False)
     # A misspelt key is also a missing one: the misspelling is the better news.
@@ -108,7 +114,7 @@ def _first(error: ValidationError) -> str:
     where, received = ".".join(map(str, problem["loc"])), problem["input"]
     if problem["type"] == "extra_forbidden":
         *section, key = problem["loc"]
-        known = _fields(section)
+        known = _fields(section, kind)
         return expected(f"unknown key {'.'.join(map(str, section))}".rstrip(), key, known) if known else where
     if problem["type"] == "union_tag_invalid":
         known = problem["ctx"]["expected_tags"].replace("'", "").split(", ")
@@ -118,9 +124,9 @@ def _first(error: ValidationError) -> str:
     return f"{where} = {received!r}: {problem['msg']}"
 
 
-def _fields(section: Sequence[str | int]) -> list[str]:
-    """The keys that are known at a place in a recipe."""
-    models: list[type[Section]] = [Recipe]
+def _fields(section: Sequence[str | int], kind: type[Section]) -> list[str]:
+    """The keys that are known at a place in a section of this kind."""
+    models: list[type[Section]] = [kind]
     for part in section:
         if isinstance(part, str):
             inside = [m for model in models if (f := model.model_fields.get(part)) for m in _sections(f.annotation)]

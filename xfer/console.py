@@ -23,6 +23,8 @@ from xfer.backend import ParamGroups
 from xfer.checkpoint import BEST
 from xfer.compare import Comparison, Disagreement, Pair, Setting, Summary, Unpaired
 from xfer.folder import epoch_line
+from xfer.loading_table import loading_table
+from xfer.partial import warning
 from xfer.progress import Progress, silent
 from xfer.run import Fitted, Prepared
 
@@ -117,6 +119,10 @@ def describe(p: Prepared) -> None:
     click.echo(f"{p.data.name}: {counts}, {len(p.data.classes)} classes: {_short(p.data.classes)}")
     if p.data.skipped:
         click.echo(f"{len(p.data.skipped)} files left out, see skipped_images.csv")
+    if p.loaded is not None:
+        Console(highlight=False).print(loading_table(p.recipe.weights.source, p.loaded, p.arch))
+        if line := warning(p.loaded, p.groups, p.arch):
+            click.echo(f"warning: {line}")
     for number, (phase, groups) in enumerate(zip(p.recipe.plan, p.groups, strict=True)):
         title = f"{p.arch.name}, phase {number + 1} of {len(p.groups)}: {phase.epochs} epochs"
         Console(highlight=False).print(group_table(title, groups, p.arch, p.shapes, phase.lr))

@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, overload
@@ -22,7 +22,7 @@ from xfer.datasets import NAMED, fetch
 from xfer.download import cache_dir
 from xfer.errors import ConfigError, DataError, expected
 from xfer.files import write_bytes
-from xfer.images import SUFFIXES, check_image
+from xfer.images import SUFFIXES, examine_image
 from xfer.layout import find_layout, has_suffix, is_hidden, walk_files
 from xfer.parallel import map_ahead
 from xfer.progress import Progress, silent
@@ -53,10 +53,14 @@ class Files(Sequence[str]):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Pictures in a fixed order. `labels` (n,) int64 count the classes of the data set."""
+    """Pictures in a fixed order. `labels` (n,) int64 count the classes of the data set.
+
+    `digests` (n, 16) uint8 are those of the files' bytes, by `xfer.images.file_digest`; None where nobody read them.
+    """
 
     files: Sequence[str]
     labels: Int64
+    digests: NDArray[np.uint8] | None = None
 
 
 class Skipped(NamedTuple):
@@ -150,9 +154,10 @@ def _scan(part: Path, classes: Sequence[str], suffixes: Sequence[str]) -> tuple[
 
 
 def _check(split: Split, on_bad_image: str, workers: int, progress: Progress) -> tuple[Split, list[Skipped]]:
-    """Decode every picture. The split without the unreadable ones, and those."""
+    """Decode every picture. The split without the unreadable ones, with digests; and those."""
     keep, skipped = np.ones(len(split.files), bool), []
-    for i, reason in enumerate(map_ahead(check_image, split.files, workers, ahead=64)):
+    digests = np.zeros((len(keep), 16), np.uint8)
+    for i, (reason, digest) in enumerate(map_ahead(examine_image, split.files, workers, ahead=64)):
         progress("checking pictures", i + 1, len(keep))
         if reason and on_bad_image == "error":
             cure = "Cure: remove or replace it, or on_bad_image = 'skip'"
@@ -160,7 +165,9 @@ def _check(split: Split, on_bad_image: str, workers: int, progress: Progress) ->
         if reason:
             keep[i] = False
             skipped.append(Skipped(split.files[i], reason))
-    return _take(split, np.flatnonzero(keep)), skipped
+        else:
+            digests[i] = np.frombuffer(digest, np.uint8)
+    return _take(replace(split, digests=digests), np.flatnonzero(keep)), skipped
 
 
 def _refuse_empty(part: Path, split: Split, classes: Sequence[str], skipped: Sequence[Skipped]) -> None:
@@ -183,7 +190,16 @@ def _divide(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
 
 def _take(split: Split, indices: Int64) -> Split:
     assert isinstance(split.files, Files)
-    return Split(split.files[indices], split.labels[indices])
+    digests = None if split.digests is None else split.digests[indices]
+    return Split(split.files[indices], split.labels[indices], digests)
+
+
+def joined(splits: Sequence[Split]) -> Split:
+    """One split after the other."""
+    files = [file for part in splits for file in part.files]
+    digests = [part.digests for part in splits if part.digests is not None]
+    every = np.concatenate(digests) if len(digests) == len(splits) else None
+    return Split(files, np.concatenate([part.labels for part in splits]), every)
 
 
 def find_images(paths: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[str]:

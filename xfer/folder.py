@@ -7,7 +7,8 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,45 +18,91 @@ from xfer.backend import Weights
 from xfer.checkpoint import BEST, Checkpoint
 from xfer.config import load_recipe, to_toml
 from xfer.data import write_skipped_csv
-from xfer.errors import CheckpointError
-from xfer.files import write_json, write_text
+from xfer.errors import CheckpointError, WeightsError
+from xfer.files import remove_parts, write_json, write_text
 from xfer.loop import Epoch
+from xfer.memory import peak_memory
+from xfer.partial import as_record
 from xfer.predict import Predictions, save
 from xfer.recipe import Recipe
+from xfer.resume import is_finished
 from xfer.run import Fitted, Prepared
+from xfer.state import STATE, State
 
 LAST = "last.safetensors"
-SAVE_EVERY = 20.0  # seconds between writes of the best checkpoint; it is always written at the end
+LOCK = "run.lock"  # held by the one process that writes there
+TAKEN = "weights_loaded.json"  # what partial loading took from the source of the weights
+STALE = ("metrics.jsonl", "log.txt", "result.json", "predictions.csv", "report.html")
 
 
-def create(p: Prepared, output: Path | None, overwrite: bool = False) -> Path:
-    """Make the run folder and write what is known before training.
+def claim(p: Prepared, output: Path | None) -> Path:
+    """Make an empty run folder: `output`, or a new one below `runs/`. Raises CheckpointError if it cannot be made."""
+    path = output
+    try:
+        if path is None:
+            return _make_free(Path("runs"), f"{p.data.name}-{p.arch.name}-{p.backend.name}")
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error}). Cure: another --output") from error
+    return path
 
-    `output` None: a new one below `runs/`. Raises CheckpointError when it already holds a run, or cannot be written.
+
+def create(p: Prepared, path: Path, overwrite: bool = False) -> Path:
+    """Write into the run folder what is known before training.
+
+    Raises CheckpointError when it already holds a run, or cannot be written.
     """
-    path = output or _free(Path("runs"), f"{p.data.name}-{p.arch.name}-{p.backend.name}")
     if (path / "config.toml").exists() and not overwrite:
-        raise CheckpointError(f"{path} already holds a run. Cure: another --output, or --overwrite")
+        cure = "another --output, or --overwrite" if is_finished(path) else "--resume to go on with it, or --overwrite"
+        raise CheckpointError(f"{path} already holds a run. Cure: {cure}")
     try:
         path.mkdir(parents=True, exist_ok=True)
-        for stale in ("metrics.jsonl", "log.txt", "result.json", "predictions.csv", BEST, LAST, "report.html"):
+        remove_parts(path)
+        for stale in (*STALE, BEST, LAST, TAKEN, STATE):
             (path / stale).unlink(missing_ok=True)
         for stale in ("plots", "from_random"):
             shutil.rmtree(path / stale, ignore_errors=True)
         write_text(path / "config.toml", to_toml(p.recipe))
         write_json(path / "env.json", environment(p))
         write_json(path / "classes.json", list(p.data.classes))
+        if p.loaded is not None:
+            write_json(path / TAKEN, as_record(p.loaded, p.groups, p.arch, p.recipe.weights.source))
         write_skipped_csv(path / "skipped_images.csv", p.data.skipped)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error}). Cure: another --output") from error
     return path
 
 
-def _free(parent: Path, name: str) -> Path:
+def _make_free(parent: Path, name: str) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
     number = 1
-    while (path := parent / f"{name}-{number}").exists():
+    while True:
+        with suppress(FileExistsError):
+            (path := parent / f"{name}-{number}").mkdir()
+            return path
         number += 1
-    return path
+
+
+def reopen(p: Prepared, path: Path, start: State) -> None:
+    """Make the folder as it was when the state was saved. Raises CheckpointError when it cannot be written."""
+    with writing(path):
+        remove_parts(path)
+        write_text(path / "metrics.jsonl", "".join(json.dumps(asdict(epoch)) + "\n" for epoch in start.history))
+        write_json(path / "env.json", environment(p))
+        log(path, f"resumed at step {start.point.step} of epoch {start.point.epoch + 1} on {p.backend.name}")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in one line what could not be written, and that nothing is lost."""
+    try:
+        yield
+    except (OSError, WeightsError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise CheckpointError(
+            f"{path}: cannot be written ({reason}); what was saved before is whole. "
+            f"Cure: make room or grant access there, then xfer train --resume {path}"
+        ) from error
 
 
 def environment(p: Prepared) -> dict[str, Any]:
@@ -68,23 +115,6 @@ def environment(p: Prepared) -> dict[str, Any]:
         "processors": os.cpu_count(),
         "oneDNN": os.environ.get("ONEDNN_MAX_CPU_ISA"),
     }
-
-
-def record(p: Prepared, path: Path, fitted: Iterable[Fitted]) -> Iterator[Fitted]:
-    """Pass the epochs on, writing each down. The best checkpoint is on disk whenever this ends, even by an error."""
-    last: Fitted | None = None
-    written, saved_at = 0, time.monotonic()
-    try:
-        for last in fitted:
-            with (path / "metrics.jsonl").open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(asdict(last.epoch)) + "\n")
-            log(path, epoch_line(last.epoch))
-            if last.best_epoch.epoch != written and time.monotonic() - saved_at > SAVE_EVERY:
-                written, saved_at = save_best(p, path, last), time.monotonic()
-            yield last
-    finally:
-        if last is not None and last.best_epoch.epoch != written:
-            save_best(p, path, last)
 
 
 def save_best(p: Prepared, path: Path, f: Fitted) -> int:
@@ -103,12 +133,17 @@ def _checkpoint(p: Prepared, arrays: Weights, epoch: Epoch) -> Checkpoint:
     return Checkpoint(arrays, p.spec, p.data.classes, p.recipe.augment.eval_transforms, record)
 
 
-def finish(p: Prepared, path: Path, last: Fitted, seconds: float) -> dict[str, Any]:
-    """Write the last weights, the predictions and `result.json`, and give what is in that. `seconds`: of it all."""
+def finish(
+    p: Prepared, path: Path, last: Fitted, seconds: float, resumed: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """Write the last weights, the predictions and `result.json`, and give what is in that.
+
+    `seconds`: of it all. `resumed`: {epoch, step, backend} of each time the run went on.
+    """
     _checkpoint(p, p.backend.export_weights(p.model), last.epoch).save(path / LAST)
     predictions = Predictions(tuple(map(str, p.data.val.files)), p.data.classes, last.best.probabilities)
     save(path / "predictions.csv", predictions, last.best.labels)
-    result = _result(p, path, last, seconds)
+    result = {**_result(p, path, last, seconds), "resumed": list(resumed)}
     write_json(path / "result.json", result)
     return result
 
@@ -133,6 +168,7 @@ def _result(p: Prepared, path: Path, last: Fitted, seconds: float) -> dict[str, 
         "seconds_total": seconds,
         "seconds_features": last.seconds_features,
         "seconds_training": sum(e["seconds"] for e in epochs),
+        "peak_memory": peak_memory(),
         "images_per_second": len(epochs) * len(p.data.train.labels) / training,
         "batches_digest": last.epoch.batches_digest,
         "weights_digest": weights.digest(last.best_weights),
@@ -170,6 +206,14 @@ def read_result(path: Path) -> Mapping[str, Any]:
     if not isinstance(result, dict):
         raise CheckpointError(f"{path}: its result.json holds no record of a run")
     return result
+
+
+def backend_name(path: Path) -> str:
+    """The backend that a run was last trained with. Raises CheckpointError."""
+    try:
+        return str(json.loads((path / "env.json").read_text(encoding="utf-8"))["backend"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: its env.json names no backend ({error}). Cure: --backend NAME") from error
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from xfer.errors import DataError
 from xfer.fields import Degrees, Fill, HeightWidth, Interpolation, Pair, Probability, Ratio, Scale, Size
+from xfer.images import Jpeg
 from xfer.section import Section
 
 Picture = Image.Image
@@ -37,6 +38,11 @@ class Box(NamedTuple):
     height: int
     width: int
 
+    @property
+    def edges(self) -> tuple[int, int, int, int]:
+        """Left, upper, right and lower, as Pillow has them."""
+        return self.left, self.top, self.left + self.width, self.top + self.height
+
 
 class Resize(Section):
     """`size` is the shorter side, the other following in proportion (rounded down), or [height, width]. Antialiased."""
@@ -45,7 +51,7 @@ class Resize(Section):
     size: Size
     interpolation: Interpolation = "bilinear"
 
-    def apply(self, image: Picture) -> Picture:
+    def apply(self, image: Picture | Jpeg) -> Picture:
         return _resize(image, self.size_of(image.height, image.width), self.interpolation)
 
     def size_of(self, height: int, width: int) -> HeightWidth:
@@ -68,7 +74,7 @@ class CenterCrop(Section):
         if more_y or more_x:  # where the missing rows are odd, the larger half goes below
             image = ImageOps.expand(image, (more_x // 2, more_y // 2, (more_x + 1) // 2, (more_y + 1) // 2), 0)
         top, left = round((image.height - height) / 2), round((image.width - width) / 2)
-        return _crop(image, Box(top, left, height, width))
+        return image.crop(Box(top, left, height, width).edges)
 
 
 class RandomResizedCrop(Section):
@@ -91,9 +97,9 @@ class RandomResizedCrop(Section):
         w = round(height * high) if width / height > high else width
         return Box((height - h) // 2, (width - w) // 2, h, w)
 
-    def apply(self, image: Picture, box: Box) -> Picture:
+    def apply(self, image: Picture | Jpeg, box: Box) -> Picture:
         # Not resize(box=...): its filter reaches over the edges of the box, and other numbers come out.
-        return _resize(_crop(image, box), both(self.size), self.interpolation)
+        return _resize(image.crop(box.edges), both(self.size), self.interpolation)
 
 
 class Cut(NamedTuple):
@@ -128,7 +134,7 @@ class RandomCrop(Section):
     def apply(self, image: Picture, cut: Cut) -> Picture:
         if cut.rows or cut.columns:
             image = ImageOps.expand(image, (cut.columns, cut.rows), _colour(self.fill))
-        return _crop(image, cut.box)
+        return image.crop(cut.box.edges)
 
     def fits(self, height: int, width: int) -> bool:
         wanted_height, wanted_width = both(self.size)
@@ -190,12 +196,8 @@ def _colour(fill: int | tuple[int, int, int]) -> tuple[int, int, int]:
     return (fill, fill, fill) if isinstance(fill, int) else fill
 
 
-def _resize(image: Picture, size: HeightWidth, interpolation: Interpolation) -> Picture:
+def _resize(image: Picture | Jpeg, size: HeightWidth, interpolation: Interpolation) -> Picture:
     return image.resize((size[1], size[0]), _RESAMPLING[interpolation])
-
-
-def _crop(image: Picture, box: Box) -> Picture:
-    return image.crop((box.left, box.top, box.left + box.width, box.top + box.height))
 
 
 def draw_sides(area: int, scale: Pair, ratio: Pair, rng: Generator) -> HeightWidth:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import io
 import os
 import warnings
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from math import ceil, floor
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from xfer.errors import DataError
+from xfer.jpeg import Header, first_rows, read_header
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """What counts as a picture by its name, upper case or lower: torchvision's list."""
 
 MAX_PIXELS = 178_956_970
 """Larger pictures are refused as decompression bombs: the size at which Pillow refuses them too."""
+
+_JPEG = b"\xff\xd8\xff"
 
 PROGRAMS = frozenset({"EPS"})
 """Formats that Pillow opens by running another program on them. No data set is worth that."""
@@ -35,18 +43,98 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     are not applied, as in torchvision. Raises DataError, with the file and the reason, where it cannot be used.
     """
     try:
-        return _decode(path)
+        with _open(path) as file:
+            return _decode(file)
     except Exception as error:  # a decoder fed with garbage can raise anything
         raise DataError(f"{os.fspath(path)}: {_reason(error)}") from error
 
 
+def open_lazily(path: str | os.PathLike[str], draft: bool = False) -> Image.Image | Jpeg:
+    """As `open_image`, but of a JPEG file nothing is decoded yet. `draft`: see `Jpeg`."""
+    content = _jpeg(path)
+    header = read_header(content)
+    if header and header.height * header.width <= MAX_PIXELS and not _turned(content, header):
+        return Jpeg(content, header, (0, 0, header.width, header.height), draft)
+    return open_image(path)  # or it says what is wrong
+
+
+@dataclass(frozen=True, repr=False)
+class Jpeg:
+    """An upright RGB picture, or a part of one, that is decoded when its pixels are needed, and no further.
+
+    It has what a crop and a resizing need of Pillow's Image, and gives the same pixels. With `draft` a resizing to
+    half the size or less takes a decoder's shortcut: blocks of 2, 4 or 8 pixels become one while they are decoded.
+    The same part is shown; values are 1.2 of 255 off on the average of the ants and bees, and 5.2 in the worst picture.
+    Raises DataError, without the name of the file, where it turns out to be damaged.
+    """
+
+    content: bytes
+    header: Header
+    box: tuple[int, int, int, int]  # left, upper, right and lower edge, in pixels
+    draft: bool
+
+    @property
+    def width(self) -> int:
+        return self.box[2] - self.box[0]
+
+    @property
+    def height(self) -> int:
+        return self.box[3] - self.box[1]
+
+    def crop(self, box: tuple[int, int, int, int]) -> Jpeg:
+        left, upper, *_ = self.box
+        return replace(self, box=(left + box[0], upper + box[1], left + box[2], upper + box[3]))
+
+    def resize(self, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+        fits = (s for s in (8, 4, 2) if size[0] * s <= self.width and size[1] * s <= self.height)
+        shrink = next(fits, 1) if self.draft else 1
+        if shrink == 1:
+            return self.decode().resize(size, resample)
+        left, upper, right, lower = (edge / shrink for edge in self.box)
+        x, y = floor(left), floor(upper)
+        part = self._rows(shrink).crop((x, y, ceil(right), ceil(lower)))  # or else the filter reaches further out
+        return part.resize(size, resample, (left - x, upper - y, right - x, lower - y))
+
+    def decode(self) -> Image.Image:
+        image = self._rows()
+        return image if self.box == (0, 0, *image.size) else image.crop(self.box)
+
+    def _rows(self, shrink: int = 1) -> Image.Image:
+        """From the uppermost to the lowest that is needed, and perhaps some more."""
+        try:
+            image = Image.open(first_rows(self.content, self.header, self.box[3]))
+            if shrink > 1:
+                image.draft("RGB", (image.width // shrink, image.height // shrink))
+            image.load()
+        except Exception as error:
+            raise DataError(_reason(error)) from error
+        return image
+
+
 def check_image(path: str | os.PathLike[str]) -> str | None:
     """Decode the whole picture. The reason why it cannot be used, in one line, or None."""
+    return examine_image(path)[0]
+
+
+def examine_image(path: str | os.PathLike[str]) -> tuple[str | None, bytes]:
+    """What `check_image` says, and the `file_digest` of a file that can be used. Reads it once."""
     try:
-        _decode(path)
+        with _open(path) as file:
+            content = file.read()
+        _decode(io.BytesIO(content))
     except Exception as error:
-        return _reason(error)
-    return None
+        return _reason(error), b""
+    return None, _digest(content)
+
+
+def file_digest(path: str | os.PathLike[str]) -> bytes:
+    """16 bytes of BLAKE2b over the bytes of a file. Raises OSError."""
+    with open(path, "rb") as file:
+        return _digest(file.read())
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -66,10 +154,32 @@ def to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     return np.rint(scaled).astype(np.uint8)
 
 
-def _decode(path: str | os.PathLike[str]) -> Image.Image:
+def _jpeg(path: str | os.PathLike[str]) -> bytes:
+    """The content of a JPEG file; nothing of another, or of one that cannot be read."""
+    with suppress(OSError), open(path, "rb", buffering=0) as file:  # read whole: a buffer is only one copy more
+        if file.read(3) == _JPEG:
+            file.seek(0)
+            return file.readall()
+    return b""
+
+
+def _turned(content: bytes, header: Header) -> bool:
+    """Whether the picture is seen otherwise than it is stored."""
+    with suppress(Exception):
+        if header.annotated:
+            with Image.open(io.BytesIO(content)) as image:
+                return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+    return False
+
+
+def _open(path: str | os.PathLike[str]) -> BinaryIO:
     if os.path.getsize(path) == 0:
         raise OSError(errno.EINVAL, "empty file")
-    with open(path, "rb") as file, Image.open(file) as image:
+    return open(path, "rb")
+
+
+def _decode(file: BinaryIO) -> Image.Image:
+    with Image.open(file) as image:
         if image.format in PROGRAMS:
             raise UnidentifiedImageError
         if image.width * image.height > MAX_PIXELS:
@@ -82,7 +192,7 @@ def _decode(path: str | os.PathLike[str]) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
-        return image.copy()
+        return image if image.format == "JPEG" else image.copy()  # others may want their file again
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image)
         wide = image.mode == "I" and image.format in ("PNG", "PPM")  # Pillow's I for what is 16-bit in these

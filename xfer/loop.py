@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer.backend import Float32, Int64, Lazy, PredictStep, TrainStep
+from xfer.backend import Batch, Float32, Int64, Lazy, LossSpec, PredictStep, TrainStep
 from xfer.errors import XferError
 from xfer.loader import chunks, sample_order
 from xfer.progress import Progress
 from xfer.schedule import Schedule, factor
-from xfer.sources import Source, keep_mask
+from xfer.sources import Digests, Source, keep_mask
 
 LAG = 8  # steps whose results stay on the device, so that reading a loss never waits for the step in progress
 
@@ -50,7 +50,8 @@ class Evaluation:
 class Epoch:
     """One line of `metrics.jsonl`. Losses are means over samples, accuracies fractions, `lr` the base rate at the end.
 
-    `batches_digest` covers every training batch so far, in order: pictures, labels and dropout masks.
+    `batches_digest` covers every training batch so far, in order: pictures, labels and dropout masks. It is a chain:
+    each batch's is the sha256, in hexadecimal, of the one before (32 zero bytes at first) and the batch's own bytes.
     """
 
     epoch: int  # 1-based, over the whole run
@@ -64,6 +65,21 @@ class Epoch:
     images_per_second: float  # training images, in training time
     best: bool
     batches_digest: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where training stands between two steps. With the weights and the optimizer's state it decides all that follows.
+
+    The sums are those of the epoch in progress: of losses and of right answers over samples, and of its seconds.
+    """
+
+    epoch: int = 0  # 0-based, over the whole run: the one in progress
+    step: int = 0  # how many of its steps are done
+    loss_sum: float = 0.0
+    right: int = 0
+    digest: str = 64 * "0"  # as `batches_digest` of an epoch, up to here
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,7 @@ class Training:
     dropout: float
     head_width: int
     seed: int
+    loss: LossSpec | None = None  # for `train_loss`; None: the figure that the step gives
 
 
 def log_softmax(logits: Float32) -> NDArray[np.float64]:
@@ -117,70 +134,108 @@ def cross_entropy(logits: Float32, labels: Int64) -> NDArray[np.float64]:
     return -picked
 
 
-def train(
-    t: Training, first_epoch: int, phase: int, digest: hashlib._Hash, progress: Progress
-) -> Iterator[tuple[Epoch, Evaluation]]:
-    """Train for `t.epochs`, giving each epoch with the evaluation after it. `best` is the caller's to decide.
+def mean_loss(logits: Float32, labels: Int64, spec: LossSpec) -> float:
+    """What a step minimises, over a batch: as `xfer.backend.LossSpec` says, in float64."""
+    classes = logits.shape[1]
+    weights = np.ones(classes) if spec.class_weights is None else np.asarray(spec.class_weights)
+    targets = (1 - spec.label_smoothing) * np.eye(classes)[labels] + spec.label_smoothing / classes
+    return float(-(targets * weights * log_softmax(logits)).sum() / weights[labels].sum())
 
-    Raises XferError when a loss is not finite, with the step and the likely cause.
+
+def train(
+    t: Training, first_epoch: int, phase: int, start: Point, progress: Progress
+) -> Iterator[Tally | tuple[Epoch, Evaluation, Point]]:
+    """Train from `start` to the end of the phase, which began with `first_epoch`.
+
+    After each step the tally is given, always the same one; after each epoch the epoch, the evaluation that follows
+    it, and where training stands now. `progress` is called for a step when its tally has been given.
+    `best` is the caller's to decide. Raises XferError when a loss is not finite, with the step and the likely cause.
     """
     count = len(t.train_labels)
     steps = math.ceil(count / t.batch_size)
-    for done in range(t.epochs):
-        epoch, started = first_epoch + done, time.perf_counter()
+    point = start
+    for epoch in range(start.epoch, first_epoch + t.epochs):
+        done = epoch - first_epoch
         rates = [t.lr * factor(t.schedule, done * steps + s, steps, t.epochs) for s in range(steps)]
-        loss, accuracy = _train_epoch(t, epoch, rates, digest, progress)
-        trained = time.perf_counter()
+        tally = Tally(point, rates, t.loss)
+        yield from _train_epoch(t, tally, progress)
+        trained, validating = tally.point(), time.perf_counter()
         result = evaluate(t.predict, t.val, t.val_labels, t.batch_size, progress)
+        point = Point(epoch=epoch + 1, digest=trained.digest)
         yield (
             Epoch(
                 epoch=epoch + 1,
                 phase=phase + 1,
-                train_loss=loss,
-                train_accuracy=accuracy,
+                train_loss=trained.loss_sum / count,
+                train_accuracy=trained.right / count,
                 val_loss=result.loss,
                 val_accuracy=result.accuracy,
                 lr=rates[-1],
-                seconds=time.perf_counter() - started,
-                images_per_second=count / (trained - started),
+                seconds=trained.seconds + time.perf_counter() - validating,
+                images_per_second=count / trained.seconds,
                 best=False,
-                batches_digest=digest.copy().hexdigest(),
+                batches_digest=trained.digest,
             ),
             result,
+            point,
         )
 
 
-def _train_epoch(
-    t: Training, epoch: int, rates: Sequence[float], digest: hashlib._Hash, progress: Progress
-) -> tuple[float, float]:
-    """Mean loss and accuracy over the epoch's training batches, as they were when each was trained on."""
-    count = len(t.train_labels)
-    order = chunks(sample_order(count, t.seed, epoch), t.batch_size)
-    view = epoch if t.views is None else epoch % t.views
-    waiting: deque[tuple[int, Int64, Lazy]] = deque()
-    loss_sum = right = done = 0.0
-    for number, (indices, (batch, digests)) in enumerate(zip(order, t.train.batches(order, view), strict=True)):
-        batch = replace(batch, keep=keep_mask(t.seed, epoch, indices, t.head_width, t.dropout))
+class Tally:
+    """Counts the steps of an epoch. The results of the last LAG stay on the device until they are asked for."""
+
+    def __init__(self, start: Point, rates: Sequence[float], spec: LossSpec | None = None) -> None:
+        self.start, self.rates, self.spec = start, rates, spec
+        self.started = time.perf_counter() - start.seconds
+        self.step, self.digest = start.step, bytes.fromhex(start.digest)
+        self.loss_sum, self.right = start.loss_sum, start.right
+        self.waiting: deque[tuple[int, Int64, Lazy]] = deque()
+
+    def add(self, batch: Batch, digests: Digests, lazy: Lazy) -> None:
+        """Count a step that was taken."""
+        link = hashlib.sha256(self.digest)
         for part in (digests, batch.labels, batch.keep):
-            digest.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
-        lrs = [rates[number] * mult for mult in t.lr_mults]
-        waiting.append((number, batch.labels, t.step(batch, lrs)))
+            link.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
+        self.digest = link.digest()
+        self.waiting.append((self.step, batch.labels, lazy))
+        self.step += 1
+        self._read(LAG)
+
+    def point(self) -> Point:
+        """Where training stands. Waits for the device."""
+        self._read(0)
+        seconds = time.perf_counter() - self.started
+        return Point(self.start.epoch, self.step, self.loss_sum, self.right, self.digest.hex(), seconds)
+
+    def _read(self, leave: int) -> None:
+        while len(self.waiting) > leave:
+            number, labels, lazy = self.waiting.popleft()
+            loss, logits = lazy()
+            if not math.isfinite(loss):
+                raise XferError(
+                    f"the loss became {loss} at step {number + 1} of epoch {self.start.epoch + 1}, at a learning rate "
+                    f"of {self.rates[number]:g}. Cure: a smaller optimizer.lr, or optimizer.clip_norm = 1.0"
+                )
+            # A framework may sum a batch's losses in any order, and not repeat the last bit; its logits do repeat.
+            self.loss_sum += len(labels) * (loss if self.spec is None else mean_loss(logits, labels, self.spec))
+            self.right += int((logits.argmax(axis=1) == labels).sum())
+
+
+def _train_epoch(t: Training, tally: Tally, progress: Progress) -> Iterator[Tally]:
+    """The steps that the tally's epoch still lacks."""
+    epoch, count = tally.start.epoch, len(t.train_labels)
+    todo = chunks(sample_order(count, t.seed, epoch), t.batch_size)[tally.step :]
+    if not todo:  # it was left after its last step, before the evaluation
+        return
+    done = count - sum(map(len, todo))
+    view = epoch if t.views is None else epoch % t.views
+    for indices, (batch, digests) in zip(todo, t.train.batches(todo, view), strict=True):
+        batch = replace(batch, keep=keep_mask(t.seed, epoch, indices, t.head_width, t.dropout))
+        lrs = [tally.rates[tally.step] * mult for mult in t.lr_mults]
+        tally.add(batch, digests, t.step(batch, lrs))
         done += len(indices)
-        progress(f"epoch {epoch + 1}", int(done), count)
-        while len(waiting) > (LAG if number + 1 < len(order) else 0):
-            loss, correct = _read(*waiting.popleft(), epoch, rates)
-            loss_sum, right = loss_sum + loss, right + correct
-    return loss_sum / count, right / count
-
-
-def _read(number: int, labels: Int64, lazy: Lazy, epoch: int, rates: Sequence[float]) -> tuple[float, int]:
-    loss, logits = lazy()
-    if not math.isfinite(loss):
-        raise XferError(
-            f"the loss became {loss} at step {number + 1} of epoch {epoch + 1}, at a learning rate of "
-            f"{rates[number]:g}. Cure: a smaller optimizer.lr, or optimizer.clip_norm = 1.0"
-        )
-    return loss * len(labels), int((logits.argmax(axis=1) == labels).sum())
+        yield tally  # before others hear of it: an error of theirs then finds a boundary that was given
+        progress(f"epoch {epoch + 1}", done, count)
 
 
 def better(new: Evaluation, best: Evaluation | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def relabel(split: Split, classes: Sequence[str], wanted: Sequence[str]) -> Spli
             f"Cure: evaluate on folders of those classes only"
         )
     positions = np.array([wanted.index(name) for name in classes], np.int64)
-    return Split(split.files, positions[split.labels])
+    return replace(split, labels=positions[split.labels])
 
 
 def save(path: Path, predictions: Predictions, truth: Int64 | None = None) -> None:

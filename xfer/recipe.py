@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from xfer.augment import Normalize, Transform, default_eval, default_train, split_normalize
+from xfer.backend import Precision
 from xfer.errors import ConfigError
 from xfer.freeze import NormStats
 from xfer.images import SUFFIXES
@@ -20,13 +21,17 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 
 class Data(Section):
-    """`source` is a folder, an archive or a named set. Without train/val folders, `val_fraction` is split off."""
+    """`source` is a folder, an archive or a named set. Without train/val folders, `val_fraction` is split off.
+
+    `decode = "draft"` decodes large JPEG files faster and a little less exactly: see `xfer.images.Jpeg`.
+    """
 
     source: str = "demo"
     val_fraction: Fraction = 0.2
     suffixes: tuple[str, ...] = SUFFIXES
     on_bad_image: Literal["skip", "error"] = "skip"
     pipeline: Literal["core", "native"] = "core"
+    decode: Literal["exact", "draft"] = "exact"
     workers: Annotated[int, Field(ge=0)] = 0  # threads or processes that decode; 0: one for each processor
 
 
@@ -55,20 +60,26 @@ class Augment(Section):
 
 
 class Model(Section):
+    """`layers`: blocks of each stage of a ResNet. `extra`: widths of hidden linear layers before the head."""
+
     arch: str = "efficientnet_lite0"
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None  # before the head; None: as the architecture has it
+    layers: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=4)] | None = None
+    extra: tuple[Positive, ...] = ()
 
 
 class WeightsSource(Section):
-    """`imagenet`, `random`, or a .safetensors, .pth or .ckpt file."""
+    """`imagenet`, `random`, or a .safetensors, .pth or .ckpt file. `partial`: take what fits, leave the rest."""
 
     source: str = "imagenet"
+    partial: bool = False
 
 
 class Train(Section):
     """`views` counts the augmented views of each picture: epoch e uses view e mod views; `fresh`: always a new one.
 
     `auto` means 4 views where a frozen prefix makes their features worth keeping, and fresh ones elsewhere.
+    `precision = "bfloat16"` computes all but the head in 8 bits of precision, on devices that gain from it.
     """
 
     train_from: str = "head"
@@ -76,6 +87,7 @@ class Train(Section):
     epochs: Positive = 10
     batch_size: Positive = 16
     views: Positive | Literal["fresh", "auto"] = "auto"
+    precision: Precision = "float32"
 
 
 class Optimizer(Section):
@@ -107,9 +119,13 @@ class Loss(Section):
 
 
 class Features(Section):
-    """Whether what a frozen prefix computes is kept at its boundary. It never changes a result."""
+    """Whether what a frozen prefix computes is kept at its boundary. It never changes a result.
+
+    `dtype = "float16"` keeps half as many bytes, and does change it a little: features are rounded to 11 bits.
+    """
 
     cache: bool = True
+    dtype: Literal["float32", "float16"] = "float32"
 
 
 class Phase(Section):

@@ -67,7 +67,6 @@ _PAGE = """<!DOCTYPE html>
 <body>
 <h1>{title}</h1>
 <p class="subtitle">{subtitle}</p>
-{headline}
 {body}
 </body>
 </html>
@@ -84,26 +83,25 @@ def write_report(run_folder: Path) -> Path:
     epochs = read_metrics(run_folder) if (run_folder / "metrics.jsonl").exists() else []
     sections = [
         _figures(result),
-        *(_picture(run_folder / "plots" / f"{name}.png", caption) for name, caption in PICTURES),
+        *(picture(run_folder / "plots" / f"{name}.png", caption) for name, caption in PICTURES),
         _epochs(epochs, result.get("best_epoch")),
         _skipped(run_folder / "skipped_images.csv"),
         _recipe(run_folder / "config.toml"),
     ]
     title = f"{result.get('arch', _NONE)} on {result.get('dataset', _NONE)}"
-    page = _PAGE.format(
-        title=escape(title),
-        style=_STYLE,
-        subtitle=_subtitle(result),
-        headline=_headline(result),
-        body="".join(sections),
-    )
     path = run_folder / "report.html"
+    write_page(path, title, _subtitle(result), [_headline(result), *sections])
+    return path
+
+
+def write_page(path: Path, title: str, subtitle: str, sections: Sequence[str]) -> None:
+    """Write a page in the reports' style; `title` is text, the others are HTML. Raises CheckpointError."""
+    page = _PAGE.format(title=escape(title), style=_STYLE, subtitle=subtitle, body="".join(sections))
     try:
         # Folder names need not be Unicode; what cannot be encoded is shown as its code.
         write_bytes(path, page.encode(errors="backslashreplace"))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error})") from error
-    return path
 
 
 def _percent(share: Any) -> str:
@@ -193,7 +191,8 @@ def _span(value: str) -> str:
     return ' class="whole"' if len(value) > _LONG else ""
 
 
-def _picture(path: Path, caption: str) -> str:
+def picture(path: Path, caption: str) -> str:
+    """A PNG file as HTML, inside the page; empty where there is no such file."""
     if not path.exists():
         return ""
     data = base64.b64encode(path.read_bytes()).decode()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xfer.augment import Transform
 from xfer.backend import Backend, Batch, Float32, Int64, NativeInput
 from xfer.data import Split
-from xfer.errors import BackendError
+from xfer.errors import BackendError, ConfigError
 from xfer.loader import picture_digest, read_batches
 
 Digests = NDArray[np.uint8]
@@ -34,9 +34,11 @@ class Pictures:
     transforms: tuple[Transform, ...]
     seed: int
     workers: int
+    draft: bool = False  # see `xfer.images.Jpeg`
 
     def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Batch, Digests]]:
-        return read_batches(self.split, self.transforms, chunks, seed=self.seed, view=view, workers=self.workers)
+        how = {"seed": self.seed, "view": view, "workers": self.workers}
+        return read_batches(self.split, self.transforms, chunks, **how, draft=self.draft)
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,19 @@ class NativePictures:
 
 
 def open_source(
-    backend: Backend, pipeline: str, split: Split, transforms: tuple[Transform, ...], seed: int, workers: int
+    backend: Backend,
+    pipeline: str,
+    split: Split,
+    transforms: tuple[Transform, ...],
+    seed: int,
+    workers: int,
+    draft: bool = False,
 ) -> Source:
     """The source that `data.pipeline` names. Raises BackendError when the backend offers no native one."""
     if pipeline == "core":
-        return Pictures(split, transforms, seed, workers)
+        return Pictures(split, transforms, seed, workers, draft)
+    if draft:
+        raise ConfigError("data.decode = 'draft': the native pipeline decodes by itself. Cure: data.pipeline = 'core'")
     if not hasattr(backend, "native_batches"):
         raise BackendError(f"data.pipeline = 'native': backend '{backend.name}' has none. Cure: data.pipeline = 'core'")
     return NativePictures(cast(NativeInput, backend), split, transforms, seed, workers)

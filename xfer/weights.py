@@ -102,7 +102,7 @@ def merge(
     }
     if any(faults.values()):
         found = "; ".join(f"{len(names)} {fault}: {_first(names)}" for fault, names in faults.items() if names)
-        raise WeightsError(f"{source} does not fit the network: {found}. {_cure(shapes, loaded)}")
+        raise WeightsError(f"{source} does not fit the network: {found}. {_cure(shapes, loaded, not keep_head)}")
     return {name: init[name] if name in replaced else loaded[name] for name in shapes}
 
 
@@ -111,11 +111,12 @@ def _first(names: list[str]) -> str:
     return ", ".join(names[:3]) + rest
 
 
-def _cure(shapes: Iterable[str], loaded: Iterable[str]) -> str:
+def _cure(shapes: Iterable[str], loaded: Iterable[str], to_train: bool) -> str:
+    partly = ", or in a recipe weights.partial = true, to take what fits" if to_train else ""
     arch = guess_arch(loaded)
     if arch and arch != guess_arch(shapes):
-        return f"The file looks like {arch}. Cure: use that architecture, or weights of this one"
-    return "Cure: use weights of this architecture"
+        return f"The file looks like {arch}. Cure: use that architecture, or weights of this one{partly}"
+    return f"Cure: use weights of this architecture{partly}"
 
 
 _RESNETS = {

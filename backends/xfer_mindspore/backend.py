@@ -17,8 +17,8 @@ from xfer.backend import Batch, Diagnosis, Float32, Int64, LossSpec, ModelSpec, 
 from xfer.errors import BackendError, WeightsError, expected
 from xfer_mindspore.layers import Scope
 from xfer_mindspore.native import native_batches
-from xfer_mindspore.network import Network
-from xfer_mindspore.step import Model, PredictStep, TrainStep
+from xfer_mindspore.network import Model, Network
+from xfer_mindspore.step import PredictStep, TrainStep
 
 MODES = ("auto", "pynative", "graph")
 TARGETS = {"npu": "Ascend", "cuda": "GPU", "cpu": "CPU"}
@@ -56,6 +56,8 @@ class MindSporeBackend:
     def build(self, spec: ModelSpec, device: str) -> Model:
         if device not in self.devices():
             raise BackendError(expected("MindSpore device", device, self.devices()))
+        if spec.precision != "float32":
+            raise BackendError(expected("precision on backend 'mindspore'", spec.precision, ["float32"]))
         _bind(device)
         scope = Scope()
         Network(scope, spec, ARCHS[spec.arch].stage_names[0])
@@ -70,6 +72,7 @@ class MindSporeBackend:
             raise WeightsError(f"{len(different)} names do not fit {model.spec.arch}, first {different[0]!r}")
         for name, parameter in model.parameters.items():
             ops.assign(parameter, Tensor(weights[name]))  # in place: compiled graphs don't see set_data
+        model.changed(weights)
 
     def make_train_step(
         self, model: Model, optimizer: OptimizerSpec, loss: LossSpec, groups: ParamGroups, start: str

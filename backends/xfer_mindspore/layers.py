@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
+from mindspore.ops.functional import isconstant
 
 BATCH_NORM_SLOTS = ("weight", "bias", "running_mean", "running_var")
 """Canonical names of what MindSpore's primitive calls scale, bias, mean and variance, in its order of arguments."""
@@ -69,12 +70,13 @@ class BatchNorm(Layer):
         self.scale, self.shift, self.mean, self.variance = (
             scope.parameter(f"{name}.{slot}", channels) for slot in BATCH_NORM_SLOTS
         )
-        self.follows = name in scope.batch_norms
+        self.follows, self.eps = name in scope.batch_norms, eps
         # The primitive's momentum is the share of the new value, as torch's. (nn.BatchNorm2d's is that of the old.)
         self.normalise = ops.BatchNorm(is_training=self.follows, epsilon=eps, momentum=0.1)
 
     def construct(self, x: Tensor) -> Tensor:
-        if self.follows and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+        # Where the size of the batch is unknown to a graph, it isn't 1.
+        if self.follows and isconstant(x.shape[0]) and x.shape[0] * x.shape[2] * x.shape[3] == 1:
             raise ValueError(ONE_VALUE)  # the kernel would write NaN as the running variance
         return self.normalise(x, self.scale, self.shift, self.mean, self.variance)[0]
 

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
 
-from xfer.archs import ARCHS, LOGITS
+from xfer.archs import ARCHS, EXTRA, LOGITS, adapted
 from xfer.backend import ModelSpec
 from xfer_mindspore import convnet, efficientnet, resnet
-from xfer_mindspore.layers import Dense, Layer, Scope
+from xfer_mindspore.layers import Dense, Layer, Scope, Sequential
+
+
+@dataclass(frozen=True)
+class Model:
+    """A specification and the parameters by canonical name; networks over them are made as they are needed.
+
+    `versions` counts the changes of each parameter: whatever was computed from it is out of date after the next one.
+    """
+
+    spec: ModelSpec
+    parameters: dict[str, Parameter]
+    versions: Counter[str] = field(default_factory=Counter)
+
+    def changed(self, names: Iterable[str]) -> None:
+        """To be called by whoever changed the values of these parameters."""
+        self.versions.update(iter(names))  # of a mapping, Counter would add the values
 
 
 class Normalise(Layer):
@@ -32,11 +53,19 @@ class Normalise(Layer):
 
 
 def _stage(scope: Scope, spec: ModelSpec, name: str) -> nn.Cell:
+    if name == EXTRA:
+        return _hidden(scope, spec)
     if spec.arch == "convnet":
         return convnet.stage(scope, spec.image_size, name)
     if spec.arch == "efficientnet_lite0":
         return efficientnet.stage(scope, name)
-    return resnet.stage(scope, spec.arch, name)
+    return resnet.stage(scope, spec.arch, spec.adapted(ARCHS).layers or (), name)
+
+
+def _hidden(scope: Scope, spec: ModelSpec) -> Sequential:
+    pooled = adapted(ARCHS[spec.arch], spec.layers).features
+    layers = [Dense(scope, f"{EXTRA}.{i}", *widths) for i, widths in enumerate(pairwise((pooled, *spec.extra)))]
+    return Sequential(*(cell for layer in layers for cell in (layer, nn.ReLU())))
 
 
 class Network(Layer):
@@ -44,7 +73,7 @@ class Network(Layer):
 
     def __init__(self, scope: Scope, spec: ModelSpec, start: str, stop: str = LOGITS) -> None:
         super().__init__()
-        arch = ARCHS[spec.arch]
+        arch = spec.adapted(ARCHS)
         boundaries = (*arch.stage_names, LOGITS)
         stages = boundaries[boundaries.index(start) : boundaries.index(stop)]
         body = [_stage(scope, spec, name) for name in stages if name != "head"]

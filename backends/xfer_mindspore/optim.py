@@ -23,14 +23,26 @@ Scalars = tuple[tuple[Tensor, ...], ...]
 """For each group of weights, the numbers of this step."""
 
 
-def scalars(spec: OptimizerSpec, groups: ParamGroups, lrs: Sequence[float], step: int) -> Scalars:
-    """The numbers of one step, `step` counting from 1."""
-    numbers = tuple(
-        tuple(Tensor(number, mstype.float32) for number in _numbers(spec, lr, group.weight_decay, step))
-        for lr, group in zip(lrs, groups.trainable, strict=True)
-    )
-    # Without this mark a compiled graph takes the tensors of a tuple for constants, and is compiled at every step.
-    return ms.mutable(numbers)
+def scalars(spec: OptimizerSpec, groups: ParamGroups, lrs: Sequence[float], step: int) -> tuple[tuple[float, ...], ...]:
+    """The numbers of one step for each group, `step` counting from 1."""
+    return tuple(_numbers(spec, lr, group.weight_decay, step) for lr, group in zip(lrs, groups.trainable, strict=True))
+
+
+class Numbers:
+    """Numbers on the device, made again only where they changed."""
+
+    def __init__(self, graph: bool) -> None:
+        self.graph = graph
+        self.last: tuple[tuple[float, ...], ...] = ()
+        self.tensors: Scalars = ()
+
+    def of(self, numbers: tuple[tuple[float, ...], ...]) -> Scalars:
+        if numbers != self.last:
+            made = tuple(tuple(Tensor(number, mstype.float32) for number in group) for group in numbers)
+            # Without this mark a compiled graph takes the tensors of a tuple for constants, and is compiled at every
+            # step.
+            self.last, self.tensors = numbers, ms.mutable(made) if self.graph else made
+        return self.tensors
 
 
 def _numbers(spec: OptimizerSpec, lr: float, decay: float, step: int) -> tuple[float, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mindspore import Tensor, nn, ops
 
 from xfer_mindspore.layers import BatchNorm, Conv, GlobalAveragePool, Layer, MaxPool3x3, Scope, Sequential
@@ -48,17 +50,17 @@ class Block(Layer):
 
 
 LAYOUTS = {
-    "resnet18": (basic_path, 1, (2, 2, 2, 2)),
-    "resnet34": (basic_path, 1, (3, 4, 6, 3)),
-    "resnet50": (bottleneck_path, 4, (3, 4, 6, 3)),
-    "resnet101": (bottleneck_path, 4, (3, 4, 23, 3)),
-    "resnet152": (bottleneck_path, 4, (3, 8, 36, 3)),
+    "resnet18": (basic_path, 1),
+    "resnet34": (basic_path, 1),
+    "resnet50": (bottleneck_path, 4),
+    "resnet101": (bottleneck_path, 4),
+    "resnet152": (bottleneck_path, 4),
 }
-"""Architecture -> the path of its blocks, how much wider a block's output is than its path, blocks per layer."""
+"""Architecture -> the path of its blocks, how much wider a block's output is than its path."""
 
 
-def stage(scope: Scope, arch: str, name: str) -> Sequential:
-    """One stage, `stem` or `layer1` ... `layer4`; the last ends with the pooled features."""
+def stage(scope: Scope, arch: str, depths: Sequence[int], name: str) -> Sequential:
+    """One stage, `stem` or `layer1`, ...; the last ends with the pooled features. `depths`: blocks of each layer."""
     if name == "stem":
         return Sequential(
             Conv(scope, "conv1", 3, 64, 7, stride=2, pad=3),
@@ -66,7 +68,7 @@ def stage(scope: Scope, arch: str, name: str) -> Sequential:
             nn.ReLU(),
             MaxPool3x3(),
         )
-    path, expansion, depths = LAYOUTS[arch]
+    path, expansion = LAYOUTS[arch]
     number = int(name.removeprefix("layer"))
     width = 64 * 2 ** (number - 1)
     inputs, outputs = (64 if number == 1 else expansion * width // 2), expansion * width
@@ -76,4 +78,4 @@ def stage(scope: Scope, arch: str, name: str) -> Sequential:
         block = f"{name}.{i}"
         blocks.append(Block(scope, block, path(scope, block, inputs, width, stride), inputs, outputs, stride))
         inputs = outputs
-    return Sequential(*blocks, GlobalAveragePool()) if number == 4 else Sequential(*blocks)
+    return Sequential(*blocks, GlobalAveragePool()) if number == len(depths) else Sequential(*blocks)

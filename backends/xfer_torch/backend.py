@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -25,6 +27,7 @@ from xfer.backend import (
     PredictStep,
     Weights,
 )
+from xfer_torch.fold import Folded
 from xfer_torch.native import native_batches
 from xfer_torch.nets import Network, build
 from xfer_torch.step import TrainStep, to_numpy
@@ -46,6 +49,8 @@ class TorchBackend:
         return (Diagnosis(text, "unset ONEDNN_MAX_CPU_ISA: it can halve torch's speed" if limit else ""),)
 
     def build(self, spec: ModelSpec, device: str) -> Network:
+        if device == "cpu":
+            _keep_freed_memory()
         return build(spec, device)
 
     def export_weights(self, model: Network) -> Weights:
@@ -62,9 +67,10 @@ class TorchBackend:
         return TrainStep(model, optimizer, loss, groups, start)
 
     def make_predict_step(self, model: Network, start: str, stop: str) -> PredictStep:
-        @torch.inference_mode()
+        folded = Folded(model)
+
         def predict(inputs: NDArray[Any]) -> Float32:
-            return to_numpy(model.forward(model.put_array(torch.from_numpy(inputs)), start, stop))
+            return to_numpy(folded.forward(model.put_array(torch.from_numpy(inputs)), start, stop))
 
         return predict
 
@@ -78,6 +84,23 @@ class TorchBackend:
         workers: int,
     ) -> Iterator[Batch]:
         return native_batches(files, labels, transforms, chunks, seed, workers)
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc reuse the memory of activations, which it otherwise gives back and takes anew at each layer.
+
+    Every page taken anew is cleared by the kernel at its first touch: a tenth of the time of a training step. An
+    environment that sets malloc's own variables has decided for itself.
+    """
+    if any(name in os.environ for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "LD_PRELOAD")):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 1 << 30)
+        mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def _npu() -> Any:

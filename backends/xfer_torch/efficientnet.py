@@ -32,7 +32,7 @@ class SameConv(nn.Conv2d):
         kernel, stride = self.kernel_size[0], self.stride[0]
         pads = [max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[2:]]
         if pads[0] == pads[1] and pads[0] % 2 == 0:  # symmetric: the convolution pads by itself, without a copy
-            return functional.conv2d(x, self.weight, None, stride, pads[0] // 2, groups=self.groups)
+            return functional.conv2d(x, self.weight, self.bias, stride, pads[0] // 2, groups=self.groups)
         vertical, horizontal = pads
         sides = (horizontal // 2, horizontal - horizontal // 2, vertical // 2, vertical - vertical // 2)
         return super().forward(functional.pad(x, sides))

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
+from xfer.archs import ARCHS, EXTRA, adapted
 from xfer.backend import Batch, ModelSpec
 from xfer.errors import BackendError
 from xfer_torch.efficientnet import EfficientNetLite0, Stage
@@ -22,11 +24,12 @@ from xfer_torch.efficientnet import EfficientNetLite0, Stage
 class Network:
     """A module with the cuts through it. Always in inference mode, but within a training step."""
 
+    spec: ModelSpec
     module: nn.Module
     body: tuple[tuple[str, Stage], ...]  # every stage but the head, in order
     head: nn.Linear
-    mean: Tensor  # (1, 3, 1, 1), of images in [0, 255]
-    std: Tensor
+    scale: Tensor  # (1, 3, 1, 1): a normalised image is image * scale + shift
+    shift: Tensor
     device: torch.device
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -36,14 +39,17 @@ class Network:
                 yield name, tensor
 
     def forward(self, inputs: Tensor, start: str, stop: str, keep: Tensor | None = None) -> Tensor:
-        """From the boundary `start` to the boundary `stop`."""
+        """From the boundary `start` to the boundary `stop`, float32 at both whatever the precision between."""
         names = [name for name, _ in self.body]
-        x = self._normalised(inputs) if start == names[0] else inputs
+        x = self._normalised(inputs) if start == names[0] else _channels_last(inputs)
+        # The head stays in float32: it costs nothing, and bfloat16 would leave 8 bits of the logits.
         if start in names:
-            for name, stage in self.body[names.index(start) :]:
-                if name == stop:
-                    return x
-                x = stage(x)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.spec.precision == "bfloat16"):
+                for name, stage in self.body[names.index(start) :]:
+                    if name == stop:
+                        return x.float()
+                    x = stage(x)
+            x = x.float()
         if stop == "head":
             return x
         return self.head(x if keep is None else x * keep)
@@ -53,11 +59,17 @@ class Network:
         return self.put_array(torch.from_numpy(batch.inputs)), self.put_array(torch.from_numpy(batch.labels)), keep
 
     def put_array(self, tensor: Tensor) -> Tensor:
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()  # from pageable memory, a copy waits for the device
         return tensor.to(self.device, non_blocking=True)
 
     def _normalised(self, images: Tensor) -> Tensor:
         # An NHWC array seen as NCHW is already laid out channels_last, which oneDNN and cuDNN like best.
-        return (images.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        return torch.addcmul(self.shift, images.permute(0, 3, 1, 2).float(), self.scale)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 def build(spec: ModelSpec, device: str) -> Network:
@@ -66,26 +78,54 @@ def build(spec: ModelSpec, device: str) -> Network:
     if target.type == "cuda":
         # TensorFloat-32 keeps 10 bits of a float32: enough to train with, but no longer the same run as on a CPU.
         torch.backends.cudnn.allow_tf32 = False
-    make = {"efficientnet_lite0": _efficientnet_lite0, "convnet": _convnet}.get(spec.arch, _resnet)
-    module, body, head = make(spec)
-    module.to(target).to(memory_format=torch.channels_last).eval()
-    mean, std = (torch.tensor(v, dtype=torch.float32, device=target).view(1, 3, 1, 1) for v in (spec.mean, spec.std))
-    return Network(module, body, head, mean, std, target)
+    module, body, head = assemble(spec)
+    module.to(target).to(memory_format=torch.channels_last)
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (spec.mean, spec.std))
+    scale, shift = (t.to(target, torch.float32) for t in (1 / (255 * std), -mean / std))
+    return Network(spec, module, body, head, scale, shift, target)
 
 
 Built = tuple[nn.Module, tuple[tuple[str, Stage], ...], nn.Linear]
 
 
+def assemble(spec: ModelSpec) -> Built:
+    """The module, its stages and its head, in inference mode, on torch's default device."""
+    make = {"efficientnet_lite0": _efficientnet_lite0, "convnet": _convnet}.get(spec.arch, _resnet)
+    module, body, head = _with_extra(make(spec), spec) if spec.extra else make(spec)
+    return module.eval(), body, head
+
+
 def _resnet(spec: ModelSpec) -> Built:
-    net = torchvision.models.get_model(spec.arch, weights=None, num_classes=spec.num_classes)
-    body = (
-        ("stem", nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)),
-        ("layer1", net.layer1),
-        ("layer2", net.layer2),
-        ("layer3", net.layer3),
-        ("layer4", nn.Sequential(net.layer4, net.avgpool, nn.Flatten())),
-    )
-    return net, body, net.fc
+    arch = adapted(ARCHS[spec.arch], spec.layers)
+    blocks = arch.layers or ()
+    block = BasicBlock if spec.arch in ("resnet18", "resnet34") else Bottleneck
+    net = ResNet(block, [*blocks, *(1,) * (4 - len(blocks))], spec.num_classes)
+    for dropped in range(len(blocks) + 1, 5):
+        delattr(net, f"layer{dropped}")
+    if net.fc.in_features != arch.features:
+        net.fc = nn.Linear(arch.features, spec.num_classes)
+    names = [f"layer{i + 1}" for i in range(len(blocks))]
+    *layers, last = (getattr(net, name) for name in names)
+    stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
+    stages = (stem, *layers, nn.Sequential(last, net.avgpool, nn.Flatten()))
+    return net, tuple(zip(("stem", *names), stages, strict=True)), net.fc
+
+
+def _with_extra(built: Built, spec: ModelSpec) -> Built:
+    """The network with hidden layers before its head, which is made anew: of another width, and again the last."""
+    net, body, head = built
+    hidden = nn.ModuleList(nn.Linear(*widths) for widths in pairwise((head.in_features, *spec.extra)))
+    delattr(net, name := ARCHS[spec.arch].head)
+    head = nn.Linear(spec.extra[-1], spec.num_classes)
+    net.add_module(EXTRA, hidden)
+    net.add_module(name, head)
+
+    def stage(x: Tensor) -> Tensor:
+        for layer in hidden:
+            x = functional.relu(layer(x))
+        return x
+
+    return net, (*body, (EXTRA, stage)), head
 
 
 class ConvNet(nn.Module):

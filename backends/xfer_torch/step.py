@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xfer.archs import LOGITS
+from xfer.archs import ARCHS, LOGITS
 from xfer.backend import Batch, Float32, Lazy, LossSpec, OptimizerSpec, ParamGroups
 from xfer.errors import BackendError
+from xfer_torch.fold import Folded
 from xfer_torch.nets import Network
 
 SLOTS = {"momentum": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq"}  # the seam's name -> torch's
@@ -22,6 +23,8 @@ SLOTS = {"momentum": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq"}  # th
 class TrainStep:
     def __init__(self, net: Network, optimizer: OptimizerSpec, loss: LossSpec, groups: ParamGroups, start: str) -> None:
         self.net, self.start, self.clip_norm = net, start, optimizer.clip_norm
+        self.cut = _cut(net, groups, start)
+        self.prefix = None if self.cut == start else Folded(net)
         tensors = dict(net.tensors())
         self.params = {name: tensors[name] for name in groups.trainable_names}
         for name, parameter in net.module.named_parameters():
@@ -49,11 +52,13 @@ class TrainStep:
         return _lazy(loss.detach(), logits.detach())
 
     def _forward(self, inputs: Tensor, keep: Tensor | None) -> Tensor:
+        if self.prefix is not None:  # the very computation that a boundary cache keeps
+            inputs = self.prefix.forward(inputs, self.start, self.cut)
         # Only these layers ever leave inference mode, and only here, so a frozen layer cannot drift.
         for norm in self.norms:
             norm.train()
         try:
-            return self.net.forward(inputs, self.start, LOGITS, keep)
+            return self.net.forward(inputs, self.cut, LOGITS, keep)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -85,6 +90,14 @@ class TrainStep:
             if "exp_avg" in slots:
                 slots["step"] = torch.tensor(float(self.steps))
             self.optimizer.state[parameter] = slots
+
+
+def _cut(net: Network, groups: ParamGroups, start: str) -> str:
+    """The last boundary at or after `start` with nothing but frozen names before it."""
+    arch = net.spec.adapted(ARCHS)
+    stages = arch.stage_names[arch.stage_names.index(start) :]
+    moving = {arch.stage_of(name) for name in (*groups.trainable_names, *groups.updating)}
+    return next(stage for stage in stages if stage in moving or stage == stages[-1])
 
 
 def _lazy(loss: Tensor, logits: Tensor) -> Lazy:

@@ -317,12 +317,15 @@ def test_a_verdict_says_who_is_better():
 
 
 def test_memory_is_shown_where_it_is_known(folders, tmp_path):
-    assert "memory" not in xfer_("compare", folders / "a", folders / "b").stdout
-    shutil.copytree(folders / "a", tmp_path / "m")
-    result = json.loads((tmp_path / "m" / "result.json").read_text())
-    (tmp_path / "m" / "result.json").write_text(json.dumps(result | {"peak_memory": 5 * 2**20}))
-    table = result_table(compare([Run.load(tmp_path / "m"), Run.load(folders / "b")]).runs)
-    assert list(table.columns[-1].cells) == ["5 MiB", ""]
+    def copy(name, memory):
+        shutil.copytree(folders / "a", tmp_path / name)
+        result = json.loads((tmp_path / name / "result.json").read_text())
+        (tmp_path / name / "result.json").write_text(json.dumps(result | {"peak_memory": memory}))
+        return Run.load(tmp_path / name)
+
+    known, unknown = copy("known", 5 * 2**20), copy("unknown", None)
+    assert list(result_table(compare([known, unknown]).runs).columns[-1].cells) == ["5 MiB", ""]
+    assert "memory" not in [column.header for column in result_table(compare([unknown, unknown]).runs).columns]
 
 
 @pytest.mark.parametrize(

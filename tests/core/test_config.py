@@ -10,7 +10,8 @@ from xfer.config import DEMO, FLAGS, load_recipe, make_recipe, parse_override, t
 from xfer.errors import ConfigError
 from xfer.recipe import Recipe
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.toml"))
+ROOT = Path(__file__).parents[2] / "configs"
+CONFIGS = sorted(path for path in ROOT.rglob("*.toml") if path.parent.name != "studies")  # a study holds no recipe
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from xfer import loader
 from xfer.augment import ColorJitter, HorizontalFlip, RandomCrop, RandomResizedCrop, Resize, apply, default_eval
 from xfer.data import Files, Split
 from xfer.errors import ConfigError, DataError
-from xfer.images import open_image
+from xfer.images import open_image, open_lazily
 from xfer.loader import chunks, picture_digest, read_batches, sample_order
 from xfer.parallel import map_ahead
 
@@ -178,12 +178,12 @@ def test_reading_ahead_is_bounded():
 def test_two_batches_are_read_while_one_is_used(split, monkeypatch):
     count, lock = [0], threading.Lock()
 
-    def counted(path):
+    def counted(path, draft):
         with lock:
             count[0] += 1
-        return open_image(path)
+        return open_lazily(path, draft)
 
-    monkeypatch.setattr(loader, "open_image", counted)
+    monkeypatch.setattr(loader, "open_lazily", counted)
     batches = read_batches(split, RANDOM, chunks(np.arange(N), 4), seed=0, view=0, workers=2)
     next(batches)
     deadline = time.monotonic() + 5

@@ -1,15 +1,19 @@
-import hashlib
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
 
-from xfer.backend import Batch
+from xfer.backend import Batch, LossSpec, ModelSpec, OptimizerSpec
 from xfer.errors import XferError
-from xfer.loop import Training, better, evaluate, evaluation, train
+from xfer.freeze import FreezePolicy, resolve
+from xfer.loop import Point, Training, better, evaluate, evaluation, mean_loss, train
 from xfer.progress import silent
 from xfer.schedule import Schedule
 from xfer.sources import keep_mask
+from xfer.testing.kit import random_batch
+from xfer.testing.numpy_backend import TINY, NumpyBackend
+from xfer.weights import init_weights
 
 LABELS = np.array([0, 1, 2, 0, 1, 2, 1], np.int64)
 
@@ -74,7 +78,8 @@ def training(step, **changes):
 
 
 def run(t, first=0, phase=0):
-    return list(train(t, first, phase, hashlib.sha256(), silent))
+    halts = train(t, first, phase, Point(epoch=first), silent)
+    return [(halt[0], halt[1]) for halt in halts if isinstance(halt, tuple)]
 
 
 def test_every_sample_is_seen_once_an_epoch_in_another_order():
@@ -170,3 +175,37 @@ def test_better_is_more_accurate_then_surer_then_earlier():
     assert better(of(0.5, 1), of(0.5, 2))
     assert not better(of(0.5, 1), of(0.5, 1))
     assert not better(of(0.4, 0), of(0.5, 1))
+
+
+@pytest.mark.parametrize("spec", [LossSpec(), LossSpec(0.1), LossSpec(0.2, (0.5, 1.0, 3.0))])
+def test_the_training_loss_is_what_a_step_minimises(spec):
+    backend = NumpyBackend()
+    model = backend.build(ModelSpec("tiny", 3, (32, 32), TINY.mean, TINY.std), "cpu")
+    weights = init_weights({name: w.shape for name, w in backend.export_weights(model).items()}, 1)
+    backend.import_weights(model, weights)
+    groups = resolve(FreezePolicy("stem"), TINY, list(weights))
+    batch = random_batch(7, 3, (32, 32))
+    loss, logits = backend.make_train_step(model, OptimizerSpec(), spec, groups, "stem")(batch, [0.1])()
+    assert mean_loss(logits, batch.labels, spec) == pytest.approx(loss, abs=1e-7)
+
+
+def test_stopped_after_any_step_the_sums_and_the_digest_go_on():
+    whole, _ = run(training(Step(loss=lambda n: 1.0)))
+    for stop in range(1, 4):
+        halts = train(training(Step(loss=lambda n: 1.0)), 0, 0, Point(), silent)
+        *_, tally = islice(halts, stop)
+        point = tally.point()
+        assert (point.epoch, point.step) == (0, stop)
+        rest = [
+            halt[0] for halt in train(training(Step(loss=lambda n: 1.0)), 0, 0, point, silent) if type(halt) is tuple
+        ]
+        for key in ("epoch", "train_loss", "train_accuracy", "batches_digest", "lr"):
+            assert getattr(rest[0], key) == getattr(whole[0], key)
+
+
+def test_a_step_has_been_given_when_progress_hears_of_it():
+    given, heard = [], []
+    t = training(Step())
+    for halt in train(t, 0, 0, Point(), lambda what, done, total: heard.append((what, len(given)))):
+        given.append(halt)
+    assert heard[:4] == [("epoch 1", 1), ("epoch 1", 2), ("epoch 1", 3), ("validation", 3)]

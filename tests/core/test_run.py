@@ -14,6 +14,7 @@ from xfer.checkpoint import load_checkpoint
 from xfer.data import open_dataset
 from xfer.errors import BackendError, CheckpointError, ConfigError, DataError, WeightsError
 from xfer.features import FeatureCache
+from xfer.record import record
 from xfer.run import fit, prepare
 from xfer.testing.numpy_backend import TINY, NumpyBackend
 from xfer.testing.pictures import write_class_folders
@@ -22,7 +23,7 @@ from xfer.weights import digest
 RESULT_KEYS = {
     "backend", "device", "arch", "dataset", "classes", "n_train", "n_val", "seed", "epochs", "best_epoch",
     "val_accuracy", "val_loss", "train_accuracy", "seconds_total", "seconds_features", "seconds_training",
-    "images_per_second", "batches_digest", "weights_digest", "versions",
+    "images_per_second", "peak_memory", "batches_digest", "weights_digest", "versions",
 }  # fmt: skip
 
 
@@ -111,7 +112,7 @@ def test_features_too_large_for_memory_go_to_a_file_and_change_nothing(recipe, m
     prepared, kept = fitted(recipe, train_from="layer1")
     monkeypatch.setattr(xfer.features, "IN_MEMORY", 0)
     rooms, room = [], xfer.features._room
-    monkeypatch.setattr(xfer.features, "_room", lambda shape: rooms.append(room(shape)) or rooms[-1])
+    monkeypatch.setattr(xfer.features, "_room", lambda *size: rooms.append(room(*size)) or rooms[-1])
     _, mapped = fitted(recipe, train_from="layer1")
     assert len(rooms) == 3
     assert all(isinstance(values, np.memmap) for values in rooms)
@@ -195,7 +196,7 @@ def test_a_run_is_not_written_over_unasked(recipe, tmp_path):
 def test_the_best_is_on_disk_when_training_dies(recipe, tmp_path):
     prepared = prepare(recipe, NumpyBackend())
     path = folder.create(prepared, tmp_path / "run")
-    epochs = folder.record(prepared, path, fit(prepared))
+    epochs = record(prepared, path, fit(prepared))
     best = next(epochs).best_weights
     epochs.close()
     assert np.array_equal(load_checkpoint(path).weights["fc.weight"], best["fc.weight"])

@@ -21,6 +21,8 @@ from xfer.backend import (
 
 
 class Delegate:
+    shares_features = False  # whoever listens in hears every feature computed; one that breaks a law keeps its own
+
     def __init__(self, inner: Backend) -> None:
         self.inner = inner
         self.name = inner.name

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer.archs import LOGITS, Arch
+from xfer.archs import EXTRA, LOGITS, Arch
 from xfer.backend import Batch, Float32, Lazy, LossSpec, ModelSpec, OptimizerSpec, ParamGroups, PredictStep, Weights
+from xfer.errors import BackendError, expected
 
 Array = NDArray[Any]
 TINY = Arch("tiny", (("stem", ("stem.",)), ("layer1", ("layer1.", "norm1.")), ("head", ("fc.",))), "fc", features=16)
-STAGES = (*TINY.stage_names, LOGITS)
+STAGES = (*TINY.stage_names[:-1], EXTRA, TINY.stage_names[-1], LOGITS)  # without hidden layers, extra does nothing
 SIDE, WIDTH, EPS, STATS_MOMENTUM = 4, TINY.features, 1e-5, 0.1
 
 
@@ -52,6 +54,14 @@ def _layer1(model: NumpyModel, x: Array, batch_stats: bool) -> tuple[Array, tupl
     return out, (x, a, normal, 1 / np.sqrt(var + EPS), out)
 
 
+def _hidden(model: NumpyModel, x: Array) -> list[Array]:
+    """What enters each hidden layer before the head, and what leaves the last."""
+    passed = [x]
+    for i in range(len(model.spec.extra)):
+        passed.append(np.maximum(passed[-1] @ model[f"extra.{i}.weight"].T + model[f"extra.{i}.bias"], 0))
+    return passed
+
+
 def _run(
     model: NumpyModel, x: Array, start: str, stop: str, batch_stats: bool = False, keep: Array | float = 1.0
 ) -> tuple[Array, dict[str, Any]]:
@@ -63,6 +73,9 @@ def _run(
             x, tape["stem"] = _stem(model, x)
         elif stage == "layer1":
             x, tape["layer1"] = _layer1(model, x, batch_stats)
+        elif stage == EXTRA:
+            tape[EXTRA] = _hidden(model, x)
+            x = tape[EXTRA][-1]
         else:
             tape["head"] = x * keep
             x = tape["head"] @ model["fc.weight"].T + model["fc.bias"]
@@ -74,9 +87,15 @@ def _gradients(
 ) -> dict[str, Array]:
     """Of every weight that was passed, from the gradient of the logits. Batch norm: Ioffe and Szegedy, 2015."""
     grads = {"fc.weight": d.T @ tape["head"], "fc.bias": d.sum(0)}
+    d = d @ model["fc.weight"] * keep
+    for i in reversed(range(len(tape.get(EXTRA, ())) - 1)):
+        x, out = tape[EXTRA][i : i + 2]
+        d = d * (out > 0)
+        grads |= {f"extra.{i}.weight": d.T @ x, f"extra.{i}.bias": d.sum(0)}
+        d = d @ model[f"extra.{i}.weight"]
     if "layer1" in tape:
         x, _, normal, scale, out = tape["layer1"]
-        d = d @ model["fc.weight"] * keep * (out > 0)
+        d = d * (out > 0)
         grads |= {"norm1.weight": (d * normal).sum(0), "norm1.bias": d.sum(0)}
         d = d * model["norm1.weight"]
         if batch_stats:
@@ -171,10 +190,14 @@ class NumpyBackend:
         return ("cpu",)
 
     def build(self, spec: ModelSpec, device: str) -> NumpyModel:
+        if spec.precision != "float32":
+            raise BackendError(expected("precision on backend 'numpy'", spec.precision, ["float32"]))
         norm = {"norm1." + part: (WIDTH,) for part in ("weight", "bias", "running_mean", "running_var")}
-        fc = {"fc.weight": (spec.num_classes, WIDTH), "fc.bias": (spec.num_classes,)}
-        shapes = {"stem.weight": (WIDTH, 3 * SIDE**2), "stem.bias": (WIDTH,), "layer1.weight": (WIDTH, WIDTH)}
-        return NumpyModel(spec, {name: np.zeros(shape, np.float32) for name, shape in (shapes | norm | fc).items()})
+        shapes = {"stem.weight": (WIDTH, 3 * SIDE**2), "stem.bias": (WIDTH,), "layer1.weight": (WIDTH, WIDTH)} | norm
+        layers = (*(f"{EXTRA}.{i}" for i in range(len(spec.extra))), TINY.head)
+        for layer, (fan_in, width) in zip(layers, pairwise((WIDTH, *spec.extra, spec.num_classes)), strict=True):
+            shapes |= {f"{layer}.weight": (width, fan_in), f"{layer}.bias": (width,)}
+        return NumpyModel(spec, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
 
     def export_weights(self, model: NumpyModel) -> Weights:
         return {name: weight.copy() for name, weight in model.weights.items()}

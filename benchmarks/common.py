@@ -1,0 +1,68 @@
+"""What the measurements share: a process for each case, cases in turns, medians, and tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+Row = dict[str, Any]
+"""A case and its figures; `missing` says why it could not be run."""
+
+
+def child(module: str, *arguments: object, env: Mapping[str, str] | None = None) -> Row:
+    """Run `python -m module` in a process of its own, and give the JSON that its last line holds.
+
+    A process for each case: no framework sees another's threads, settings or memory.
+    """
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    surroundings = {**os.environ, "XFER_CACHE_LIMIT": "0", **(env or {})}
+    done = subprocess.run(command, cwd=ROOT, env=surroundings, capture_output=True, text=True, check=False)
+    if done.returncode:
+        complaint = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        return {"missing": complaint}
+    row: Row = json.loads(done.stdout.strip().splitlines()[-1])
+    return row
+
+
+def in_turns(
+    cases: Mapping[str, Sequence[object]], rounds: int, env: Mapping[str, str] | None = None
+) -> dict[str, Row]:
+    """Each case once, then each again: what drifts on the machine, drifts for all. Numbers become medians.
+
+    A case is a module and its arguments. One that could not be run is not tried again.
+    """
+    found: dict[str, list[Row]] = {name: [] for name in cases}
+    for _ in range(rounds):
+        for name, (module, *arguments) in cases.items():
+            if not any("missing" in row for row in found[name]):
+                found[name].append(child(str(module), *arguments, env=env))
+                print(f"  {name}: {found[name][-1]}", file=sys.stderr, flush=True)
+    return {name: medians(rows) for name, rows in found.items()}
+
+
+def medians(rows: Sequence[Row]) -> Row:
+    """One row of medians; the last row where it is missing."""
+    last = rows[-1]
+    if "missing" in last:
+        return last
+    return {k: statistics.median(r[k] for r in rows) if isinstance(v, int | float) else v for k, v in last.items()}
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table; numbers with three digits."""
+    lines = [f"### {title}", "", f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    lines += [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    return "" if value is None else str(value)

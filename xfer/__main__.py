@@ -1,0 +1,5 @@
+"""`python -m xfer` is `xfer`."""
+
+from xfer.cli import main
+
+main()

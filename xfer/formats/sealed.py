@@ -1,0 +1,68 @@
+"""safetensors files with a seal: a digest over every byte of the file, so that no damage goes unseen."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from xfer.errors import CheckpointError, WeightsError
+from xfer.files import replacing
+from xfer.formats.safetensors import read_safetensors, write_safetensors
+
+KEY = "seal"
+SIZE = 64  # hexadecimal digits of a BLAKE2b of 32 bytes
+BLANK = b"0" * SIZE
+PIECE = 1 << 20  # bytes hashed at a time
+# A quote inside a JSON string is escaped, so this occurs once: as the metadata's own key.
+_SEAL = re.compile(rb'"%s":"([0-9a-f]{%d})"' % (KEY.encode(), SIZE))
+
+
+def write_sealed(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
+    """Write the whole file or none, on the disk when this returns. Raises OSError."""
+    with replacing(path) as part:
+        write_safetensors(part, arrays, {**metadata, KEY: BLANK.decode()})
+        offset, _ = _find(part)
+        seal = _digest(part, offset)
+        with part.open("r+b") as file:
+            file.seek(offset)
+            file.write(seal)
+
+
+def read_sealed(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Arrays and metadata. Raises CheckpointError where a single bit is not as it was written."""
+    try:
+        offset, seal = _find(path)
+        if _digest(path, offset) != seal:
+            raise ValueError(f"the digest of its {path.stat().st_size} bytes is not the one it was written with")
+        arrays, metadata = read_safetensors(path)
+    except (ValueError, OSError, WeightsError) as error:
+        raise CheckpointError(f"{path}: is damaged or cut short ({error})") from None
+    return arrays, {key: value for key, value in metadata.items() if key != KEY}
+
+
+def _find(path: Path) -> tuple[int, bytes]:
+    """Where the seal stands in the file, and what it says."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > path.stat().st_size:
+            raise ValueError("it ends within its header")
+        found = _SEAL.search(file.read(length))
+    if found is None:
+        raise ValueError("it carries no seal")
+    return 8 + found.start(1), found[1]
+
+
+def _digest(path: Path, offset: int) -> bytes:
+    """Of the file as it is with a blank seal."""
+    total = hashlib.blake2b(digest_size=SIZE // 2)
+    with path.open("rb") as file:
+        total.update(file.read(offset) + BLANK)
+        file.seek(offset + SIZE)
+        while piece := file.read(PIECE):
+            total.update(piece)
+    return total.hexdigest().encode()

@@ -1,0 +1,113 @@
+"""A file that one process at a time may hold. Its text names the holder; a holder that died holds nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from xfer.errors import CheckpointError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+POLL = 0.05  # seconds between two looks at a lock that is waited for
+BUSY = (errno.EWOULDBLOCK, errno.EACCES)
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # a file system that has none
+
+
+@contextmanager
+def locked(path: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the file `path`, in a folder that exists, for as long as the block lasts; then the file is gone again.
+
+    Where the system has `flock` it decides, so that no lock outlives its process; elsewhere the process named in the
+    file is looked up. Neither is shared by threads: a second holder in the same process waits, or is refused, too.
+    Raises CheckpointError, naming the holder, when another has it and `wait` is false; OSError for what no file is.
+    """
+    while (handle := _take(path)) is None:
+        if not wait:
+            raise CheckpointError(_refusal(path))
+        time.sleep(POLL)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # before the handle is closed: afterwards it may be another's
+        os.close(handle)
+
+
+def _take(path: Path) -> int | None:
+    """An open handle on the lock, or None where another has it."""
+    if fcntl is None:
+        return _create(path)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        if error.errno in BUSY:
+            return None
+        if error.errno in NO_LOCKS:
+            path.unlink(missing_ok=True)
+            return _create(path)
+        raise
+    if not _is_file(handle, path):  # its last holder removed it after it was opened here
+        os.close(handle)
+        return _take(path)
+    _sign(handle)
+    return handle
+
+
+def _is_file(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _create(path: Path) -> int | None:
+    """The same without `flock`: whoever creates the file has it, as long as that process lives."""
+    if _left_behind(path):
+        path.unlink(missing_ok=True)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        return None
+    _sign(handle)
+    return handle
+
+
+def _left_behind(path: Path) -> bool:
+    """Whether the process that the file names is one of this host, and gone."""
+    words = _holder(path).split()
+    if os.name == "nt" or len(words) < 4 or words[3].rstrip(",") != socket.gethostname():
+        return False  # on Windows, asking for a process by number 0 would interrupt it
+    try:
+        os.kill(int(words[1]), 0)
+    except (ProcessLookupError, ValueError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _sign(handle: int) -> None:
+    text = f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, text.encode(), 0)
+
+
+def _holder(path: Path) -> str:
+    text = ""
+    with suppress(OSError):
+        text = path.read_bytes()[:200].decode("utf-8", "replace")
+    return " ".join(text.split()) or "an unknown process"
+
+
+def _refusal(path: Path) -> str:
+    return f"{path}: is held by {_holder(path)}. Cure: wait until that process ends, or stop it"
