@@ -1,13 +1,16 @@
 # Two commands do everything on a fresh machine with Python 3.11 or 3.12 and a package index:
 #   make train    the demo; BACKEND=torch|mindspore, and ARGS="..." for anything else `xfer train` understands
 #   make test     every test, on both frameworks
+# and make bench measures xfer against its peers, in an environment of its own: ARGS="--images FOLDER --weights FILE"
 BACKEND ?= torch
 ARGS ?=
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: train test lint clean
+BENCH := .venv-bench
+
+.PHONY: train test lint bench clean
 train: $(READY)
 	$(VENV)/bin/xfer train --backend $(BACKEND) $(ARGS)
 
@@ -20,6 +23,16 @@ lint: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+bench: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks $(ARGS)
+
+$(BENCH)/.ready: pyproject.toml constraints.txt benchmarks/requirements.txt
+	rm -rf $(BENCH)
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]' \
+	  -r benchmarks/requirements.txt
+	touch $@
+
 # Stale is: older than what it was made from, or its Python no longer runs.
 ifneq ($(shell $(VENV)/bin/python -c 'print(1)' 2>/dev/null),1)
 .PHONY: $(READY)
@@ -31,4 +44,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .hypothesis
