@@ -11,15 +11,20 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from xfer.api import Run, events
+from xfer.api import Run, events, resumed
 from xfer.backend import Backend, load_backend
 from xfer.config import make_recipe
-from xfer.errors import XferError
+from xfer.errors import CheckpointError, XferError
 from xfer.files import write_json
+from xfer.folder import read_recipe
+from xfer.recipe import Recipe
+from xfer.run import Fitted, Prepared
+from xfer.state import STATE
 
 
 def main(name: str, device: str, jobs: str) -> None:
@@ -48,11 +53,20 @@ def main(name: str, device: str, jobs: str) -> None:
 
 def _train(backend: Backend, device: str, asked: dict[str, Any], jobs: int) -> None:
     recipe, output = make_recipe(asked["recipe"], {}), Path(asked["output"])
-    # A half-done run is done anew; to continue it instead, change this line alone.
-    *_, run = events(recipe, backend, device, output, overwrite=True)
+    try:
+        *_, run = _begun(recipe, output, backend, device)
+    except CheckpointError:  # it cannot go on from where it stopped
+        *_, run = events(recipe, backend, device, output, overwrite=True)
     assert isinstance(run, Run)
     known = json.loads((output / "env.json").read_text(encoding="utf-8"))
     write_json(output / "env.json", known | {"jobs": jobs})
+
+
+def _begun(recipe: Recipe, output: Path, backend: Backend, device: str) -> Iterator[Prepared | Fitted | Run]:
+    """The run: it goes on where an earlier call of the study left it, or begins."""
+    if (output / STATE).exists() and read_recipe(output) == recipe:
+        return resumed(output, recipe, backend, device)
+    return events(recipe, backend, device, output, overwrite=True)
 
 
 def _forget_peak() -> None:

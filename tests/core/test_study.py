@@ -20,6 +20,10 @@ import xfer.backend
 from xfer import study_runs
 from xfer.cli import main
 from xfer.errors import CheckpointError
+from xfer.folder import read_recipe
+from xfer.resume import identity
+from xfer.run import boundaries, prepare
+from xfer.state import STATE, write_state
 from xfer.study import Ended, events, read_plan, study
 from xfer.testing.numpy_backend import NumpyBackend
 from xfer.testing.pictures import write_class_folders
@@ -187,6 +191,22 @@ def test_what_is_gone_or_half_done_is_done_again_alone(finished, said, tmp_path)
     assert {path.relative_to(output / "runs").parts[0] for path in changed} == {gone.name, half.name}
     assert [row.accuracy for row in found.rows] == [row.accuracy for row in finished[1].rows]
     assert found.pairs == finished[1].pairs
+
+
+def test_a_run_that_was_cut_off_goes_on_and_one_that_cannot_is_done_anew(finished, said, tmp_path):
+    output = copied(finished, tmp_path)
+    stopped, damaged = (output / "runs" / name for name in ("all-numpy-0", "head-numpy-1"))
+    prepared = prepare(read_recipe(stopped), NumpyBackend())
+    steps = boundaries(prepared)
+    for _ in range(3):
+        event = next(steps)
+    write_state(stopped / STATE, event.state(), identity(prepared))
+    (damaged / STATE).write_bytes(b"torn")
+    for path in (stopped, damaged):
+        (path / "result.json").unlink()
+    _, found = ended(said, output)
+    assert found.pairs == finished[1].pairs
+    assert [len(json.loads((path / "result.json").read_text())["resumed"]) for path in (stopped, damaged)] == [1, 0]
 
 
 def test_a_run_of_another_recipe_is_refused_before_anything_is_done(finished, said, tmp_path):
