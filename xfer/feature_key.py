@@ -84,6 +84,7 @@ def origin(
         "versions": _versions() | backend.versions(),
         "code": _code(type(backend)),
         "backend": backend.name,
+        "numerics": getattr(backend, "numerics", ""),  # a setting of its own that may change the last bits
         "device": device.split(":")[0],
         "arch": _plain(arch),
         "spec": {name: value for name, value in _plain(spec).items() if name != "num_classes"},

@@ -40,6 +40,10 @@ class MindSporeBackend:
             raise BackendError(expected("MindSpore mode", mode, MODES))
         self.mode = mode
 
+    @property
+    def numerics(self) -> str:
+        return "graph" if self._graph() else "pynative"
+
     def versions(self) -> dict[str, str]:
         return {"mindspore": ms.__version__, "numpy": np.__version__}
 
@@ -50,8 +54,7 @@ class MindSporeBackend:
         limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "not set")
         fast = limit.startswith(("SSE", "AVX2")) or limit == "AVX"
         cure = "" if fast else "set ONEDNN_MAX_CPU_ISA=AVX2: with AVX-512, convolutions are about 70 times slower"
-        mode = "graph" if self._graph() else "pynative"
-        return (Diagnosis(f"oneDNN: ONEDNN_MAX_CPU_ISA is {limit}; mode {mode}", cure),)
+        return (Diagnosis(f"oneDNN: ONEDNN_MAX_CPU_ISA is {limit}; mode {self.numerics}", cure),)
 
     def build(self, spec: ModelSpec, device: str) -> Model:
         if device not in self.devices():
@@ -95,8 +98,8 @@ class MindSporeBackend:
 
     def _graph(self) -> bool:
         # On a CPU of 2 cores, ResNet-18 in batches of 16, milliseconds a step in pynative / graph mode: inference at
-        # 224 px 680 / 760, training everything at 64 px 345 / 570, the head on cached features 6 / 1; and in graph mode
-        # every step and every shape of a batch is compiled first, for 0.5 to 3 s. On an accelerator, where launching
+        # 224 px 680 / 760, training everything at 64 px 345 / 570, the head on cached features 2 / 1; and in graph mode
+        # every step is compiled first, for 0.5 to 3 s. On an accelerator, where launching
         # operators one by one costs more than running them, whole graphs are the faster way.
         if self.mode == "auto":
             return ms.get_current_device().device_target != "CPU"

@@ -186,7 +186,7 @@ def test_paths_labels_and_the_number_of_classes_do_not_count(store, recipe, data
         assert added(store, recipe, data=str(tmp_path / "elsewhere")) == {}
 
 
-def test_versions_and_the_kind_of_device_count(store, recipe, monkeypatch):
+def test_versions_numerics_and_the_kind_of_device_count(store, recipe, monkeypatch):
     class Newer(Counting):
         def versions(self):
             return {"numpy": "99"}
@@ -195,8 +195,12 @@ def test_versions_and_the_kind_of_device_count(store, recipe, monkeypatch):
         def devices(self):
             return "npu:0", "npu:1"
 
+    class Otherwise(Counting):
+        numerics = "graph"
+
     added(store, recipe, Counting())
     assert added(store, recipe, Newer()) == BOTH
+    assert added(store, recipe, Otherwise()) == BOTH
     assert added(store, recipe, Elsewhere()) == BOTH
     assert added(store, recipe, Counting()) == {}
     monkeypatch.setattr(xfer.feature_key, "__version__", "99")
