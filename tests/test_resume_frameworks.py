@@ -25,6 +25,7 @@ xfer.gallery.draw = lambda *args: None
 import xfer.api, xfer.record
 from xfer.backend import load_backend
 xfer.record.STATE_EVERY = 0.0
+xfer.record.STATE_SHARE = float("inf")
 backend, config, path = sys.argv[1:]
 load_backend(backend)
 ready = []

@@ -17,6 +17,7 @@ from xfer.state import STATE, State, write_state
 
 SAVE_EVERY = 20.0  # seconds between writes of the best checkpoint; it is always written at the end
 STATE_EVERY = 1.0  # seconds: a head on kept features runs 200 epochs in that time, and fsync takes as long as one
+STATE_SHARE = 0.1  # of the time at most goes into states: those of large networks take a second to write
 CHECKPOINT_EVERY = 10.0  # minutes between states inside an epoch
 
 
@@ -42,6 +43,7 @@ class StateWriter:
         )
         self.started = time.perf_counter() if started is None else started
         self.at = time.monotonic()  # of the last one, or of the beginning
+        self.took = 0.0  # seconds, the last one
         self.saved: Stepped | Fitted | None = None  # the boundary of the last one
 
     @property
@@ -52,17 +54,20 @@ class StateWriter:
     def offer(self, event: Stepped | Fitted) -> bool:
         """Save the state of this boundary if it is time to. Whether it was saved."""
         passed = time.monotonic() - self.at
-        due = passed >= STATE_EVERY if isinstance(event, Fitted) else passed >= self.every > 0
+        ended = passed >= max(STATE_EVERY, self.took / STATE_SHARE)
+        due = ended if isinstance(event, Fitted) else passed >= self.every > 0
         if due:
             self.write(event)
         return due
 
     def write(self, event: Stepped | Fitted) -> None:
         """Save it, unless its weights are not finite: the last good state is worth more."""
+        began = time.monotonic()
         state = replace(event.state(), seconds=self.seconds, resumed=self.resumed)
         if state.finite:
             write_state(self.file, state, self.identity)
         self.at, self.saved = time.monotonic(), event
+        self.took = self.at - began
 
 
 def record(

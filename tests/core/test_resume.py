@@ -73,6 +73,7 @@ def with_phases(recipe, phases):
 def unthrottled(monkeypatch):
     """Save the state after every step and every epoch, and draw nothing: pictures are not what is tested here."""
     monkeypatch.setattr(record, "STATE_EVERY", 0.0)
+    monkeypatch.setattr(record, "STATE_SHARE", float("inf"))
     monkeypatch.setattr(xfer.api, "draw", lambda *args: None)
 
 
@@ -507,6 +508,24 @@ def test_a_state_is_not_saved_more_than_once_a_second(recipe, tmp_path, monkeypa
     xfer.train(recipe, NumpyBackend(), output=tmp_path / "run", epochs=20)
     assert len(written) <= 3
     assert written[-1].epoch == 20
+
+
+def test_saving_takes_at_most_a_tenth_of_the_time(recipe, tmp_path, monkeypatch):
+    """On a clock where an epoch takes 3 seconds and a state 5: one is due when 50 have passed since the last."""
+    now, written = [0.0], []
+
+    def slowly(path, state, identity):
+        now[0] += 5
+        written.append(state.point.epoch)
+
+    monkeypatch.setattr(record, "write_state", slowly)
+    monkeypatch.setattr(record.time, "monotonic", lambda: now[0])
+    prepared = prepare(xfer.api.as_recipe(recipe, {"epochs": 40}), NumpyBackend())
+    states = record.StateWriter(prepared, tmp_path)
+    for event in xfer.run.fit(prepared):
+        now[0] += 3
+        states.offer(event)
+    assert written == [1, 18, 35]
 
 
 def test_seconds_are_summed_over_the_parts(stopped):
