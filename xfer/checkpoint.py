@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,8 @@ def _parse(weights: Weights, meta: dict[str, str], file: Path) -> Checkpoint:
     try:
         classes, (height, width) = tuple(map(str, json.loads(meta["classes"]))), json.loads(meta["image_size"])
         mean, std = (_triple(json.loads(meta[key])) for key in ("mean", "std"))
+        if not all(map(isfinite, (*mean, *std))) or min(std) <= 0:
+            raise ValueError(f"mean {mean} and std {std}: expected finite numbers, std above 0")
         transforms = _TRANSFORMS.validate_json(meta["transforms"])
         layers, extra = _CHANGES.validate_python([json.loads(meta.get(key, "null")) for key in ("layers", "extra")])
         spec = ModelSpec(meta["arch"], len(classes), (int(height), int(width)), mean, std, layers, extra or ())

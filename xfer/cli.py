@@ -5,8 +5,11 @@ Every command imports what it needs when it runs, so that `xfer --help` is insta
 
 from __future__ import annotations
 
+import errno
 import signal
+import sys
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +17,7 @@ import click
 
 from xfer import __version__
 from xfer.cli_compare import compare, parity_, study_
-from xfer.cli_tools import backends, cache, convert, doctor
+from xfer.cli_tools import backends, cache, convert, data, doctor
 from xfer.errors import XferError
 from xfer.options import backend_option, data_option, device_option, json_option, quiet_option
 
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from xfer.run import Fitted, Prepared
 
 
+LONGEST_LINE = 1500  # characters of an error
+
+
 class Group(click.Group):
     """Turns what a user can put right into one line and exit code 2."""
 
@@ -32,9 +38,9 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except (XferError, OSError) as error:  # OSError: a disk that is full, a folder that may not be written
-            if ctx.params.get("debug"):
+            if ctx.params.get("debug") or getattr(error, "errno", None) == errno.EPIPE:  # whoever read has gone
                 raise
-            click.echo(f"error: {' '.join(str(error).split())}", err=True)
+            click.echo(f"error: {_one_line(error)}", err=True)
             ctx.exit(2)
         except click.UsageError as error:
             words = error.ctx.command_path if error.ctx else "xfer"
@@ -46,17 +52,26 @@ class Group(click.Group):
             ctx.exit(128 + number)
 
 
+def _one_line(error: Exception) -> str:
+    """Its middle is cut out where it is too long to be read: it may quote a value of any length."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE // 2]} ... {text[-LONGEST_LINE // 2 :]}"
+
+
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def main(debug: bool) -> None:
     """Transfer learning for image classification, on PyTorch or MindSpore."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a file may have a name that no encoding has: it is printed as \udcff
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @main.command()
 @click.option("--backend", "-b", envvar="XFER_BACKEND", help="torch (the default) or mindspore.")
 @click.option("--config", "-c", type=click.Path(path_type=Path), help="A recipe (TOML).")
 @data_option
+@click.option("--on-leak", type=click.Choice(["warn", "error", "drop"]), help="Copies in both splits or two classes.")
 @click.option("--weights", metavar="imagenet|random|FILE", help="What training starts from.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="The run folder. Default: a new one in runs/.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that is there.")
@@ -238,5 +253,5 @@ def predict_(
             click.echo(f"{row['predicted']}  {row['probability']:.2%}  {row['file']}")
 
 
-for command in (backends, cache, doctor, convert, compare, parity_, study_):
+for command in (backends, cache, data, doctor, convert, compare, parity_, study_):
     main.add_command(command)

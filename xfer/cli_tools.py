@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from xfer.options import json_option
+from xfer.options import json_option, quiet_option
 
 
 @click.command()
@@ -55,6 +55,42 @@ def convert(source: Path, target: Path, overwrite: bool) -> None:
 
     for path in convert_file(source, target, overwrite):
         click.echo(path)
+
+
+@click.group()
+def data() -> None:
+    """Pictures and their folders."""
+
+
+@data.command()
+@click.argument("source", metavar="DIR|ARCHIVE|NAME")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write a report, a picture and lists there.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any key of the recipe; may be repeated.")
+@quiet_option
+@json_option
+def check(source: str, output: Path | None, sets: tuple[str, ...], quiet: bool, json_: bool) -> None:
+    """What is in a data set, and what is wrong with it, before anyone trains on it.
+
+    Exit code 1 for what makes a result wrong: copies in both splits or in two classes, class folders that differ or
+    are empty, unreadable pictures.
+    """
+    from xfer import console, data_text
+    from xfer.config import make_recipe, parse_override
+    from xfer.data_check import check_data
+    from xfer.data_findings import find
+
+    recipe = make_recipe({}, dict(map(parse_override, sets)), "--set")
+    with console.progress_bars(quiet) as progress:
+        found = check_data(source, recipe, progress)
+    findings = find(found)
+    written = data_text.write(found, findings, output) if output else []
+    if json_:
+        console.as_json(data_text.as_record(found, findings))
+    else:
+        for line in (*data_text.lines(found, findings), *(f"written   {path}" for path in written)):
+            click.echo(line)
+    if any(finding.level == "problem" for finding in findings):
+        raise click.exceptions.Exit(1)
 
 
 @click.group()

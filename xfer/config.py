@@ -20,6 +20,7 @@ DEMO = Path(__file__).with_name("demo.toml")
 """The recipe of those who ask for nothing in particular."""
 FLAGS = {
     "data": "data.source",
+    "on_leak": "data.on_leak",
     "weights": "weights.source",
     "arch": "model.arch",
     "size": "augment.size",

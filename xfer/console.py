@@ -119,6 +119,8 @@ def describe(p: Prepared) -> None:
     click.echo(f"{p.data.name}: {counts}, {len(p.data.classes)} classes: {_short(p.data.classes)}")
     if p.data.skipped:
         click.echo(f"{len(p.data.skipped)} files left out, see skipped_images.csv")
+    if said := p.data.leaks.warning(p.recipe.data.on_leak):
+        click.echo(said)
     if p.loaded is not None:
         Console(highlight=False).print(loading_table(p.recipe.weights.source, p.loaded, p.arch))
         if line := warning(p.loaded, p.groups, p.arch):

@@ -24,6 +24,7 @@ from xfer.errors import ConfigError, DataError, expected
 from xfer.files import write_bytes
 from xfer.images import SUFFIXES, examine_image
 from xfer.layout import find_layout, has_suffix, is_hidden, walk_files
+from xfer.leaks import Leak, Leaks, OnLeak, find_leaks
 from xfer.parallel import map_ahead
 from xfer.progress import Progress, silent
 
@@ -70,7 +71,10 @@ class Skipped(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """`classes` are the names of the class folders, sorted. `skipped`: files in them that are not used, and why."""
+    """`classes` are the names of the class folders, sorted. `skipped`: files in them that are not used, and why.
+
+    `leaks` are the copies among all readable pictures, also where `on_leak` has dropped them from the splits.
+    """
 
     name: str
     root: Path
@@ -78,6 +82,7 @@ class Dataset:
     train: Split
     val: Split
     skipped: tuple[Skipped, ...]
+    leaks: Leaks
 
 
 def open_dataset(
@@ -87,6 +92,7 @@ def open_dataset(
     seed: int = 0,
     suffixes: Sequence[str] = SUFFIXES,
     on_bad_image: Literal["skip", "error"] = "skip",
+    on_leak: OnLeak = "warn",
     workers: int = 0,
     cache: Path | None = None,
     progress: Progress = silent,
@@ -95,29 +101,39 @@ def open_dataset(
 
     Without train and val folders, `val_fraction` of each class is split off, the same for the same seed; a class of
     two or more keeps one on each side. `workers` 0: one thread for each processor. `cache` None: the user's.
-    Raises DataError when there is nothing to train on, or an unreadable picture where `on_bad_image` is `error`.
+    Raises DataError when there is nothing to train on, an unreadable picture where `on_bad_image` is `error`, or a
+    picture in both splits or in two classes where `on_leak` is; `drop` leaves such out, see `xfer.leaks.find_leaks`.
     """
     if not 0 < val_fraction < 1:
         raise ConfigError(f"val_fraction = {val_fraction}: expected a number between 0 and 1, both left out")
-    name, root = _locate(source, cache or cache_dir(), progress)
+    name, root = locate(source, cache or cache_dir(), progress)
     layout = find_layout(root)
     parts = [layout.train] if layout.val is None else [layout.train, layout.val]
     splits, skipped = [], []
     for part in parts:
-        found, ignored = _scan(part, layout.classes, suffixes)
+        found, ignored = scan(part, layout.classes, suffixes)
         split, unreadable = _check(found, on_bad_image, workers, progress)
         _refuse_empty(part, split, layout.classes, ignored + unreadable)
         splits.append(split)
         skipped += ignored + unreadable
-    train, val = splits if layout.val else _divide(splits[0], val_fraction, seed)
+    train, val = splits if layout.val else divide(splits[0], val_fraction, seed)
+    leaks = leaks_of(train, val)
+    if on_leak == "error":
+        leaks.refuse()
+    elif on_leak == "drop":
+        train, val = _without(leaks, train, val)
+        skipped += [Skipped(*dropped) for dropped in leaks.dropped()]
+        for part, split in zip(parts, (train, val), strict=False):
+            _refuse_empty(part, split, layout.classes, skipped)
     if not len(val.labels):
         raise DataError(
             f"data {root}: too few pictures to split off any for validation. Cure: add some, or a val folder"
         )
-    return Dataset(name, root, layout.classes, train, val, tuple(skipped))
+    return Dataset(name, root, layout.classes, train, val, tuple(skipped), leaks)
 
 
-def _locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
+def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
+    """The name of a data set and its folder, downloaded or unpacked below `cache` where it has to be."""
     if source in NAMED:
         return source, fetch(source, cache, progress)
     path = Path(os.path.abspath(Path(source).expanduser()))
@@ -133,7 +149,7 @@ def _locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
     return stem, unpack(path, cache / "unpacked" / f"{stem}-{key}", progress)
 
 
-def _scan(part: Path, classes: Sequence[str], suffixes: Sequence[str]) -> tuple[Split, list[Skipped]]:
+def scan(part: Path, classes: Sequence[str], suffixes: Sequence[str]) -> tuple[Split, list[Skipped]]:
     """All files with the suffixes, class by class, and those without, or in no class."""
     counts: list[int] = []
     outside = (entry for entry in sorted(part.iterdir()) if has_suffix(entry.name, suffixes) and entry.is_file())
@@ -167,7 +183,7 @@ def _check(split: Split, on_bad_image: str, workers: int, progress: Progress) ->
             skipped.append(Skipped(split.files[i], reason))
         else:
             digests[i] = np.frombuffer(digest, np.uint8)
-    return _take(replace(split, digests=digests), np.flatnonzero(keep)), skipped
+    return take(replace(split, digests=digests), np.flatnonzero(keep)), skipped
 
 
 def _refuse_empty(part: Path, split: Split, classes: Sequence[str], skipped: Sequence[Skipped]) -> None:
@@ -178,17 +194,35 @@ def _refuse_empty(part: Path, split: Split, classes: Sequence[str], skipped: Seq
         raise DataError(f"data {folder}: no picture in this class{why}. Cure: add pictures, or remove the folder")
 
 
-def _divide(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+def divide(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    """A training split and a validation split with `fraction` of each class, but one or more, and not all."""
     held_out = []
     for label in np.unique(split.labels):
         members = np.flatnonzero(split.labels == label)
         count = min(max(round(len(members) * fraction), 1), len(members) - 1)
         held_out.append(np.random.default_rng((seed, label)).permutation(members)[:count])
     val = np.sort(np.concatenate(held_out))
-    return _take(split, np.setdiff1d(np.arange(len(split.labels)), val)), _take(split, val)
+    return take(split, np.setdiff1d(np.arange(len(split.labels)), val)), take(split, val)
 
 
-def _take(split: Split, indices: Int64) -> Split:
+def leaks_of(train: Split, val: Split) -> Leaks:
+    """The copies among pictures whose digests are known."""
+    assert train.digests is not None
+    assert val.digests is not None
+    return find_leaks((train.files, val.files), (train.labels, val.labels), (train.digests, val.digests))
+
+
+def _without(leaks: Leaks, train: Split, val: Split) -> tuple[Split, Split]:
+    keep = np.ones(len(train.labels) + len(val.labels), bool)
+    keep[leaks.drops[:, 0]] = False
+    if keep.all():
+        return train, val
+    first = len(train.labels)
+    return take(train, np.flatnonzero(keep[:first])), take(val, np.flatnonzero(keep[first:]))
+
+
+def take(split: Split, indices: Int64) -> Split:
+    """The pictures at these places of a split."""
     assert isinstance(split.files, Files)
     digests = None if split.digests is None else split.digests[indices]
     return Split(split.files[indices], split.labels[indices], digests)
@@ -224,10 +258,19 @@ def _images_of(path: str, suffixes: Sequence[str]) -> list[str]:
     return [match for match in matches if os.path.isfile(match) and has_suffix(match, suffixes)] + inside
 
 
-def write_skipped_csv(path: Path, skipped: Sequence[Skipped]) -> None:
+def write_skipped_csv(path: Path, skipped: Iterable[Skipped]) -> None:
     """Columns path and reason; a header alone where nothing was left out."""
+    _write_csv(path, Skipped._fields, skipped)
+
+
+def write_leaks_csv(path: Path, leaks: Leaks) -> None:
+    """Columns path, copy and kind, a row for each pair."""
+    _write_csv(path, Leak._fields, leaks.rows())
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[tuple[str, ...]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(Skipped._fields)
-    writer.writerows(skipped)
+    writer.writerow(columns)
+    writer.writerows(rows)
     write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))

@@ -17,9 +17,10 @@ from xfer import weights
 from xfer.backend import Weights
 from xfer.checkpoint import BEST, Checkpoint
 from xfer.config import load_recipe, to_toml
-from xfer.data import write_skipped_csv
+from xfer.data import write_leaks_csv, write_skipped_csv
 from xfer.errors import CheckpointError, WeightsError
 from xfer.files import remove_parts, write_json, write_text
+from xfer.leaks import FILE as LEAKS
 from xfer.loop import Epoch
 from xfer.memory import peak_memory
 from xfer.partial import as_record
@@ -58,7 +59,7 @@ def create(p: Prepared, path: Path, overwrite: bool = False) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
         remove_parts(path)
-        for stale in (*STALE, BEST, LAST, TAKEN, STATE):
+        for stale in (*STALE, BEST, LAST, TAKEN, LEAKS, STATE):
             (path / stale).unlink(missing_ok=True)
         for stale in ("plots", "from_random"):
             shutil.rmtree(path / stale, ignore_errors=True)
@@ -68,6 +69,8 @@ def create(p: Prepared, path: Path, overwrite: bool = False) -> Path:
         if p.loaded is not None:
             write_json(path / TAKEN, as_record(p.loaded, p.groups, p.arch, p.recipe.weights.source))
         write_skipped_csv(path / "skipped_images.csv", p.data.skipped)
+        if len(p.data.leaks.pairs):
+            write_leaks_csv(path / LEAKS, p.data.leaks)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error}). Cure: another --output") from error
     return path

@@ -10,7 +10,7 @@ import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import ceil, floor
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,12 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 
 MAX_PIXELS = 178_956_970
 """Larger pictures are refused as decompression bombs: the size at which Pillow refuses them too."""
+
+MAX_RATIO = 100
+"""Of the longer side to the shorter. Resized by its shorter side to 256, a line of pixels would fill the memory."""
+
+MAX_BYTES = 2**29
+"""Larger files are refused before they are read: nobody has to find out how much of one fits into memory."""
 
 _JPEG = b"\xff\xd8\xff"
 
@@ -53,7 +59,7 @@ def open_lazily(path: str | os.PathLike[str], draft: bool = False) -> Image.Imag
     """As `open_image`, but of a JPEG file nothing is decoded yet. `draft`: see `Jpeg`."""
     content = _jpeg(path)
     header = read_header(content)
-    if header and header.height * header.width <= MAX_PIXELS and not _turned(content, header):
+    if header and not _too_large(header.width, header.height) and not _turned(content, header):
         return Jpeg(content, header, (0, 0, header.width, header.height), draft)
     return open_image(path)  # or it says what is wrong
 
@@ -118,13 +124,30 @@ def check_image(path: str | os.PathLike[str]) -> str | None:
 
 def examine_image(path: str | os.PathLike[str]) -> tuple[str | None, bytes]:
     """What `check_image` says, and the `file_digest` of a file that can be used. Reads it once."""
+    return inspect_image(path)[:2]
+
+
+class Inspected(NamedTuple):
+    """Of a file that can be used: height and width in pixels as a person sees it, `kind` as stored: `JPEG RGB`."""
+
+    reason: str | None
+    digest: bytes
+    height: int = 0
+    width: int = 0
+    kind: str = ""
+
+
+def inspect_image(path: str | os.PathLike[str]) -> Inspected:
+    """What `examine_image` says, with size and kind."""
     try:
         with _open(path) as file:
             content = file.read()
-        _decode(io.BytesIO(content))
+        image = _decode(io.BytesIO(content))
+        with Image.open(io.BytesIO(content)) as stored:
+            kind = f"{stored.format} {stored.mode}"
     except Exception as error:
-        return _reason(error), b""
-    return None, _digest(content)
+        return Inspected(_reason(error), b"")
+    return Inspected(None, _digest(content), image.height, image.width, kind)
 
 
 def file_digest(path: str | os.PathLike[str]) -> bytes:
@@ -173,8 +196,10 @@ def _turned(content: bytes, header: Header) -> bool:
 
 
 def _open(path: str | os.PathLike[str]) -> BinaryIO:
-    if os.path.getsize(path) == 0:
+    if (size := os.path.getsize(path)) == 0:
         raise OSError(errno.EINVAL, "empty file")
+    if size > MAX_BYTES:
+        raise OSError(errno.EFBIG, f"more than {MAX_BYTES >> 20} MiB")
     return open(path, "rb")
 
 
@@ -182,12 +207,21 @@ def _decode(file: BinaryIO) -> Image.Image:
     with Image.open(file) as image:
         if image.format in PROGRAMS:
             raise UnidentifiedImageError
-        if image.width * image.height > MAX_PIXELS:
-            raise Image.DecompressionBombError
+        if reason := _too_large(*image.size):
+            raise DataError(reason)
         image.load()
         with suppress(Exception):  # damaged EXIF data makes no picture unusable
             ImageOps.exif_transpose(image, in_place=True)
         return _to_rgb(image)
+
+
+def _too_large(width: int, height: int) -> str | None:
+    """The limit that a size in pixels is beyond."""
+    if width * height > MAX_PIXELS:
+        return f"more than {MAX_PIXELS:,} pixels"
+    if max(width, height) > MAX_RATIO * min(width, height):
+        return f"more than {MAX_RATIO} times as long as wide"
+    return None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -206,6 +240,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, DataError):
+        return str(error)
     if isinstance(error, Image.DecompressionBombError):
         return f"more than {MAX_PIXELS:,} pixels"
     if isinstance(error, UnidentifiedImageError):

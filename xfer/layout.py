@@ -30,13 +30,22 @@ def find_layout(root: Path) -> Layout:
     Classes are the names of the folders, sorted. Raises DataError where there are none, only one, or others in val
     than in train.
     """
+    train, val = find_splits(root)
+    return Layout(train, val, _classes(train) if val is None else _same_classes(train, val))
+
+
+def find_splits(root: Path) -> tuple[Path, Path | None]:
+    """As `find_layout`, but looks at no classes: the folder for training, and that for validation where there is one.
+
+    Raises DataError for a train folder alone.
+    """
     folder = root
     for _ in range(WRAPPERS):
         inside = subfolders(folder)
         splits = {name.lower(): folder / name for name in reversed(inside)}
         val = next((splits[name] for name in HELD_OUT if name in splits), None)
         if "train" in splits and val is not None:
-            return Layout(splits["train"], val, _same_classes(splits["train"], val))
+            return splits["train"], val
         if "train" in splits and subfolders(splits["train"]):
             raise DataError(
                 f"data {folder}: train has no {', '.join(HELD_OUT[:-1])} or {HELD_OUT[-1]} beside it. "
@@ -45,7 +54,7 @@ def find_layout(root: Path) -> Layout:
         if len(inside) != 1 or not subfolders(folder / inside[0]):
             break
         folder = folder / inside[0]
-    return Layout(folder, None, _classes(folder))
+    return folder, None
 
 
 def subfolders(folder: Path) -> list[str]:
@@ -96,13 +105,27 @@ def _is_circle(parent: str, name: str) -> bool:
     return here == target or here.startswith(target.rstrip(os.sep) + os.sep)
 
 
-def _classes(folder: Path) -> tuple[str, ...]:
-    names = tuple(subfolders(folder))
+def class_names(folder: Path) -> list[str]:
+    """The names of the class folders in a split, sorted. Raises DataError where there are none, or one is no text."""
+    names = subfolders(folder)
+    for name in names:
+        if not name.isprintable() and any("\udc80" <= char <= "\udcff" for char in name):
+            # Names of classes are in every checkpoint, and what is written there has to be read everywhere.
+            raise DataError(f"data {folder}: the name of the class folder {name!a} is not UTF-8. Cure: rename it")
     if not names:
         raise DataError(f"data {folder}: no class folders in it. Expected one folder of pictures for each class")
+    return names
+
+
+def two_or_more(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """The names of classes. Raises DataError for only one."""
     if len(names) == 1:
         raise DataError(f"data {folder}: only one class, '{names[0]}'. Expected two or more class folders")
-    return names
+    return tuple(names)
+
+
+def _classes(folder: Path) -> tuple[str, ...]:
+    return two_or_more(folder, class_names(folder))
 
 
 def _same_classes(train: Path, val: Path) -> tuple[str, ...]:

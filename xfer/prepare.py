@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+import numpy as np
+
 from xfer import freeze, weights
 from xfer.archs import Arch, adapted
 from xfer.augment import output_size
@@ -69,6 +71,9 @@ def _first_weights(
     if loaded is None:
         return init, None
     source = recipe.weights.source
+    if broken := [name for name, value in loaded.items() if not np.isfinite(value).all()]:
+        rest = f" and {len(broken) - 1} more tensors" if len(broken) > 1 else ""
+        raise WeightsError(f"{source}: {broken[0]}{rest} hold values that are not finite. Cure: another file")
     if not recipe.weights.partial:
         return weights.merge(shapes, loaded, arch.head_names, init, source), None
     try:
@@ -93,6 +98,7 @@ def open_data(recipe: Recipe, progress: Progress = silent, source: str | None = 
         seed=recipe.seed,
         suffixes=said.suffixes,
         on_bad_image=said.on_bad_image,
+        on_leak=said.on_leak,
         workers=said.workers,
         progress=progress,
     )

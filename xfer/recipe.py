@@ -12,6 +12,7 @@ from xfer.backend import Precision
 from xfer.errors import ConfigError
 from xfer.freeze import NormStats
 from xfer.images import SUFFIXES
+from xfer.leaks import OnLeak
 from xfer.schedule import Schedule
 from xfer.section import Section
 
@@ -30,6 +31,7 @@ class Data(Section):
     val_fraction: Fraction = 0.2
     suffixes: tuple[str, ...] = SUFFIXES
     on_bad_image: Literal["skip", "error"] = "skip"
+    on_leak: OnLeak = "warn"  # copies of pictures in both splits or in two classes
     pipeline: Literal["core", "native"] = "core"
     decode: Literal["exact", "draft"] = "exact"
     workers: Annotated[int, Field(ge=0)] = 0  # threads or processes that decode; 0: one for each processor
