@@ -31,7 +31,7 @@ def measure(images: Path, weights: Path, rounds: int) -> dict[str, dict[str, Row
     mindspore: dict[str, list[object]] = {
         way: ["benchmarks.frozen_mindspore", way, images] for way in ("limit", "epoch")
     }
-    mindspore |= {"xfer": xfer("mindspore", "--epochs", EPOCHS), "xfer layer4": xfer("mindspore", *layer4)}
+    mindspore |= {"xfer": xfer("mindspore", "--epochs", EPOCHS)}
     return {
         "torch": in_turns(torch, rounds),
         "mindspore": in_turns(mindspore, rounds, ONEDNN)
@@ -50,7 +50,7 @@ def _rows(name: str, rows: dict[str, Row]) -> tuple[list[str], list[list[Any]]]:
     def against(base: float | None, own: float | None) -> Any:
         return f"{base / own:.2f} x" if base and own else "missing"
 
-    own, layer4, limit = seconds("xfer"), seconds("xfer layer4"), seconds("limit")
+    own, limit = seconds("xfer"), seconds("limit")
     core = None if own is None else rows["xfer"]["seconds_features"] + rows["xfer"]["seconds_training"]
     lines: list[list[Any]] = [
         [f"xfer train, {EPOCHS} epochs, views = 1, the whole command", own, ""],
@@ -66,8 +66,9 @@ def _rows(name: str, rows: dict[str, Row]) -> tuple[list[str], list[list[Any]]]:
     if name == "mindspore":
         whole = seconds("step as installed", EPOCHS * STEPS)
         lines.append([f"as installed, {EPOCHS} epochs of training (one step measured)", whole, against(whole, own)])
-    lines.append([f"xfer train, layer4 too, {EPOCHS_LAYER4} epochs", layer4, ""])
     if name == "torch":
+        layer4 = seconds("xfer layer4")
+        lines.append([f"xfer train, layer4 too, {EPOCHS_LAYER4} epochs", layer4, ""])
         whole = seconds("layer4", EPOCHS_LAYER4)
         lines.append([f"plain loop, layer4 too, {EPOCHS_LAYER4} epochs (one measured)", whole, against(whole, layer4)])
     return ["", "seconds", "ratio"], lines
