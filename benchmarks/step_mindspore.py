@@ -116,12 +116,12 @@ def inference_sides(arch: str) -> dict[str, Callable[[], object]]:
 def _made(arch: str) -> tuple[Any, Any]:
     from xfer.archs import ARCHS
     from xfer.backend import ModelSpec, load_backend
-    from xfer.testing.kit import random_weights
+    from xfer.weights import init_weights
 
     backend, table = load_backend("mindspore"), ARCHS[arch]
     model: Any = backend.build(ModelSpec(arch, 2, (SIZE, SIZE), table.mean, table.std), "cpu")
     shapes = {name: parameter.shape for name, parameter in model.parameters.items()}
-    backend.import_weights(model, random_weights(shapes, seed=1))
+    backend.import_weights(model, init_weights(shapes, seed=1))
     return backend, model
 
 
