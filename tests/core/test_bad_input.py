@@ -451,7 +451,7 @@ def _(here):
 
 @row("an archive with an absolute path", "set.zip")
 def _(here):
-    return zipped("/tmp/xfer_evil.png")
+    return zipped(str(here.parent.resolve() / "evil.png"))
 
 
 @row("an archive with a link", "set.tar")
@@ -870,7 +870,7 @@ def test_bad_input(name, tmp_path, trained):
         assert said in result.stdout
         assert result.stderr == ""
         assert "verdict  not ready" in result.stdout
-    assert not Path("/tmp/xfer_evil.png").exists()
+    assert not (tmp_path / "evil.png").exists()
     unpacked = tmp_path / "cache" / "unpacked"
     assert not [p for p in unpacked.glob("*") if "no class" not in said] if unpacked.exists() else True
 
