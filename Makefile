@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 
 BENCH := .venv-bench
 
-.PHONY: train test lint bench clean
+.PHONY: train test lint fuzz bench clean
 train: $(READY)
 	$(VENV)/bin/xfer train --backend $(BACKEND) $(ARGS)
 
@@ -22,6 +22,11 @@ lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+# Coverage-guided, of the reader of foreign .pth files: make fuzz SECONDS=600
+SECONDS ?= 30
+fuzz: $(READY)
+	$(VENV)/bin/python fuzz/pth.py -max_total_time=$(SECONDS)
 
 bench: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks $(ARGS)
