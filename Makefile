@@ -25,8 +25,12 @@ lint: $(READY)
 
 # Coverage-guided, of the reader of foreign .pth files: make fuzz SECONDS=600
 SECONDS ?= 30
-fuzz: $(READY)
+fuzz: $(VENV)/.fuzz
 	$(VENV)/bin/python fuzz/pth.py -max_total_time=$(SECONDS)
+
+$(VENV)/.fuzz: $(READY)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	touch $@
 
 bench: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks $(ARGS)
