@@ -29,6 +29,7 @@ from xfer.progress import Progress, silent
 from xfer.run import Fitted, Prepared
 
 MOST_LISTED = 20  # images on which runs disagree; compare.json has them all
+PIPE_WIDTH = 200  # columns of a table that goes into a file or another program
 PLAIN_EVERY = 15.0  # seconds between lines of progress where there is no terminal
 
 
@@ -122,12 +123,12 @@ def describe(p: Prepared) -> None:
     if said := p.data.leaks.warning(p.recipe.data.on_leak):
         click.echo(said)
     if p.loaded is not None:
-        Console(highlight=False).print(loading_table(p.recipe.weights.source, p.loaded, p.arch))
+        _printer().print(loading_table(p.recipe.weights.source, p.loaded, p.arch))
         if line := warning(p.loaded, p.groups, p.arch):
             click.echo(f"warning: {line}")
     for number, (phase, groups) in enumerate(zip(p.recipe.plan, p.groups, strict=True)):
         title = f"{p.arch.name}, phase {number + 1} of {len(p.groups)}: {phase.epochs} epochs"
-        Console(highlight=False).print(group_table(title, groups, p.arch, p.shapes, phase.lr))
+        _printer().print(group_table(title, groups, p.arch, p.shapes, phase.lr))
 
 
 def group_table(title: str, groups: ParamGroups, arch: Arch, shapes: dict[str, tuple[int, ...]], lr: float) -> Table:
@@ -164,9 +165,17 @@ def as_json(content: Any) -> None:
     click.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
+def _printer() -> Console:
+    """Standard output. Where nobody watches, tables take the room they need: a cut figure is a lost one."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
+
+
 def compared(c: Comparison) -> None:
     """The runs, what differs in how they were made, and each against the first."""
-    console = Console(highlight=False)
+    console = _printer()
     for number, run in enumerate(c.runs, start=1):
         click.echo(f"run {number}: {run.path} ({run.backend} on {run.device})")
     console.print(result_table(c.runs))
@@ -189,9 +198,9 @@ def result_table(runs: Sequence[Summary]) -> Table:
     memory = any(run.peak_memory is not None for run in runs)
     table = Table(title="Validation", title_justify="left")
     for column in ("run", "accuracy", "95 %", "loss", "epoch", "features", "training", "total"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     if memory:
-        table.add_column("memory", justify="right")
+        table.add_column("memory", justify="right", overflow="fold")
     for number, r in enumerate(runs, start=1):
         interval = f"{100 * r.interval.low:.1f}-{100 * r.interval.high:.1f} %"
         seconds = (f"{s:.1f} s" for s in (r.seconds_features, r.seconds_training, r.seconds_total))

@@ -316,6 +316,14 @@ def test_a_verdict_says_who_is_better():
     assert "different: run 3 is better than run 1" in pair_lines(pair(3, wrong, right, 0.01, 0), 0.01)[-1]
 
 
+def test_tables_in_a_pipe_are_never_cut(folders):
+    said = xfer_("compare", folders / "a", folders / "b").stdout
+    for one in compare([Run.load(folders / name) for name in "ab"]).runs:
+        low, high = (100 * end for end in one.interval)
+        assert f" {low:.1f}-{high:.1f} % " in said
+    assert "…" not in said
+
+
 def test_memory_is_shown_where_it_is_known(folders, tmp_path):
     def copy(name, memory):
         shutil.copytree(folders / "a", tmp_path / name)
