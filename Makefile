@@ -14,9 +14,9 @@ BENCH := .venv-bench
 train: $(READY)
 	$(VENV)/bin/xfer train --backend $(BACKEND) $(ARGS)
 
-# A framework that is missing here is an error and not a skip.
+# A framework that is missing here is an error and not a skip. Two processes, each with whole files of tests.
 test: $(READY)
-	XFER_TEST_BACKENDS=torch,mindspore $(VENV)/bin/python -m pytest $(ARGS)
+	XFER_TEST_BACKENDS=torch,mindspore $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
