@@ -111,18 +111,17 @@ def test_sigkill_at_any_moment_of_a_forked_run_loses_nothing(recipe, tmp_path, u
     started = time.perf_counter()
     train(recipe, tmp_path / "whole")
     lasts, chance, kills, runs = time.perf_counter() - started, random.Random(5), 0, 0
-    while kills < 22:
+    while kills < 22 or runs < 2:
         runs += 1
         path = tmp_path / f"killed-{runs}"
         attempts = 0
         while not (path / "result.json").exists() or (path / STATE).exists():
             attempts += 1
-            assert attempts < 50, "it gets nowhere"
+            assert attempts < 200, "it gets nowhere"
             kills += killed_after(
                 chance.uniform(0.2, 0.8) * lasts, lambda path=path: train(recipe, path, resume="auto")
             )
         assert_same_folders(tmp_path / "whole", path)
-    assert runs >= 2
 
 
 def killed_after(seconds, work):
