@@ -45,10 +45,10 @@ def read_batches(
 ) -> Generator[tuple[Batch, Pixels], None, None]:
     """A batch for each array of positions in the split, and the digests of its pictures (N, 16) uint8.
 
-    A picture's random numbers come from (seed, view, its position) and nothing else. `draft` decodes large JPEG
-    files faster and less exactly, see `xfer.images.Jpeg`. `workers` threads (0: one for
-    each processor) read BATCHES_AHEAD batches ahead, and end when the iterator is closed. Raises ConfigError when the
-    pictures would have different sizes, and DataError, with the file, for one that cannot be read any more.
+    A picture's random numbers come from (seed, view, its position) and nothing else. `draft` decodes large JPEG files
+    faster and less exactly, see `xfer.images.Jpeg`. `workers` threads (0: one for each processor) read BATCHES_AHEAD
+    batches ahead, and end when the iterator is closed. Raises ConfigError when the pictures would have different sizes,
+    and DataError, with the file, for one that cannot be read any more.
     """
     size = output_size(transforms)
     random = is_random(transforms)
