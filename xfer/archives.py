@@ -10,8 +10,8 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -102,14 +102,15 @@ def _fill(archive: Path, folder: Path, progress: Progress) -> None:
     limit = min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * size))
     entries, total = _zip_entries(archive) if _is_zip(archive) else (_tar_entries(archive), size)
     written = 0
-    for count, entry in enumerate(entries, 1):
-        if count > MAX_FILES:
-            raise DataError(f"archive {archive}: more than {MAX_FILES:,} files in it, which is refused")
-        path = folder / _inside(archive, entry.name)
-        (path if entry.content is None else path.parent).mkdir(parents=True, exist_ok=True)
-        if entry.content is not None:
-            written += _write(entry.content, path, archive, limit - written)
-        progress(f"unpacking {archive.name}", entry.position, total)
+    with closing(entries):  # and so the archive with the entry that is open in it, whatever is refused on the way
+        for count, entry in enumerate(entries, 1):
+            if count > MAX_FILES:
+                raise DataError(f"archive {archive}: more than {MAX_FILES:,} files in it, which is refused")
+            path = folder / _inside(archive, entry.name)
+            (path if entry.content is None else path.parent).mkdir(parents=True, exist_ok=True)
+            if entry.content is not None:
+                written += _write(entry.content, path, archive, limit - written)
+            progress(f"unpacking {archive.name}", entry.position, total)
     progress(f"unpacking {archive.name}", total, total)
 
 
@@ -140,11 +141,11 @@ def _write(content: IO[bytes], path: Path, archive: Path, limit: int) -> int:
     return written
 
 
-def _zip_entries(archive: Path) -> tuple[Iterator[Entry], int]:
+def _zip_entries(archive: Path) -> tuple[Generator[Entry, None, None], int]:
     members = zipfile.ZipFile(archive)
     total = sum(info.file_size for info in members.infolist())
 
-    def entries() -> Iterator[Entry]:
+    def entries() -> Generator[Entry, None, None]:
         position = 0
         with members:
             for info in members.infolist():
@@ -155,7 +156,11 @@ def _zip_entries(archive: Path) -> tuple[Iterator[Entry], int]:
                     raise DataError(f"archive {archive}: encrypted. Cure: unpack it yourself and give the folder")
                 position += info.file_size
                 name = _zip_name(info)
-                yield Entry(name, position, None if name.endswith(("/", "\\")) else members.open(info))
+                if name.endswith(("/", "\\")):
+                    yield Entry(name, position, None)
+                else:
+                    with members.open(info) as content:
+                        yield Entry(name, position, content)
 
     return entries(), total
 
@@ -170,7 +175,7 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
         return info.filename
 
 
-def _tar_entries(archive: Path) -> Iterator[Entry]:
+def _tar_entries(archive: Path) -> Generator[Entry, None, None]:
     with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:*") as tar:
         while (member := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # TarFile would remember every one

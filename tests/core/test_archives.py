@@ -180,6 +180,22 @@ def test_total_size_and_number_of_files(tmp_path, monkeypatch):
     assert tree(unpack(archive, tmp_path / "t")) == CONTENT
 
 
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_what_is_refused_is_closed(make, tmp_path, monkeypatch):
+    """As soon as it is refused, and not when its remains are collected."""
+    archive = make(tmp_path / ("x.zip" if make is make_zip else "x.tar"))
+    opened = []
+    monkeypatch.setattr(archives, "MAX_FILES", 3)
+    for module, name in ((archives.zipfile, "ZipFile"), (archives.tarfile, "open")):
+        inner = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, inner=inner, **k: opened.append(inner(*a, **k)) or opened[-1])
+    with pytest.raises(DataError) as refusal:
+        unpack(archive, tmp_path / "t")
+    assert "more than 3 files" in str(refusal.value)
+    (one,) = opened
+    assert one.fp is None if make is make_zip else one.fileobj.closed
+
+
 def test_windows_separators_are_folders(tmp_path):
     archive = make_zip(tmp_path / "x.zip", {"set\\": b"", "set\\a\\1.png": b"x"})
     assert tree(unpack(archive, tmp_path / "t")) == {"set/a/1.png": b"x"}
