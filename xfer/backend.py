@@ -6,7 +6,9 @@ Only ndarrays cross. A backend never reads a recipe, a policy or a file: it gets
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -242,7 +244,8 @@ def load_backend(name: str) -> Backend:
         raise BackendError(expected("backend", name, known))
     entry = known[name]
     try:
-        backend = entry.load()()
+        with _nothing_collected():
+            backend = entry.load()()
     except ImportError as error:
         package = entry.dist.name if entry.dist else entry.module
         raise BackendError(
@@ -251,6 +254,25 @@ def load_backend(name: str) -> Backend:
     if not isinstance(backend, Backend):
         raise BackendError(f"backend '{name}' ({entry.value}) does not implement xfer.backend.Backend")
     return backend
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """No garbage collection: a framework makes some 300,000 objects as it is imported, and nearly all of them stay.
+
+    Looking through them again and again took half a second: a sixth of importing torch and torchvision, and as much
+    again as they grew old.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not gc.get_freeze_count():  # or else somebody's own frozen objects would thaw
+            gc.freeze()
+            gc.unfreeze()  # into the oldest generation
+        if was:
+            gc.enable()
 
 
 def pick_device(backend: Backend, wanted: str) -> str:

@@ -6,6 +6,7 @@ Every command imports what it needs when it runs, so that `xfer --help` is insta
 from __future__ import annotations
 
 import errno
+import gc
 import signal
 import sys
 from collections.abc import Iterator
@@ -168,6 +169,7 @@ def _follow(events: Iterator[Prepared | Fitted | Run], show: bool) -> tuple[Prep
     for event in events:
         if isinstance(event, Prepared):
             prepared = event
+            gc.freeze()  # the framework stays: what is frozen is not looked through for garbage again and again
         elif isinstance(event, Run):
             run = event
         if show:

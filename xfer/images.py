@@ -31,6 +31,9 @@ MAX_RATIO = 100
 MAX_BYTES = 2**29
 """Larger files are refused before they are read: nobody has to find out how much of one fits into memory."""
 
+SIDEWAYS = range(5, 9)
+"""EXIF orientations in which rows and columns change places."""
+
 _JPEG = b"\xff\xd8\xff"
 
 PROGRAMS = frozenset({"EPS"})
@@ -118,7 +121,7 @@ class Jpeg:
 
 
 def check_image(path: str | os.PathLike[str]) -> str | None:
-    """Decode the whole picture. The reason why it cannot be used, in one line, or None."""
+    """Read the whole picture. The reason why it cannot be used, in one line, or None."""
     return examine_image(path)[0]
 
 
@@ -142,12 +145,14 @@ def inspect_image(path: str | os.PathLike[str]) -> Inspected:
     try:
         with _open(path) as file:
             content = file.read()
-        image = _decode(io.BytesIO(content))
+        width, height = _decode(io.BytesIO(content), smallest=True).size
         with Image.open(io.BytesIO(content)) as stored:
             kind = f"{stored.format} {stored.mode}"
+            if stored.format in ("JPEG", "MPO"):  # what was decoded is smaller
+                width, height = stored.size[:: -1 if _orientation(stored) in SIDEWAYS else 1]
     except Exception as error:
         return Inspected(_reason(error), b"")
-    return Inspected(None, _digest(content), image.height, image.width, kind)
+    return Inspected(None, _digest(content), height, width, kind)
 
 
 def file_digest(path: str | os.PathLike[str]) -> bytes:
@@ -191,8 +196,14 @@ def _turned(content: bytes, header: Header) -> bool:
     with suppress(Exception):
         if header.annotated:
             with Image.open(io.BytesIO(content)) as image:
-                return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+                return _orientation(image) in range(2, 9)
     return False
+
+
+def _orientation(image: Image.Image) -> object:
+    with suppress(Exception):  # damaged EXIF data makes no picture unusable
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    return 1
 
 
 def _open(path: str | os.PathLike[str]) -> BinaryIO:
@@ -203,12 +214,17 @@ def _open(path: str | os.PathLike[str]) -> BinaryIO:
     return open(path, "rb")
 
 
-def _decode(file: BinaryIO) -> Image.Image:
+def _decode(file: BinaryIO, smallest: bool = False) -> Image.Image:
+    """`smallest`: of a JPEG file, an eighth of the picture. All of the file is read and its code undone: what is wrong
+    with it shows as in the whole picture, in three fifths of the time.
+    """
     with Image.open(file) as image:
         if image.format in PROGRAMS:
             raise UnidentifiedImageError
         if reason := _too_large(*image.size):
             raise DataError(reason)
+        if smallest:
+            image.draft(image.mode, (1, 1))
         image.load()
         with suppress(Exception):  # damaged EXIF data makes no picture unusable
             ImageOps.exif_transpose(image, in_place=True)

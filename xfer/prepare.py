@@ -67,17 +67,17 @@ def _first_weights(
     recipe: Recipe, arch: Arch, shapes: dict[str, tuple[int, ...]], loaded: Weights | None
 ) -> tuple[Weights, Loaded | None]:
     """The weights that training starts from, and what of them partial loading took from the source."""
-    init = weights.init_weights(shapes, recipe.seed)
     if loaded is None:
-        return init, None
+        return weights.init_weights(shapes, recipe.seed), None
     source = recipe.weights.source
     if broken := [name for name, value in loaded.items() if not np.isfinite(value).all()]:
         rest = f" and {len(broken) - 1} more tensors" if len(broken) > 1 else ""
         raise WeightsError(f"{source}: {broken[0]}{rest} hold values that are not finite. Cure: another file")
     if not recipe.weights.partial:
-        return weights.merge(shapes, loaded, arch.head_names, init, source), None
+        head = weights.init_weights({name: shapes[name] for name in arch.head_names}, recipe.seed)
+        return weights.merge(shapes, loaded, arch.head_names, head, source), None
     try:
-        return partial_merge(shapes, loaded, arch.head_names, init)
+        return partial_merge(shapes, loaded, arch.head_names, weights.init_weights(shapes, recipe.seed))
     except WeightsError as error:
         raise WeightsError(f"{source}: {error}") from None
 

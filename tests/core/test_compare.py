@@ -278,7 +278,7 @@ def test_the_tiles_say_which_run_took_an_image_for_what():
 
     images = np.zeros((2, 8, 8, 3), np.uint8)
     figure = figure_disagreements(images, ["a", "b"], [("a", "b", "a"), ("a", None, "c")], total=7)
-    titles = [axes.title for axes in figure.axes]
+    titles = figure.axes[0].texts
     assert titles[0].get_text().splitlines() == ["a (run 1, 3)", "b (run 2)", "true: a"]
     assert titles[1].get_text().splitlines() == ["a (run 1)", "c (run 3)", "true: b"]
     assert [title.get_color() for title in titles] == [RIGHT, WRONG]

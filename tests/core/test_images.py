@@ -1,20 +1,24 @@
 """Pictures of every kind come out as a person would see them; the others say why they cannot."""
 
 import io
+import re
 import subprocess
 import sys
 import warnings
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from xfer.errors import DataError
-from xfer.images import MAX_PIXELS, SUFFIXES, check_image, open_image, to_bytes
+from xfer.images import MAX_PIXELS, SUFFIXES, check_image, inspect_image, open_image, to_bytes
 
 WHITE, RED = (255, 255, 255), (255, 0, 0)
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (12, 16, 3), np.uint8)
+LARGE = RNG.integers(0, 256, (70, 45, 3), np.uint8)
 
 
 @pytest.fixture
@@ -171,6 +175,7 @@ def test_orientation(save, orientation, name):
     stored = Image.fromarray(np.ascontiguousarray(undo[orientation](seen)))
     path = save(stored, name, exif=exif)
     np.testing.assert_allclose(pixels(path).astype(int), seen.astype(int), atol=24)
+    assert inspect_image(path)[2:4] == seen.shape[:2]
 
 
 @pytest.mark.parametrize("name", ["x.gif", "x.webp", "x.png"])
@@ -211,6 +216,41 @@ def test_why_a_picture_cannot_be_used(tmp_path, content, reason):
     with pytest.raises(DataError) as raised:
         open_image(path)
     assert str(raised.value) == f"{path}: {said}"
+
+
+def damages():
+    """Ways to damage a file: cut off, bits turned, bytes taken out."""
+    where, many = st.floats(0, 1, exclude_max=True), st.integers(1, 200)
+    return st.one_of(
+        st.builds(lambda at: lambda data: data[: int(at * len(data))], where),
+        st.builds(lambda at, bit: lambda data: turned(data, int(at * len(data)), bit), where, st.integers(0, 7)),
+        st.builds(
+            lambda at, n: lambda data: data[: int(at * len(data))] + data[int(at * len(data)) + n :], where, many
+        ),
+    )
+
+
+def turned(data, at, bit):
+    return data[:at] + bytes(byte ^ 1 << bit for byte in data[at : at + 1]) + data[at + 1 :]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(["baseline", "progressive", "grey", "restarts"]), st.lists(damages(), max_size=2))
+def test_the_check_finds_what_decoding_the_whole_picture_finds(tmp_path, kind, damaged):
+    """It decodes an eighth of a JPEG picture, and says the same of it."""
+    more = {"progressive": {"progressive": True}, "restarts": {"restart_marker_rows": 1}}.get(kind, {})
+    buffer = io.BytesIO()
+    Image.fromarray(LARGE).convert("L" if kind == "grey" else "RGB").save(buffer, "JPEG", **more)
+    content = buffer.getvalue()
+    for damage in damaged:
+        content = damage(content)
+    (tmp_path / "x.jpg").write_bytes(content)
+    said = inspect_image(tmp_path / "x.jpg")
+    if said.reason is None:
+        assert (said.width, said.height) == open_image(tmp_path / "x.jpg").size
+    else:
+        with pytest.raises(DataError, match=re.escape(f"x.jpg: {said.reason}") + "$"):
+            open_image(tmp_path / "x.jpg")
 
 
 def test_what_is_no_file(tmp_path):

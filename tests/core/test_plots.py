@@ -136,7 +136,7 @@ def assert_tidy(figure: Figure) -> None:
 
 
 def captions(figure: Figure) -> list[str]:
-    return [axes.get_title() for axes in figure.axes]
+    return [text.get_text() for text in figure.axes[0].texts]
 
 
 # --- files
@@ -203,9 +203,9 @@ def test_settings_of_the_calling_program_neither_count_nor_change(tmp_path: Path
 def test_right_is_blue_wrong_is_red_and_unknown_is_grey() -> None:
     figure = figure_predictions(images(3), [0, 0, None], [0, 1, 1], np.array([0.9, 0.6, 0.5]), ["ants", "bees"])
     assert captions(figure) == ["ants (90 %)", "bees (60 %)\ntrue: ants", "bees (50 %)"]
-    for axes, colour in zip(figure.axes, (RIGHT, WRONG, UNKNOWN), strict=True):
-        assert to_hex(axes.title.get_color()) == colour
-        assert {to_hex(spine.get_edgecolor()) for spine in axes.spines.values()} == {colour}
+    (axes,) = figure.axes
+    assert [to_hex(text.get_color()) for text in axes.texts] == [RIGHT, WRONG, UNKNOWN]
+    assert [to_hex(frame.get_edgecolor()) for frame in axes.patches] == [RIGHT, WRONG, UNKNOWN]
     (red, _, blue), (red_2, _, blue_2) = (matplotlib.colors.to_rgb(c) for c in (RIGHT, WRONG))
     assert blue > 2 * red
     assert red_2 > 2 * blue_2
@@ -227,20 +227,37 @@ def test_top_losses_come_worst_first_and_judged() -> None:
     labels, guesses = np.zeros(20, np.int64), np.arange(20) % 2
     figure = figure_top_losses(pictures, labels, guesses, losses, ["ants", "bees"])
     worst = sorted(range(20), key=lambda i: -losses[i])[:16]
-    for axes, i in zip(figure.axes, worst, strict=True):
-        assert f"{losses[i]:.2f}" in axes.get_title()
-        assert to_hex(axes.title.get_color()) == (WRONG if guesses[i] else RIGHT)
-        assert np.array_equal(axes.images[0].get_array(), pictures[i])
+    (axes,) = figure.axes
+    for text, image, i in zip(axes.texts, axes.images, worst, strict=True):
+        assert f"{losses[i]:.2f}" in text.get_text()
+        assert to_hex(text.get_color()) == (WRONG if guesses[i] else RIGHT)
+        assert np.array_equal(image.get_array(), pictures[i])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 16, 40])
 def test_up_to_16_tiles_each_with_its_own_picture_and_name(count: int) -> None:
     pictures, labels = images(count, 6, 9), np.arange(count) % 3
     figure = figure_samples(pictures, labels, ["a", "b", "c"])
-    assert len(figure.axes) == min(count, 16)
-    for i, axes in enumerate(figure.axes):
-        assert np.array_equal(axes.images[0].get_array(), pictures[i])
-        assert axes.get_title() == "abc"[i % 3]
+    (axes,) = figure.axes
+    assert captions(figure) == ["abc"[i % 3] for i in range(min(count, 16))]
+    assert len(axes.images) == min(count, 16)
+    for picture, image, frame, text in zip(pictures, axes.images, axes.patches, axes.texts, strict=False):
+        assert np.array_equal(image.get_array(), picture)
+        left, right, bottom, top = image.get_extent()
+        assert (right - left) / (top - bottom) == pytest.approx(9 / 6), "pictures keep their shape"
+        assert frame.get_bbox().extents == pytest.approx((left, bottom, right, top))
+        assert text.get_position()[0] == pytest.approx((left + right) / 2)
+        assert top < text.get_position()[1] < top + 0.2
+
+
+def test_tiles_lie_apart_in_rows_of_four_and_inside_the_page() -> None:
+    figure = figure_samples(images(10), [0] * 10, ["a"])
+    boxes = [image.get_extent() for image in figure.axes[0].images]
+    width, height = figure.get_size_inches()
+    assert all(left > 0 < bottom and right < width and top < height for left, right, bottom, top in boxes)
+    for a, b in combinations(boxes, 2):
+        assert a[1] < b[0] or b[1] < a[0] or a[3] < b[2] or b[3] < a[2]
+    assert [sum(box[2] == row for box in boxes) for row in sorted({box[2] for box in boxes})] == [2, 4, 4]
 
 
 def test_no_pictures_give_a_picture_that_says_so() -> None:
@@ -396,7 +413,7 @@ def test_chinese_names_use_a_font_that_has_them(tmp_path: Path, only_fonts: list
     )
     figure = figure_predictions(images(2), [0, 1], [0, 0], np.array([1.0, 1.0]), CHINESE)
     assert captions(figure) == ["蚂蚁 (100 %)", "蚂蚁 (100 %)\ntrue: 蜜蜂"]
-    assert {axes.title.get_fontproperties().get_file() for axes in figure.axes} == {only_fonts[-1]}
+    assert {text.get_fontproperties().get_file() for text in figure.axes[0].texts} == {only_fonts[-1]}
     matrix = figure_confusion_matrix([0, 1], [0, 1], CHINESE)
     assert [t.get_text() for t in matrix.axes[0].get_yticklabels()] == CHINESE
     assert matrix.axes[0].get_yticklabels()[0].get_fontproperties().get_file() == only_fonts[-1]
@@ -414,7 +431,7 @@ def test_names_in_two_scripts_each_get_their_font(tmp_path: Path, only_fonts: li
     decomposed = "\u1101\u116e\u11af\u1107\u1165\u11af"  # 꿀벌, as some file systems keep it
     figure = figure_samples(images(3), [0, 1, 2], ["蚂蚁", decomposed, "bees"])
     assert captions(figure) == ["蚂蚁", "꿀벌", "bees"]
-    files = [Path(str(axes.title.get_fontproperties().get_file())).name for axes in figure.axes]
+    files = [Path(str(text.get_fontproperties().get_file())).name for text in figure.axes[0].texts]
     assert files == ["han.ttf", "hangul.ttf", "DejaVuSans.ttf"]
 
 

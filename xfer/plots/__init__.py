@@ -8,6 +8,7 @@ an `xfer.plots.fonts.FontWarning` and shows code points. Writing raises OSError 
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -33,8 +34,9 @@ def write_figure(path: Path, figure: Figure) -> None:
 
     png = BytesIO()
     with settings():
-        # Photographs hardly get smaller by more effort, which takes a second for the five pictures of a run.
-        figure.savefig(png, format="png", pil_kwargs={"compress_level": 1})
+        # Photographs hardly get smaller by more effort, which takes a second for the five pictures of a run: repeats
+        # are looked for in neighbouring pixels alone.
+        figure.savefig(png, format="png", pil_kwargs={"compress_level": 1, "compress_type": zlib.Z_RLE})
     write_bytes(path, png.getvalue())
 
 

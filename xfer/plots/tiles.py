@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from xfer.plots.fonts import Face, faces_for, pick
@@ -22,9 +22,12 @@ Known = Labels | Sequence[int | None]
 
 MOST = 16
 COLUMNS = 4
-_SIDE = 2.1  # inches
+_SIDE, _GAP = 2.1, 0.16  # inches from one tile to the next, and between their frames
+_INNER = _SIDE - _GAP
+_TITLE = 0.36  # inches, of the page
 _ROOM = _SIDE * POINTS - 8  # points that a line above a tile may take
 _SIZE = 9
+_LINE = 0.19  # inches that a line above a tile takes
 
 
 @dataclass(frozen=True)
@@ -113,25 +116,39 @@ def name_lines(faces: Sequence[Face], parts: Sequence[tuple[str, str, str]]) -> 
 
 
 def page(title: str, tiles: Sequence[Tile]) -> Figure:
-    """The tiles under a title, as wide and high as they need."""
+    """The tiles under a title, as wide and high as they need.
+
+    All on one pair of axes that counts inches: a pair for each tile, and a solver to place them, take thrice as long.
+    """
     with settings():
         if not tiles:
             return empty_figure(f"{title}: no pictures")
         columns = min(COLUMNS, len(tiles))
-        rows = ceil(len(tiles) / columns)
-        figure = new_figure(max(columns * _SIDE, 2 * _SIDE), rows * (_SIDE + 0.35) + 0.4)
-        figure.suptitle(title, fontsize=12)
-        for place, tile in enumerate(tiles, start=1):
-            _draw(figure.add_subplot(rows, columns, place), tile)
+        rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
+        above = [_GAP + _LINE * max(len(tile.lines) for tile in row) for row in rows]
+        width, height = max(columns, 2) * _SIDE, _TITLE + len(rows) * _INNER + sum(above) + _GAP
+        figure = new_figure(width, height, layout=None)
+        figure.suptitle(title, y=1 - _TITLE / 2 / height, fontsize=12, va="center")
+        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height), frame_on=False, xticks=[], yticks=[])
+        left, down = (width - columns * _SIDE + _GAP) / 2, _TITLE
+        for row, room in zip(rows, above, strict=True):
+            down += room + _INNER
+            for column, tile in enumerate(row):
+                _draw(axes, tile, left + column * _SIDE, height - down)
         return figure
 
 
-def _draw(axes: Axes, tile: Tile) -> None:
-    axes.imshow(tile.image)
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(visible=True, color=tile.colour, linewidth=tile.frame)
-    axes.set_title(
+def _draw(axes: Axes, tile: Tile, left: float, bottom: float) -> None:
+    """The tile into its square, whose lower left corner is given in inches, as large as it fits and centred."""
+    high, wide = (_INNER * side / max(tile.image.shape[:2]) for side in tile.image.shape[:2])
+    x, y = left + (_INNER - wide) / 2, bottom + (_INNER - high) / 2
+    axes.imshow(tile.image, extent=(x, x + wide, y, y + high), aspect="auto")
+    axes.add_patch(Rectangle((x, y), wide, high, fill=False, edgecolor=tile.colour, linewidth=tile.frame))
+    axes.text(
+        left + _INNER / 2,
+        y + high + 0.08,
         "\n".join(tile.lines),
+        ha="center",
         fontproperties=tile.face.properties(_SIZE),
         color=tile.colour,
         parse_math=False,
