@@ -16,9 +16,10 @@ from xfer.augment import Transform
 from xfer.backend import Backend, Model, ModelSpec, Weights
 from xfer.convert import read_with_metadata
 from xfer.errors import BackendError, CheckpointError, WeightsError, expected
+from xfer.formats.sealed import FORMAT
 from xfer.weights import merge, write_weights
 
-FORMAT = "xfer-1"
+FORMATS = (FORMAT, "xfer-1")
 BEST = "best.safetensors"
 _TRANSFORMS: TypeAdapter[tuple[Transform, ...]] = TypeAdapter(tuple[Transform, ...])
 _CHANGES: TypeAdapter[tuple[tuple[int, ...] | None, tuple[int, ...] | None]] = TypeAdapter(
@@ -40,6 +41,7 @@ class Checkpoint:
     classes: tuple[str, ...]
     transforms: tuple[Transform, ...]
     record: Mapping[str, str]
+    name: str = "checkpoint"  # in errors: its file
 
     @property
     def backend(self) -> str:
@@ -70,7 +72,7 @@ class Checkpoint:
         arch = self.spec.adapted(backend.archs)
         model = backend.build(self.spec, device)
         shapes = {name: value.shape for name, value in backend.export_weights(model).items()}
-        backend.import_weights(model, merge(shapes, self.weights, arch.head_names, {}, "checkpoint", keep_head=True))
+        backend.import_weights(model, merge(shapes, self.weights, arch.head_names, {}, self.name, keep_head=True))
         return model
 
 
@@ -94,7 +96,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         weights, meta = read_with_metadata(file)
     except WeightsError as error:
         raise CheckpointError(str(error)) from error
-    if meta.get("format") != FORMAT:
+    if meta.get("format") not in FORMATS:
         raise CheckpointError(
             f"{file}: holds weights, but not the classes and preprocessing that predicting needs. "
             f"Cure: use a checkpoint of xfer, or one that `xfer convert` made from it"
@@ -115,7 +117,7 @@ def _parse(weights: Weights, meta: dict[str, str], file: Path) -> Checkpoint:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CheckpointError(f"{file}: its metadata is damaged ({reason})") from None
     own = {"format", "arch", "classes", "image_size", "mean", "std", "transforms", "layers", "extra"}
-    return Checkpoint(weights, spec, classes, transforms, {k: v for k, v in meta.items() if k not in own})
+    return Checkpoint(weights, spec, classes, transforms, {k: v for k, v in meta.items() if k not in own}, str(file))
 
 
 def _triple(values: Sequence[Any]) -> tuple[float, float, float]:

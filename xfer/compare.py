@@ -9,9 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,  # pydantic reads them from there on Python 3.11
+)
 
 import numpy as np
+from pydantic import Field, PositiveInt, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from xfer.api import Run
 from xfer.errors import CheckpointError, ConfigError
@@ -140,26 +147,47 @@ def compare(runs: Sequence[Run], margin: float = 0.01, seed: int = 0) -> Compari
     )
 
 
+class _Result(TypedDict):
+    """What is taken from `result.json`."""
+
+    backend: str
+    device: str
+    val_accuracy: Annotated[float, Field(ge=0, le=1)]
+    n_val: PositiveInt
+    val_loss: float
+    best_epoch: int
+    seconds_features: float
+    seconds_training: float
+    seconds_total: float
+    peak_memory: NotRequired[float | None]
+    batches_digest: str
+
+
+_RESULT = TypeAdapter(_Result)
+
+
 def _summary(run: Run) -> Summary:
     try:
-        r = run.result
-        return Summary(
-            path=str(run.path),
-            backend=r["backend"],
-            device=r["device"],
-            accuracy=r["val_accuracy"],
-            interval=wilson(round(r["val_accuracy"] * r["n_val"]), r["n_val"]),
-            n_val=r["n_val"],
-            loss=r["val_loss"],
-            best_epoch=r["best_epoch"],
-            seconds_features=r["seconds_features"],
-            seconds_training=r["seconds_training"],
-            seconds_total=r["seconds_total"],
-            peak_memory=r.get("peak_memory"),
-            batches_digest=r["batches_digest"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{run.path}: its result.json lacks what a run leaves ({error})") from error
+        r = _RESULT.validate_python(run.result)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise CheckpointError(f"{run.path}: its result.json is not what a run leaves ({reason})") from error
+    return Summary(
+        path=str(run.path),
+        backend=r["backend"],
+        device=r["device"],
+        accuracy=r["val_accuracy"],
+        interval=wilson(round(r["val_accuracy"] * r["n_val"]), r["n_val"]),
+        n_val=r["n_val"],
+        loss=r["val_loss"],
+        best_epoch=r["best_epoch"],
+        seconds_features=r["seconds_features"],
+        seconds_training=r["seconds_training"],
+        seconds_total=r["seconds_total"],
+        peak_memory=r.get("peak_memory"),
+        batches_digest=r["batches_digest"],
+    )
 
 
 def _settings(run: Run) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,13 @@ from xfer.datasets import NAMED, fetch
 from xfer.download import cache_dir
 from xfer.errors import ConfigError, DataError, expected
 from xfer.files import write_bytes
-from xfer.images import SUFFIXES, examine_image
+from xfer.images import SUFFIXES, examine_image, file_digest, stamp
 from xfer.layout import find_layout, has_suffix, is_hidden, walk_files
 from xfer.leaks import Leak, Leaks, OnLeak, find_leaks
 from xfer.parallel import map_ahead
 from xfer.progress import Progress, silent
+
+T = TypeVar("T", bound=np.generic)
 
 
 class Files(Sequence[str]):
@@ -56,12 +58,24 @@ class Files(Sequence[str]):
 class Split:
     """Pictures in a fixed order. `labels` (n,) int64 count the classes of the data set.
 
-    `digests` (n, 16) uint8 are those of the files' bytes, by `xfer.images.file_digest`; None where nobody read them.
+    `digests` (n, 16) uint8 are those of the files' bytes, by `xfer.images.file_digest`, and `stamps` (n, 2) int64 say
+    when that was, by `xfer.images.stamp`; None where nobody read them.
     """
 
     files: Sequence[str]
     labels: Int64
     digests: NDArray[np.uint8] | None = None
+    stamps: Int64 | None = None
+
+    def changed(self, index: int) -> bool:
+        """Whether the file there holds other bytes than when it was checked. One that is gone has not changed."""
+        if self.digests is None or self.stamps is None:
+            return False
+        try:
+            same = stamp(self.files[index]) == tuple(self.stamps[index])
+            return not same and file_digest(self.files[index]) != self.digests[index].tobytes()
+        except OSError:
+            return False
 
 
 class Skipped(NamedTuple):
@@ -170,10 +184,10 @@ def scan(part: Path, classes: Sequence[str], suffixes: Sequence[str]) -> tuple[S
 
 
 def _check(split: Split, on_bad_image: str, workers: int, progress: Progress) -> tuple[Split, list[Skipped]]:
-    """Decode every picture. The split without the unreadable ones, with digests; and those."""
+    """Read every picture. The split without the unreadable ones, with digests; and those."""
     keep, skipped = np.ones(len(split.files), bool), []
-    digests = np.zeros((len(keep), 16), np.uint8)
-    for i, (reason, digest) in enumerate(map_ahead(examine_image, split.files, workers, ahead=64)):
+    digests, stamps = np.zeros((len(keep), 16), np.uint8), np.zeros((len(keep), 2), np.int64)
+    for i, (reason, digest, when) in enumerate(map_ahead(examine_image, split.files, workers, ahead=64)):
         progress("checking pictures", i + 1, len(keep))
         if reason and on_bad_image == "error":
             cure = "Cure: remove or replace it, or on_bad_image = 'skip'"
@@ -182,8 +196,8 @@ def _check(split: Split, on_bad_image: str, workers: int, progress: Progress) ->
             keep[i] = False
             skipped.append(Skipped(split.files[i], reason))
         else:
-            digests[i] = np.frombuffer(digest, np.uint8)
-    return take(replace(split, digests=digests), np.flatnonzero(keep)), skipped
+            digests[i], stamps[i] = np.frombuffer(digest, np.uint8), when
+    return take(replace(split, digests=digests, stamps=stamps), np.flatnonzero(keep)), skipped
 
 
 def _refuse_empty(part: Path, split: Split, classes: Sequence[str], skipped: Sequence[Skipped]) -> None:
@@ -225,15 +239,20 @@ def take(split: Split, indices: Int64) -> Split:
     """The pictures at these places of a split."""
     assert isinstance(split.files, Files)
     digests = None if split.digests is None else split.digests[indices]
-    return Split(split.files[indices], split.labels[indices], digests)
+    stamps = None if split.stamps is None else split.stamps[indices]
+    return Split(split.files[indices], split.labels[indices], digests, stamps)
 
 
 def joined(splits: Sequence[Split]) -> Split:
     """One split after the other."""
     files = [file for part in splits for file in part.files]
-    digests = [part.digests for part in splits if part.digests is not None]
-    every = np.concatenate(digests) if len(digests) == len(splits) else None
-    return Split(files, np.concatenate([part.labels for part in splits]), every)
+    labels = np.concatenate([part.labels for part in splits])
+    return Split(files, labels, _known([part.digests for part in splits]), _known([part.stamps for part in splits]))
+
+
+def _known(parts: Sequence[NDArray[T] | None]) -> NDArray[T] | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if len(known) == len(parts) else None
 
 
 def find_images(paths: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[str]:

@@ -125,9 +125,9 @@ def check_image(path: str | os.PathLike[str]) -> str | None:
     return examine_image(path)[0]
 
 
-def examine_image(path: str | os.PathLike[str]) -> tuple[str | None, bytes]:
-    """What `check_image` says, and the `file_digest` of a file that can be used. Reads it once."""
-    return inspect_image(path)[:2]
+def examine_image(path: str | os.PathLike[str]) -> tuple[str | None, bytes, tuple[int, int]]:
+    """What `check_image` says, with the `file_digest` and the `stamp` of a file that can be used. Reads it once."""
+    return inspect_image(path)[:3]
 
 
 class Inspected(NamedTuple):
@@ -135,6 +135,7 @@ class Inspected(NamedTuple):
 
     reason: str | None
     digest: bytes
+    stamp: tuple[int, int] = (0, 0)
     height: int = 0
     width: int = 0
     kind: str = ""
@@ -144,6 +145,7 @@ def inspect_image(path: str | os.PathLike[str]) -> Inspected:
     """What `examine_image` says, with size and kind."""
     try:
         with _open(path) as file:
+            came = stamp(file.fileno())  # before it is read: what is written meanwhile shows as a change
             content = file.read()
         width, height = _decode(io.BytesIO(content), smallest=True).size
         with Image.open(io.BytesIO(content)) as stored:
@@ -152,13 +154,19 @@ def inspect_image(path: str | os.PathLike[str]) -> Inspected:
                 width, height = stored.size[:: -1 if _orientation(stored) in SIDEWAYS else 1]
     except Exception as error:
         return Inspected(_reason(error), b"")
-    return Inspected(None, _digest(content), height, width, kind)
+    return Inspected(None, _digest(content), came, height, width, kind)
 
 
 def file_digest(path: str | os.PathLike[str]) -> bytes:
     """16 bytes of BLAKE2b over the bytes of a file. Raises OSError."""
     with open(path, "rb") as file:
         return _digest(file.read())
+
+
+def stamp(file: str | os.PathLike[str] | int) -> tuple[int, int]:
+    """Bytes, and nanoseconds of the last change. Raises OSError."""
+    found = os.stat(file)
+    return found.st_size, found.st_mtime_ns
 
 
 def _digest(content: bytes) -> bytes:

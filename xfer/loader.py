@@ -48,7 +48,7 @@ def read_batches(
     A picture's random numbers come from (seed, view, its position) and nothing else. `draft` decodes large JPEG files
     faster and less exactly, see `xfer.images.Jpeg`. `workers` threads (0: one for each processor) read BATCHES_AHEAD
     batches ahead, and end when the iterator is closed. Raises ConfigError when the pictures would have different sizes,
-    and DataError, with the file, for one that cannot be read any more.
+    and DataError, with the file, for one that cannot be read any more, or that holds something else by now.
     """
     size = output_size(transforms)
     random = is_random(transforms)
@@ -61,6 +61,11 @@ def read_batches(
 
     def read(place: tuple[int, Pixels]) -> bytes:
         index, pixels = place
+        if split.changed(index):
+            raise DataError(
+                f"data {split.files[index]}: changed since it was checked. "
+                "Cure: bring it back as it was, or train anew on what is there now"
+            )
         rng = np.random.default_rng((seed, view, index)) if random else None
         pixels[:] = _read_one(str(split.files[index]), transforms, rng, draft)
         return picture_digest(pixels)

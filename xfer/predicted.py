@@ -51,6 +51,8 @@ def read_predicted(folder: Path) -> Predicted:
 
 
 def _parse(rows: Sequence[Mapping[str, str]]) -> Predicted:
+    if any(None in row for row in rows):  # where DictReader puts what has no column
+        raise ValueError("a row has more fields than there are columns")
     columns = [column for column in rows[0] if column.startswith("p_")]
     classes = tuple(column.removeprefix("p_") for column in columns)
     names = relative_names([row["file"] for row in rows])

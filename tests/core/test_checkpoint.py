@@ -9,8 +9,9 @@ from xfer.augment import default_eval
 from xfer.backend import ModelSpec
 from xfer.checkpoint import Checkpoint, load_checkpoint
 from xfer.errors import CheckpointError, WeightsError
+from xfer.formats.safetensors import read_safetensors
 from xfer.testing.numpy_backend import NumpyBackend
-from xfer.weights import init_weights
+from xfer.weights import init_weights, read_weights, write_weights
 
 SPEC = ModelSpec("tiny", 2, (32, 32), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
@@ -72,10 +73,28 @@ def test_what_is_no_checkpoint_is_named(tmp_path):
 )
 def test_damaged_metadata_is_named_in_one_line(checkpoint, tmp_path, key, value):
     metadata = checkpoint.metadata() | {key: value}
-    save_file(checkpoint.weights, tmp_path / "c.safetensors", {k: v for k, v in metadata.items() if v is not None})
+    write_weights(tmp_path / "c.safetensors", checkpoint.weights, {k: v for k, v in metadata.items() if v is not None})
     with pytest.raises(CheckpointError, match="metadata is damaged") as caught:
         load_checkpoint(tmp_path / "c.safetensors")
     assert "\n" not in str(caught.value)
+
+
+def test_another_program_that_changes_a_checkpoint_is_noticed(checkpoint, tmp_path):
+    """It keeps the seal, or leaves it out; either way the file is no longer the one that was written."""
+    file = tmp_path / "c.safetensors"
+    checkpoint.save(file)
+    weights, metadata = read_safetensors(file)
+    for said in (metadata, checkpoint.metadata()):
+        save_file({**weights, "fc.bias": weights["fc.bias"] + 1}, file, said)
+        with pytest.raises(CheckpointError, match=r"c\.safetensors: is damaged, or was changed by another program"):
+            load_checkpoint(file)
+        with pytest.raises(WeightsError, match="changed by another program"):
+            read_weights(file)
+
+
+def test_weights_of_others_have_no_seal_and_are_read(checkpoint, tmp_path):
+    save_file(checkpoint.weights, tmp_path / "c.safetensors", {"format": "pt"})
+    assert read_weights(tmp_path / "c.safetensors")[1] == {"format": "pt"}
 
 
 def test_metadata_is_plain_text_that_others_can_read(checkpoint):

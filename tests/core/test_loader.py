@@ -10,11 +10,12 @@ from PIL import Image
 
 from xfer import loader
 from xfer.augment import ColorJitter, HorizontalFlip, RandomCrop, RandomResizedCrop, Resize, apply, default_eval
-from xfer.data import Files, Split
+from xfer.data import Files, Split, joined, open_dataset, take
 from xfer.errors import ConfigError, DataError
 from xfer.images import open_image, open_lazily
 from xfer.loader import chunks, picture_digest, read_batches, sample_order
 from xfer.parallel import map_ahead
+from xfer.testing.pictures import write_class_folders
 
 N = 23
 RANDOM = (RandomResizedCrop(size=12), HorizontalFlip(), ColorJitter(brightness=0.5, hue=0.2))
@@ -135,6 +136,25 @@ def test_a_file_that_broke_since_the_check_is_named(tmp_path, break_it):
     assert len(next(batches)[0].labels) == 2  # those before it still come
     with pytest.raises(DataError, match=r"3\.png: (no such file|empty file)"):
         next(batches)
+
+
+def test_a_file_that_holds_another_picture_since_the_check_is_named(tmp_path):
+    """A file that was only touched, or written anew with the same bytes, is as it was."""
+    root = write_class_folders(tmp_path / "set", counts=(3, 1))
+    data = open_dataset(str(root))
+    file, other = root / "train/bees/1.png", root / "train/ants/0.png"
+    before = read(data.train, default_eval(32))
+    os.utime(file, ns=(1, 1))
+    file.write_bytes(file.read_bytes())
+    for one, other_time in zip(before, read(data.train, default_eval(32)), strict=True):
+        np.testing.assert_array_equal(one, other_time)
+    for split in (data.train, joined([data.train, data.val]), take(data.train, np.array([4, 0]))):
+        kept = file.read_bytes()
+        file.write_bytes(other.read_bytes())
+        with pytest.raises(DataError, match=r"data .*bees/1\.png: changed since it was checked.*Cure"):
+            read(split, default_eval(32))
+        file.write_bytes(kept)
+        read(split, default_eval(32))
 
 
 def test_a_picture_too_small_for_its_crop_is_named(split):

@@ -3,11 +3,14 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -272,8 +275,10 @@ def stop_now():
 @pytest.fixture
 def stopped(recipe, tmp_path, unthrottled):
     """A run that was stopped in its third epoch."""
-    path = tmp_path / "stopped"
+    return stopped_in(tmp_path / "stopped", recipe)
 
+
+def stopped_in(path, recipe):
     def said(what, done, total):
         if what == "epoch 3" and done >= 6:
             stop_now()
@@ -493,14 +498,44 @@ def test_a_full_disk_is_one_line_and_what_was_saved_stays(data, tmp_path, uninte
     assert_same_folders(uninterrupted, tmp_path / "run")
 
 
-def test_a_folder_that_may_not_be_written_is_one_line(stopped):
-    if os.geteuid() == 0:
-        pytest.skip("a read-only folder does not stop root")
-    stopped.chmod(0o500)
-    try:
-        assert "error: " in again(stopped, code=2).stderr
-    finally:
-        stopped.chmod(0o700)
+def test_a_folder_that_may_not_be_written_is_one_line(unthrottled):
+    """Root may write everywhere: from there, a process of the user `nobody` tries."""
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        place = Path(name)
+        place.chmod(0o755)
+        recipe = recipe_of(write_class_folders(place / "pictures", counts=(9, 3)))
+        stopped_in(place / "run", recipe)
+        before = {file.name: file.read_bytes() for file in (place / "run").iterdir() if file.is_file()}
+        train(None, place / "copy", resume=shutil.copytree(place / "run", place / "copy"))  # imports what it needs
+        (place / "run").chmod(0o555)
+        assert "Permission denied" in error_of_nobody(lambda: train(None, None, resume=place / "run"))
+        assert "cannot be written" in error_of_nobody(lambda: train(recipe, place / "new"))
+        (place / "run").chmod(0o755)
+        assert {file.name: file.read_bytes() for file in (place / "run").iterdir() if file.is_file()} == before
+        assert train(None, None, resume=place / "run").result["epochs"] == 4
+
+
+def error_of_nobody(work):
+    """The error of what another user does, in a forked process, where this one is root; its only line."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            work()
+        except (XferError, OSError) as error:
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with open(reading, encoding="utf-8") as pipe:
+        said = pipe.read()
+    assert "\n" not in said
+    return said
 
 
 def test_a_state_is_not_saved_more_than_once_a_second(recipe, tmp_path, monkeypatch):

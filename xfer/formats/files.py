@@ -15,7 +15,7 @@ from xfer.files import replacing
 from xfer.formats.ckpt import read_ckpt, write_ckpt
 from xfer.formats.mindspore_names import from_mindspore_names, to_mindspore_names, without_optimizer
 from xfer.formats.pth import read_pth, write_pth
-from xfer.formats.safetensors import read_safetensors, write_safetensors
+from xfer.formats.sealed import read_checked, write_with_seal
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 
@@ -24,14 +24,15 @@ def read_weights(path: Path) -> tuple[Weights, dict[str, str]]:
     """Weights and metadata of a .safetensors, .pth, .pt or .ckpt file; only .safetensors carries metadata.
 
     Names become canonical: MindSpore's are translated, `module.` is taken off where every name has it, and
-    `num_batches_tracked` and MindSpore's optimizer state are left out. Numbers become float32. Raises WeightsError.
+    `num_batches_tracked` and MindSpore's optimizer state are left out. Numbers become float32. Raises WeightsError,
+    also where a .safetensors file of xfer's has a bit that is not as it was written.
     """
     _check_suffix(path)
     if not path.is_file():
         raise WeightsError(f"{path}: no such file. Cure: check the path")
     metadata: dict[str, str] = {}
     if path.suffix == ".safetensors":
-        arrays, metadata = read_safetensors(path)
+        arrays, metadata = read_checked(path)
     elif path.suffix == ".ckpt":
         arrays = without_optimizer(read_ckpt(path))
     else:
@@ -55,12 +56,12 @@ def _canonical(arrays: Mapping[str, NDArray[Any]]) -> Weights:
 
 
 def write_weights(path: Path, weights: Mapping[str, Float32], metadata: Mapping[str, str]) -> None:
-    """Write by suffix: whole, or not at all. Only .safetensors keeps the metadata. Raises WeightsError."""
+    """Write by suffix: whole, or not at all. Only .safetensors has metadata and a seal. Raises WeightsError."""
     _check_suffix(path)
     try:
         with replacing(path) as part:
             if path.suffix == ".safetensors":
-                write_safetensors(part, weights, metadata)
+                write_with_seal(part, weights, metadata)
             elif path.suffix == ".ckpt":
                 write_ckpt(part, to_mindspore_names(weights))
             else:

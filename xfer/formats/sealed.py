@@ -14,7 +14,10 @@ from xfer.errors import CheckpointError, WeightsError
 from xfer.files import replacing
 from xfer.formats.safetensors import read_safetensors, write_safetensors
 
-KEY = "seal"
+FORMAT = "xfer-2"
+"""`format` in the metadata of checkpoints, which never come without a seal. Those of `xfer-1` had none."""
+
+KEY = "xfer-seal"
 SIZE = 64  # hexadecimal digits of a BLAKE2b of 32 bytes
 BLANK = b"0" * SIZE
 PIECE = 1 << 20  # bytes hashed at a time
@@ -25,24 +28,51 @@ _SEAL = re.compile(rb'"%s":"([0-9a-f]{%d})"' % (KEY.encode(), SIZE))
 def write_sealed(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
     """Write the whole file or none, on the disk when this returns. Raises OSError."""
     with replacing(path) as part:
-        write_safetensors(part, arrays, {**metadata, KEY: BLANK.decode()})
-        offset, _ = _find(part)
-        seal = _digest(part, offset)
-        with part.open("r+b") as file:
-            file.seek(offset)
-            file.write(seal)
+        write_with_seal(part, arrays, metadata)
+
+
+def write_with_seal(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
+    """Write a file, and its seal when all else is there. Raises OSError."""
+    write_safetensors(path, arrays, {**metadata, KEY: BLANK.decode()})
+    offset, _ = _find(path)
+    seal = _digest(path, offset)
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(seal)
 
 
 def read_sealed(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Arrays and metadata. Raises CheckpointError where a single bit is not as it was written."""
     try:
-        offset, seal = _find(path)
-        if _digest(path, offset) != seal:
-            raise ValueError(f"the digest of its {path.stat().st_size} bytes is not the one it was written with")
+        _check(path)
         arrays, metadata = read_safetensors(path)
     except (ValueError, OSError, WeightsError) as error:
         raise CheckpointError(f"{path}: is damaged or cut short ({error})") from None
-    return arrays, {key: value for key, value in metadata.items() if key != KEY}
+    return arrays, _without_seal(metadata)
+
+
+def read_checked(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """As `read_sealed`, but a file of somebody else's, without a seal, is taken as it is. Raises WeightsError."""
+    arrays, metadata = read_safetensors(path)
+    if KEY in metadata or metadata.get("format") == FORMAT:
+        try:
+            _check(path)
+        except (ValueError, OSError) as error:
+            raise WeightsError(
+                f"{path}: is damaged, or was changed by another program ({error}). Cure: get the file again"
+            ) from None
+    return arrays, _without_seal(metadata)
+
+
+def _check(path: Path) -> None:
+    """Raises ValueError where a bit is not as it was written."""
+    offset, seal = _find(path)
+    if _digest(path, offset) != seal:
+        raise ValueError(f"the digest of its {path.stat().st_size} bytes is not the one it was written with")
+
+
+def _without_seal(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in metadata.items() if key != KEY}
 
 
 def _find(path: Path) -> tuple[int, bytes]:

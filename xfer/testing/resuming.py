@@ -13,7 +13,7 @@ import numpy as np
 from xfer import folder
 from xfer.backend import Backend, Weights
 from xfer.checkpoint import BEST
-from xfer.formats.safetensors import read_safetensors
+from xfer.formats.sealed import read_checked
 from xfer.recipe import Recipe
 from xfer.resume import identity
 from xfer.run import Fitted, Prepared, boundaries, prepare
@@ -62,7 +62,7 @@ def assert_same_end(one: End, other: End) -> None:
 def assert_same_folders(one: Path, other: Path) -> None:
     """Two finished runs left the same, bit for bit, but for what speaks of time, of memory and of resuming."""
     for name in (BEST, folder.LAST):
-        (a, said_a), (b, said_b) = read_safetensors(one / name), read_safetensors(other / name)
+        (a, said_a), (b, said_b) = read_checked(one / name), read_checked(other / name)
         assert said_a == said_b
         assert a.keys() == b.keys()
         assert [key for key in a if not np.array_equal(a[key], b[key])] == []
