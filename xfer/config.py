@@ -93,7 +93,14 @@ def to_toml(recipe: Recipe) -> str:
 def _as_json(content: Mapping[str, Any], name: str) -> str:
     # JSON is pydantic's strict mode with lists for tuples; what JSON lacks (dates) no recipe needs.
     try:
-        return json.dumps(content)
+        text = json.dumps(content, ensure_ascii=False)
+        text.encode("utf-8")
+        return text
+    except UnicodeEncodeError as error:  # a name of a file may hold any bytes
+        around = error.object[max(0, error.start - 20) : error.end + 20]
+        raise ConfigError(
+            f"{name}: {around!r} is not UTF-8, as a recipe has to be. Cure: rename it, or use a link with another name"
+        ) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{name}: a value of a kind that no recipe needs ({error})") from None
 

@@ -226,6 +226,15 @@ def _(here):
     return check(os.fsdecode(b"\xff\xfe"))
 
 
+@row("data whose name is no text", "is not UTF-8, as a recipe has to be. Cure: rename it")
+def _(here):
+    try:
+        pictures().rename(here / os.fsdecode(b"\xff"))
+    except OSError as error:
+        pytest.skip(f"no such name on this disk: {error}")
+    return train(os.fsdecode(b"\xff"))
+
+
 @row("a class whose name is no text", r"class folder '\udcff' is not UTF-8. Cure: rename it")
 def _(here):
     root = pictures()
@@ -684,7 +693,7 @@ def _(here):
 def checkpoint(edit):
     """The run's checkpoint, with other metadata."""
     weights, meta = read_weights(Path(os.environ["XFER_BAD_RUN"]) / "best.safetensors")
-    save_file(weights, "c.safetensors", edit(dict(meta)))
+    write_weights(Path("c.safetensors"), weights, edit(dict(meta)) or {})
     Path("x.png").write_bytes(picture())
     return ["predict", "c.safetensors", "x.png", "-o", "out/p.csv"]
 

@@ -16,7 +16,7 @@ from xfer import feature_store, freeze
 from xfer.api import as_recipe
 from xfer.backend import ModelSpec
 from xfer.data import joined, open_dataset
-from xfer.errors import XferError
+from xfer.errors import DataError, XferError
 from xfer.images import file_digest
 from xfer.loader import read_batches
 from xfer.predict import relabel
@@ -326,9 +326,17 @@ def test_where_nothing_can_be_kept_a_run_goes_on_and_says_so_in_a_line(store, re
 
 
 def test_a_file_that_was_edited_after_it_was_checked_is_not_kept_under_its_old_digest(store, recipe, own_data):
+    def edit_when_read(what, done, total):
+        if what.startswith("features"):
+            Image.new("RGB", (40, 48)).save(own_data / "val" / "ants" / "0.png")
+
     prepared = prepare(as_recipe(recipe, {"data": str(own_data)}), NumpyBackend())
-    Image.new("RGB", (40, 48)).save(own_data / "val" / "ants" / "0.png")
-    list(fit(prepared))
+    list(fit(prepared, edit_when_read))
+    assert {entry.about["split"] for entry in feature_store.entries(store)} == {"train"}
+    edited_before_it_was_read = prepare(as_recipe(recipe, {"data": str(own_data), "seed": 1}), NumpyBackend())
+    (own_data / "val" / "ants" / "0.png").write_bytes((own_data / "val" / "bees" / "0.png").read_bytes())
+    with pytest.raises(DataError, match="changed since it was checked"):
+        list(fit(edited_before_it_was_read))
     assert {entry.about["split"] for entry in feature_store.entries(store)} == {"train"}
 
 
