@@ -28,7 +28,6 @@ from xfer.backend import (
     Weights,
 )
 from xfer_torch.fold import Folded
-from xfer_torch.native import native_batches
 from xfer_torch.nets import Network, build
 from xfer_torch.step import TrainStep, to_numpy
 
@@ -83,6 +82,8 @@ class TorchBackend:
         seed: int,
         workers: int,
     ) -> Iterator[Batch]:
+        from xfer_torch.native import native_batches  # torchvision.transforms.v2 takes a while to import
+
         return native_batches(files, labels, transforms, chunks, seed, workers)
 
 
