@@ -208,3 +208,24 @@ def test_help_waits_for_no_package_that_is_slow_to_import():
     code = "import sys, xfer.cli; print({'numpy', 'PIL', 'pydantic', 'matplotlib', 'torch', 'rich'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+LEAVING = """
+import atexit, sys
+from xfer.__main__ import leave
+atexit.register(print, "cleaned up")
+print("said", end=" ")
+leave(3)
+"""
+
+
+def test_the_command_ends_at_once_with_its_code_and_all_it_said():
+    done = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "said cleaned up\n", "")
+    said = {
+        words: subprocess.run([sys.executable, "-m", "xfer", *words], capture_output=True, text=True, check=False)
+        for words in [("--version",), ("train", "--epochs", "x"), ("no-such-command",)]
+    }
+    assert [done.returncode for done in said.values()] == [0, 2, 2]
+    assert xfer.__version__ in said["--version",].stdout
+    assert all(done.stderr.startswith("error: ") for words, done in said.items() if words != ("--version",))
