@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer import folder, plots
-from xfer.augment import Transform
+from xfer.augment import Transform, output_size
 from xfer.backend import Int64
 from xfer.data import Split
+from xfer.errors import DataError
+from xfer.images import check_image
 from xfer.loader import read_batches
 from xfer.loop import Evaluation
 from xfer.report import write_report
@@ -23,29 +25,20 @@ def draw(p: Prepared, path: Path, best: Evaluation) -> Path:
     """Draw everything into `plots/`, and give the report that shows it."""
     target = path / "plots"
     target.mkdir(exist_ok=True)
-    classes, augment, val = p.data.classes, p.recipe.augment, p.data.val
-    some = _spread(len(p.data.train.labels), p.recipe.seed)
-    samples = _read(p, p.data.train, augment.train_transforms, some)
-    plots.plot_samples(target / "samples.png", samples, p.data.train.labels[some], classes)
+    classes, augment, train, val = p.data.classes, p.recipe.augment, p.data.train, p.data.val
+    images, some = _read(p, train, augment.train_transforms, _spread(len(train.labels), p.recipe.seed))
+    plots.plot_samples(target / "samples.png", images, train.labels[some], classes)
     plots.plot_curves(target / "curves.png", folder.read_metrics(path))
     plots.plot_confusion_matrix(target / "confusion_matrix.png", val.labels, best.predictions, classes)
-    shown = _spread(len(val.labels), p.recipe.seed)
+    images, some = _read(p, val, augment.eval_transforms, _spread(len(val.labels), p.recipe.seed))
+    chances = best.probabilities[some].max(axis=1)
     plots.plot_predictions(
-        target / "predictions.png",
-        _read(p, val, augment.eval_transforms, shown),
-        val.labels[shown],
-        best.predictions[shown],
-        best.probabilities[shown].max(axis=1),
-        classes,
+        target / "predictions.png", images, val.labels[some], best.predictions[some], chances, classes
     )
     worst = np.argsort(-best.losses, kind="stable")[:TILES]
+    images, worst = _read(p, val, augment.eval_transforms, worst)
     plots.plot_top_losses(
-        target / "top_losses.png",
-        _read(p, val, augment.eval_transforms, worst),
-        val.labels[worst],
-        best.predictions[worst],
-        best.losses[worst],
-        classes,
+        target / "top_losses.png", images, val.labels[worst], best.predictions[worst], best.losses[worst], classes
     )
     return write_report(path)
 
@@ -63,6 +56,21 @@ def _spread(count: int, seed: int) -> Int64:
     return np.random.default_rng((seed, 2)).permutation(count)[:TILES]
 
 
-def _read(p: Prepared, split: Split, transforms: tuple[Transform, ...], indices: Int64) -> NDArray[np.uint8]:
-    (batch, _), *_ = read_batches(split, transforms, [indices], seed=p.recipe.seed, view=0, workers=0)
-    return batch.inputs
+def _read(
+    p: Prepared, split: Split, transforms: tuple[Transform, ...], indices: Int64
+) -> tuple[NDArray[np.uint8], Int64]:
+    """The pictures at these places, and the places: without those of files that changed or vanished in the meantime.
+
+    All is trained and saved by now, and what could not be shown is no reason to fail.
+    """
+
+    def read(some: Int64) -> NDArray[np.uint8]:
+        (batch, _), *_ = read_batches(split, transforms, [some], seed=p.recipe.seed, view=0, workers=0)
+        return batch.inputs
+
+    try:
+        return read(indices), indices
+    except DataError:
+        usable = [not split.changed(i) and check_image(split.files[i]) is None for i in indices]
+        left = indices[np.array(usable, bool)]
+        return (read(left) if len(left) else np.zeros((0, *output_size(transforms), 3), np.uint8)), left

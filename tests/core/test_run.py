@@ -270,3 +270,18 @@ def test_a_run_of_the_very_defaults_knows_its_data(recipe, data, tmp_path, monke
     assert asked == [(xfer.Recipe().data.source, None)]
     with pytest.raises(CheckpointError, match="--data"):
         xfer.api.open_split(checkpoint, None, "val", None)
+
+
+@pytest.mark.parametrize("gone", ["val/ants/0.png", "val"])
+def test_pictures_that_vanish_once_all_is_trained_are_only_not_shown(recipe, tmp_path, data, gone):
+    own = shutil.copytree(data, tmp_path / "own")
+
+    def remove(what, done, total):
+        if what == "epoch 3" and done == total:
+            shutil.rmtree(own / gone) if gone == "val" else (own / gone).unlink(missing_ok=True)
+
+    run = xfer.train(recipe, NumpyBackend(), output=tmp_path / "run", progress=remove, data=str(own), train_from="head")
+    assert not (own / gone).exists()
+    assert run.result["epochs"] == 3
+    assert (run.path / "plots" / "top_losses.png").stat().st_size > 1000
+    assert xfer.Run.load(run.path).result == run.result
