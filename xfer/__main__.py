@@ -3,26 +3,31 @@
 import atexit
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from xfer.cli import main
 
 
 def run() -> None:
+    code: object = 0
     try:
         main()
     except SystemExit as stop:
-        leave(stop.code if isinstance(stop.code, int) else int(stop.code is not None))
+        code = stop.code
+    leave(code if isinstance(code, int) else int(code is not None))
 
 
 def leave(code: int) -> NoReturn:
-    """End the process as `sys.exit` does, but leave its memory to the system.
+    """End the process with its exit functions run and all that was said written, and leave its memory to the system.
 
-    Taking apart, one by one, the 300,000 objects that a framework consists of takes 0.7 s, and nobody waits for it.
+    Taking apart, one by one, the 300,000 objects that a framework consists of takes 0.7 s, which the commands, whose
+    files are closed and whose threads have ended by now, need not wait for.
     """
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with suppress(AttributeError, OSError, ValueError):  # there is none, it is closed, or its disk is full
+            stream.flush()
     os._exit(code)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from xfer import folder, predict
 from xfer.backend import Backend
@@ -29,6 +29,8 @@ from xfer.run import Fitted, Prepared, Stepped, boundaries, open_data, prepare
 from xfer.state import STATE, read_state
 
 Which = Literal["train", "val", "all"]
+Events: TypeAlias = "Generator[Prepared | Fitted | Run, None, None]"
+"""A run as it happens. Closed early, it ends where it is, with the best checkpoint on the disk."""
 
 
 def train(
@@ -78,7 +80,7 @@ def events(
     progress: Progress = silent,
     checkpoint_every: float = CHECKPOINT_EVERY,
     interrupts: Interrupts | None = None,
-) -> Iterator[Prepared | Fitted | Run]:
+) -> Events:
     """A run as it happens: what was prepared, then each epoch, then the finished run. `train` gives the last alone."""
     started, interrupts = time.perf_counter(), interrupts or Interrupts()
     progress = interrupts.watched(progress)
@@ -98,7 +100,7 @@ def resumed(
     progress: Progress = silent,
     checkpoint_every: float = CHECKPOINT_EVERY,
     interrupts: Interrupts | None = None,
-) -> Iterator[Prepared | Fitted | Run]:
+) -> Events:
     """As `events`, of a run that goes on. One that is finished is given alone, and left as it is.
 
     Raises CheckpointError when the state, the data or the weights file are not as they were, and ConfigError when
@@ -126,7 +128,7 @@ def resumed(
 
 def _trained(
     p: Prepared, path: Path, steps: Iterator[Stepped | Fitted], states: StateWriter, interrupts: Interrupts
-) -> Iterator[Prepared | Fitted | Run]:
+) -> Events:
     """The rest of a run whose folder is ready and locked."""
     yield p
     last: Fitted | None = None

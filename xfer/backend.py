@@ -7,8 +7,9 @@ Only ndarrays cross. A backend never reads a recipe, a policy or a file: it gets
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -244,7 +245,7 @@ def load_backend(name: str) -> Backend:
         raise BackendError(expected("backend", name, known))
     entry = known[name]
     try:
-        with _nothing_collected():
+        with nullcontext() if entry.module in sys.modules else _nothing_collected():
             backend = entry.load()()
     except ImportError as error:
         package = entry.dist.name if entry.dist else entry.module

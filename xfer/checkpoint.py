@@ -19,7 +19,6 @@ from xfer.errors import BackendError, CheckpointError, WeightsError, expected
 from xfer.formats.sealed import FORMAT
 from xfer.weights import merge, write_weights
 
-FORMATS = (FORMAT, "xfer-1")
 BEST = "best.safetensors"
 _TRANSFORMS: TypeAdapter[tuple[Transform, ...]] = TypeAdapter(tuple[Transform, ...])
 _CHANGES: TypeAdapter[tuple[tuple[int, ...] | None, tuple[int, ...] | None]] = TypeAdapter(
@@ -96,7 +95,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         weights, meta = read_with_metadata(file)
     except WeightsError as error:
         raise CheckpointError(str(error)) from error
-    if meta.get("format") not in FORMATS:
+    if meta.get("format") != FORMAT:
         raise CheckpointError(
             f"{file}: holds weights, but not the classes and preprocessing that predicting needs. "
             f"Cure: use a checkpoint of xfer, or one that `xfer convert` made from it"

@@ -9,7 +9,7 @@ import errno
 import gc
 import signal
 import sys
-from collections.abc import Iterator
+from contextlib import closing
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +23,10 @@ from xfer.errors import XferError
 from xfer.options import backend_option, data_option, device_option, json_option, quiet_option
 
 if TYPE_CHECKING:
-    from xfer.api import Run, Which
+    from xfer.api import Events, Run, Which
     from xfer.interrupts import Interrupts
     from xfer.progress import Progress
-    from xfer.run import Fitted, Prepared
+    from xfer.run import Prepared
 
 
 LONGEST_LINE = 1500  # characters of an error
@@ -142,7 +142,7 @@ def train(
 def _chosen(
     backend: str | None, config: Path | None, output: Path | None, overwrite: bool, resume: str | None, device: str,
     sets: tuple[str, ...], flags: dict[str, Any], how: tuple[Progress, float, Interrupts],
-) -> Iterator[Prepared | Fitted | Run]:  # fmt: skip
+) -> Events:  # fmt: skip
     """The run that was asked for: a fresh one, or one that goes on."""
     from xfer import api
     from xfer.config import DEMO, load_recipe, parse_override
@@ -159,21 +159,23 @@ def _chosen(
     return api.events(recipe, backend, device, output, overwrite, *how)
 
 
-def _follow(events: Iterator[Prepared | Fitted | Run], show: bool) -> tuple[Prepared | None, Run]:
+def _follow(events: Events, show: bool) -> tuple[Prepared | None, Run]:
     """Let a run happen, and print it. One that was finished before is given without what was prepared."""
     from xfer import console
     from xfer.api import Run
     from xfer.run import Prepared
 
     prepared = run = None
-    for event in events:
-        if isinstance(event, Prepared):
-            prepared = event
-            gc.freeze()  # the framework stays: what is frozen is not looked through for garbage again and again
-        elif isinstance(event, Run):
-            run = event
-        if show:
-            console.show(event)
+    with closing(events):  # whatever is raised here, it ends its run in good order
+        for event in events:
+            if isinstance(event, Prepared):
+                prepared = event
+                if not gc.get_freeze_count():  # once: the framework stays, and need not be looked through for garbage
+                    gc.freeze()
+            elif isinstance(event, Run):
+                run = event
+            if show:
+                console.show(event)
     assert run, "a run ends with itself"
     return prepared, run
 

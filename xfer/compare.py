@@ -9,16 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    NotRequired,  # pydantic reads them from there on Python 3.11
-)
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from xfer.api import Run
 from xfer.errors import CheckpointError, ConfigError
@@ -147,46 +141,44 @@ def compare(runs: Sequence[Run], margin: float = 0.01, seed: int = 0) -> Compari
     )
 
 
-class _Result(TypedDict):
+class _Result(BaseModel):
     """What is taken from `result.json`."""
 
+    model_config = ConfigDict(strict=True)
     backend: str
     device: str
-    val_accuracy: Annotated[float, Field(ge=0, le=1)]
-    n_val: PositiveInt
+    val_accuracy: float = Field(ge=0, le=1)
+    n_val: int = Field(gt=0, le=2**53)
     val_loss: float
     best_epoch: int
     seconds_features: float
     seconds_training: float
     seconds_total: float
-    peak_memory: NotRequired[float | None]
+    peak_memory: float | None = None
     batches_digest: str
-
-
-_RESULT = TypeAdapter(_Result)
 
 
 def _summary(run: Run) -> Summary:
     try:
-        r = _RESULT.validate_python(run.result)
+        r = _Result.model_validate(dict(run.result))
     except ValidationError as error:
         first = error.errors()[0]
         reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise CheckpointError(f"{run.path}: its result.json is not what a run leaves ({reason})") from error
     return Summary(
         path=str(run.path),
-        backend=r["backend"],
-        device=r["device"],
-        accuracy=r["val_accuracy"],
-        interval=wilson(round(r["val_accuracy"] * r["n_val"]), r["n_val"]),
-        n_val=r["n_val"],
-        loss=r["val_loss"],
-        best_epoch=r["best_epoch"],
-        seconds_features=r["seconds_features"],
-        seconds_training=r["seconds_training"],
-        seconds_total=r["seconds_total"],
-        peak_memory=r.get("peak_memory"),
-        batches_digest=r["batches_digest"],
+        backend=r.backend,
+        device=r.device,
+        accuracy=r.val_accuracy,
+        interval=wilson(round(r.val_accuracy * r.n_val), r.n_val),
+        n_val=r.n_val,
+        loss=r.val_loss,
+        best_epoch=r.best_epoch,
+        seconds_features=r.seconds_features,
+        seconds_training=r.seconds_training,
+        seconds_total=r.seconds_total,
+        peak_memory=r.peak_memory,
+        batches_digest=r.batches_digest,
     )
 
 

@@ -58,8 +58,8 @@ class Files(Sequence[str]):
 class Split:
     """Pictures in a fixed order. `labels` (n,) int64 count the classes of the data set.
 
-    `digests` (n, 16) uint8 are those of the files' bytes, by `xfer.images.file_digest`, and `stamps` (n, 2) int64 say
-    when that was, by `xfer.images.stamp`; None where nobody read them.
+    `digests` (n, 16) uint8 are those of the files' bytes, by `xfer.images.file_digest`, and `stamps` (n, 2) int64 what
+    `xfer.images.stamp` said of the files then; None where nobody read them.
     """
 
     files: Sequence[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from xfer.augment import Transform, output_size
 from xfer.backend import Int64
 from xfer.data import Split
 from xfer.errors import DataError
-from xfer.images import check_image
 from xfer.loader import read_batches
 from xfer.loop import Evaluation
 from xfer.report import write_report
@@ -71,6 +71,9 @@ def _read(
     try:
         return read(indices), indices
     except DataError:
-        usable = [not split.changed(i) and check_image(split.files[i]) is None for i in indices]
-        left = indices[np.array(usable, bool)]
-        return (read(left) if len(left) else np.zeros((0, *output_size(transforms), 3), np.uint8)), left
+        left = {}
+        for place in indices.tolist():
+            with suppress(DataError):
+                left[place] = read(np.array([place]))
+        none = np.zeros((0, *output_size(transforms), 3), np.uint8)
+        return np.concatenate([none, *left.values()]), np.array(list(left), np.int64)

@@ -147,7 +147,7 @@ def inspect_image(path: str | os.PathLike[str]) -> Inspected:
         with _open(path) as file:
             came = stamp(file.fileno())  # before it is read: what is written meanwhile shows as a change
             content = file.read()
-        width, height = _decode(io.BytesIO(content), smallest=True).size
+        width, height = _read_whole(content).size
         with Image.open(io.BytesIO(content)) as stored:
             kind = f"{stored.format} {stored.mode}"
             if stored.format in ("JPEG", "MPO"):  # what was decoded is smaller
@@ -166,7 +166,7 @@ def file_digest(path: str | os.PathLike[str]) -> bytes:
 def stamp(file: str | os.PathLike[str] | int) -> tuple[int, int]:
     """Bytes, and nanoseconds of the last change. Raises OSError."""
     found = os.stat(file)
-    return found.st_size, found.st_mtime_ns
+    return found.st_size, found.st_mtime_ns % 2**63  # of files, times beyond the year 2262 can be said too
 
 
 def _digest(content: bytes) -> bytes:
@@ -222,10 +222,18 @@ def _open(path: str | os.PathLike[str]) -> BinaryIO:
     return open(path, "rb")
 
 
-def _decode(file: BinaryIO, smallest: bool = False) -> Image.Image:
-    """`smallest`: of a JPEG file, an eighth of the picture. All of the file is read and its code undone: what is wrong
-    with it shows as in the whole picture, in three fifths of the time.
+def _read_whole(content: bytes) -> Image.Image:
+    """All of the file is read, but of a JPEG picture an eighth put together: damage shows, in three fifths of the time.
+
+    Raises what decoding the picture raises.
     """
+    try:
+        return _decode(io.BytesIO(content), smallest=True)
+    except Exception:  # not all that can be decoded can be decoded smaller: lossless JPEG cannot
+        return _decode(io.BytesIO(content))
+
+
+def _decode(file: BinaryIO, smallest: bool = False) -> Image.Image:
     with Image.open(file) as image:
         if image.format in PROGRAMS:
             raise UnidentifiedImageError

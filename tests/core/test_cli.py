@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from safetensors.numpy import save_file
 
+import xfer.__main__
 import xfer.backend
 from xfer.checkpoint import load_checkpoint
 from xfer.cli import main
@@ -219,9 +221,16 @@ leave(3)
 """
 
 
-def test_the_command_ends_at_once_with_its_code_and_all_it_said():
+def test_the_command_ends_at_once_with_its_code_and_all_it_said(monkeypatch):
     done = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (3, "said cleaned up\n", "")
+    closed = subprocess.run([sys.executable, "-m", "xfer", "--version"], preexec_fn=lambda: os.close(1), check=False)
+    assert closed.returncode in (0, 1)
+    codes = []
+    monkeypatch.setattr(xfer.__main__, "main", lambda: sys.exit(5))
+    monkeypatch.setattr(xfer.__main__, "leave", codes.append)
+    xfer.__main__.run()
+    assert codes == [5]
     said = {
         words: subprocess.run([sys.executable, "-m", "xfer", *words], capture_output=True, text=True, check=False)
         for words in [("--version",), ("train", "--epochs", "x"), ("no-such-command",)]

@@ -254,6 +254,23 @@ def test_the_check_finds_what_decoding_the_whole_picture_finds(tmp_path, kind, d
             open_image(tmp_path / "x.jpg")
 
 
+LOSSLESS = bytes.fromhex(
+    "ffd8 ffc3000b0800080008010111 00 ffc40014 00 01000000000000000000000000000000 00"
+    "ffda0008 01 01 00 01 00 00 0000000000000000 ffd9"
+)  # 8 x 8 pixels of 128, each the same as the one before: ITU-T T.81, annex H
+
+
+def test_lossless_jpeg_which_cannot_be_decoded_smaller_is_no_damage(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(LOSSLESS)
+    with Image.open(io.BytesIO(LOSSLESS)) as image:
+        try:
+            image.load()
+        except OSError:
+            pytest.skip("this Pillow reads no lossless JPEG")
+    assert np.unique(pixels(tmp_path / "x.jpg")).tolist() == [128]
+    assert inspect_image(tmp_path / "x.jpg")[0] is None
+
+
 def test_what_is_no_file(tmp_path):
     assert check_image(tmp_path) == "is a directory"
     assert check_image(tmp_path / "none.jpg") == "no such file or directory"

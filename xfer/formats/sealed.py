@@ -14,15 +14,15 @@ from xfer.errors import CheckpointError, WeightsError
 from xfer.files import replacing
 from xfer.formats.safetensors import read_safetensors, write_safetensors
 
-FORMAT = "xfer-2"
-"""`format` in the metadata of checkpoints, which never come without a seal. Those of `xfer-1` had none."""
+FORMAT = "xfer-1"
+"""`format` in the metadata of checkpoints. A safetensors file that says so never comes without a seal."""
 
 KEY = "xfer-seal"
 SIZE = 64  # hexadecimal digits of a BLAKE2b of 32 bytes
 BLANK = b"0" * SIZE
 PIECE = 1 << 20  # bytes hashed at a time
 # A quote inside a JSON string is escaped, so this occurs once: as the metadata's own key.
-_SEAL = re.compile(rb'"%s":"([0-9a-f]{%d})"' % (KEY.encode(), SIZE))
+_SEAL = re.compile(rb'(?<!\\)"%s":"([0-9a-f]{%d})"' % (KEY.encode(), SIZE))
 
 
 def write_sealed(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
@@ -52,7 +52,7 @@ def read_sealed(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
 
 
 def read_checked(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """As `read_sealed`, but a file of somebody else's, without a seal, is taken as it is. Raises WeightsError."""
+    """As `read_sealed`, but a file without a seal that is no checkpoint is taken as it is. Raises WeightsError."""
     arrays, metadata = read_safetensors(path)
     if KEY in metadata or metadata.get("format") == FORMAT:
         try:
