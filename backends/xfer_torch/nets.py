@@ -78,11 +78,8 @@ def build(spec: ModelSpec, device: str) -> Network:
     if target.type == "cuda":
         # TensorFloat-32 keeps 10 bits of a float32: enough to train with, but no longer the same run as on a CPU.
         torch.backends.cudnn.allow_tf32 = False
-    with torch.device("meta"):  # its own first weights would be made for nothing
-        module, body, head = assemble(spec)
-    module.to_empty(device=target).to(memory_format=torch.channels_last)
-    for buffer in module.buffers():  # some of them, counters, are no weights for the core
-        buffer.zero_()
+    module, body, head = assemble(spec)
+    module.to(target).to(memory_format=torch.channels_last)
     mean, std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (spec.mean, spec.std))
     scale, shift = (t.to(target, torch.float32) for t in (1 / (255 * std), -mean / std))
     return Network(spec, module, body, head, scale, shift, target)
