@@ -118,7 +118,7 @@ def name_lines(faces: Sequence[Face], parts: Sequence[tuple[str, str, str]]) -> 
 def page(title: str, tiles: Sequence[Tile]) -> Figure:
     """The tiles under a title, as wide and high as they need.
 
-    All on one pair of axes that counts inches: a pair for each tile, and a solver to place them, take thrice as long.
+    All on one pair of axes that counts inches: a pair for each tile, and a solver to place them, take twice as long.
     """
     with settings():
         if not tiles:
