@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from xfer.data import Files, Split, joined, open_dataset, take
 from xfer.errors import ConfigError, DataError
 from xfer.images import open_image, open_lazily
 from xfer.loader import chunks, picture_digest, read_batches, sample_order
-from xfer.parallel import map_ahead
+from xfer.parallel import MOST_AT_ONCE, map_ahead
 from xfer.testing.pictures import write_class_folders
 
 N = 23
@@ -180,19 +181,19 @@ def test_so_does_an_error(split):
     assert not reading_threads()
 
 
-def test_reading_ahead_is_bounded():
+@pytest.mark.parametrize(("workers", "ahead"), [(4, 6), (1, 6), (2, 40), (1, 70)])
+def test_reading_ahead_is_bounded(workers, ahead):
     started = []
 
     def work(item):
         started.append(item)
         return item
 
-    results = map_ahead(work, iter(range(100)), workers=4, ahead=6)
-    taken = [next(results) for _ in range(3)]
-    time.sleep(0.05)
-    assert taken == [0, 1, 2]
-    assert 3 <= len(started) <= 3 + 6
-    results.close()
+    with closing(map_ahead(work, iter(range(200)), workers, ahead)) as results:
+        for count in range(1, 100):
+            assert next(results) == count - 1
+            time.sleep(0.001)
+            assert count <= len(started) < count + ahead + min(max(ahead // 2, 1), MOST_AT_ONCE)
 
 
 def test_two_batches_are_read_while_one_is_used(split, monkeypatch):
@@ -220,3 +221,36 @@ def test_results_come_in_order_however_long_they_take():
         return item
 
     assert list(map_ahead(slow, range(30), workers=6, ahead=10)) == list(range(30))
+    assert list(map_ahead(slow, range(30), workers=2, ahead=12)) == list(range(30))
+
+
+def test_an_error_comes_behind_the_results_before_it_and_ends_the_work():
+    started = []
+
+    def work(item):
+        started.append(item)
+        if item == 5:
+            raise DataError("five")
+        return item
+
+    results = map_ahead(work, range(1000), workers=1, ahead=8)
+    assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(DataError, match="five"):
+        next(results)
+    assert len(started) < 20
+    assert not reading_threads()
+
+
+def test_closing_does_not_wait_for_all_that_a_thread_was_given():
+    started = []
+
+    def work(item):
+        started.append(item)
+        time.sleep(0.02)
+        return item
+
+    with closing(map_ahead(work, range(1000), workers=1, ahead=64)) as results:
+        next(results)
+        before = len(started)
+    assert before >= MOST_AT_ONCE
+    assert len(started) <= before + 2

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -27,8 +28,8 @@ from xfer.plots import fonts
 from xfer.plots.comparison import figure_comparison
 from xfer.plots.confusion import confusion_counts, figure_confusion_matrix
 from xfer.plots.curves import figure_curves
-from xfer.plots.style import RIGHT, UNKNOWN, WRONG, settings
-from xfer.plots.tiles import figure_predictions, figure_samples, figure_top_losses
+from xfer.plots.style import DPI, RIGHT, UNKNOWN, WRONG, pixels_of, settings
+from xfer.plots.tiles import Photograph, figure_predictions, figure_samples, figure_top_losses
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -173,7 +174,7 @@ def test_a_failing_picture_leaves_the_old_file(tmp_path: Path, monkeypatch: pyte
     def fail(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Figure, "savefig", fail)
+    monkeypatch.setattr(Figure, "draw", fail)
     with pytest.raises(MemoryError):
         plots.plot_curves(path, epochs(1))
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("curves.png", b"old")]
@@ -198,6 +199,26 @@ def test_settings_of_the_calling_program_neither_count_nor_change(tmp_path: Path
 
 
 # --- tiles
+
+
+def photographs(figure: Figure) -> list[Photograph]:
+    return [artist for artist in figure.axes[0].get_children() if isinstance(artist, Photograph)]
+
+
+def place(figure: Figure, number: int) -> tuple[float, float, float, float]:
+    """Left, right, lower and upper edge of a tile in inches."""
+    shown = photographs(figure)[number]
+    height, width, _ = shown.pixels.shape
+    return shown.x / DPI, (shown.x + width) / DPI, shown.y / DPI, (shown.y + height) / DPI
+
+
+def same_picture(shown: np.ndarray, picture: np.ndarray) -> bool:
+    """Whether the middle of each square has its pixel's colour."""
+    rows, columns = (
+        ((np.arange(have) + 0.5) * n / have).astype(int)
+        for n, have in zip(shown.shape, picture.shape[:2], strict=False)
+    )
+    return np.array_equal(shown[rows][:, columns], picture)
 
 
 def test_right_is_blue_wrong_is_red_and_unknown_is_grey() -> None:
@@ -228,10 +249,10 @@ def test_top_losses_come_worst_first_and_judged() -> None:
     figure = figure_top_losses(pictures, labels, guesses, losses, ["ants", "bees"])
     worst = sorted(range(20), key=lambda i: -losses[i])[:16]
     (axes,) = figure.axes
-    for text, image, i in zip(axes.texts, axes.images, worst, strict=True):
+    for text, shown, i in zip(axes.texts, photographs(figure), worst, strict=True):
         assert f"{losses[i]:.2f}" in text.get_text()
         assert to_hex(text.get_color()) == (WRONG if guesses[i] else RIGHT)
-        assert np.array_equal(image.get_array(), pictures[i])
+        assert same_picture(shown.pixels, pictures[i])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 16, 40])
@@ -240,24 +261,42 @@ def test_up_to_16_tiles_each_with_its_own_picture_and_name(count: int) -> None:
     figure = figure_samples(pictures, labels, ["a", "b", "c"])
     (axes,) = figure.axes
     assert captions(figure) == ["abc"[i % 3] for i in range(min(count, 16))]
-    assert len(axes.images) == min(count, 16)
-    for picture, image, frame, text in zip(pictures, axes.images, axes.patches, axes.texts, strict=False):
-        assert np.array_equal(image.get_array(), picture)
-        left, right, bottom, top = image.get_extent()
-        assert (right - left) / (top - bottom) == pytest.approx(9 / 6), "pictures keep their shape"
+    shown = photographs(figure)
+    assert len(shown) == len(axes.patches) == min(count, 16)
+    for i, (frame, text) in enumerate(zip(axes.patches, axes.texts, strict=True)):
+        assert same_picture(shown[i].pixels, pictures[i])
+        left, right, bottom, top = place(figure, i)
+        assert (right - left) / (top - bottom) == pytest.approx(9 / 6, rel=0.01), "pictures keep their shape"
         assert frame.get_bbox().extents == pytest.approx((left, bottom, right, top))
-        assert text.get_position()[0] == pytest.approx((left + right) / 2)
+        assert text.get_position()[0] == pytest.approx((left + right) / 2, abs=1 / DPI)
         assert top < text.get_position()[1] < top + 0.2
 
 
 def test_tiles_lie_apart_in_rows_of_four_and_inside_the_page() -> None:
     figure = figure_samples(images(10), [0] * 10, ["a"])
-    boxes = [image.get_extent() for image in figure.axes[0].images]
+    boxes = [place(figure, i) for i in range(10)]
     width, height = figure.get_size_inches()
     assert all(left > 0 < bottom and right < width and top < height for left, right, bottom, top in boxes)
     for a, b in combinations(boxes, 2):
         assert a[1] < b[0] or b[1] < a[0] or a[3] < b[2] or b[3] < a[2]
     assert [sum(box[2] == row for box in boxes) for row in sorted({box[2] for box in boxes})] == [2, 4, 4]
+
+
+def test_a_page_as_it_is_drawn_shows_the_pictures_under_their_frames() -> None:
+    pictures = np.zeros((2, 224, 224, 3), np.uint8)
+    pictures[0, :112] = 255, 0, 0  # the upper half
+    pictures[1, :, :112] = 0, 255, 0  # the left half
+    figure = figure_predictions(pictures, [0, 0], [0, 1], np.ones(2), ["ants", "bees"])
+    drawn = pixels_of(figure)[::-1]  # counted from below, as matplotlib does
+    for number, (lower, upper, right, frame) in enumerate(
+        [((0, 0, 0), (255, 0, 0), (255, 0, 0), RIGHT), ((0, 255, 0), (0, 255, 0), (0, 0, 0), WRONG)]
+    ):
+        x0, x1, y0, y1 = (round(edge * DPI) for edge in place(figure, number))
+        quarter = (x1 - x0) // 4
+        assert tuple(drawn[y0 + quarter, x0 + quarter]) == lower
+        assert tuple(drawn[y1 - quarter, x0 + quarter]) == upper
+        assert tuple(drawn[y1 - quarter, x1 - quarter]) == right
+        assert to_hex(drawn[y0 + quarter, x0] / 255) == frame
 
 
 def test_no_pictures_give_a_picture_that_says_so() -> None:
@@ -386,6 +425,15 @@ def test_long_names_stay_apart_on_tiles(only_fonts: list[str]) -> None:
 @pytest.mark.parametrize(("count", "phases"), [(1, 1), (6, 6), (30, 10), (1000, 4), (1000, 200)])
 def test_nothing_overlaps_among_the_curves(count: int, phases: int) -> None:
     assert_tidy(figure_curves(epochs(count, phases)))
+
+
+@pytest.mark.parametrize("phases", [1, 3])
+@pytest.mark.parametrize(("loss", "rate"), [(1e-7, 1e-9), (1e-3, 3.3e-5), (100, 7), (3e6, 1e4)])
+def test_nor_among_curves_of_tiny_and_huge_values(loss: float, rate: float, phases: int) -> None:
+    rows: list[dict[str, Any]] = epochs(8, phases)
+    for row in rows:
+        row |= {"train_loss": row["train_loss"] * loss, "val_loss": row["val_loss"] * loss, "lr": row["lr"] * rate}
+    assert_tidy(figure_curves(rows))
 
 
 def test_names_are_drawn_as_they_are(only_fonts: list[str]) -> None:

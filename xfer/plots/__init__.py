@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from xfer.files import write_bytes
 
@@ -30,13 +31,13 @@ Labels = Sequence[int] | NDArray[np.int64]
 
 def write_figure(path: Path, figure: Figure) -> None:
     """Draw a figure into a PNG file."""
-    from xfer.plots.style import settings
+    from xfer.plots.style import DPI, pixels_of
 
     png = BytesIO()
-    with settings():
-        # Photographs hardly get smaller by more effort, which takes a second for the five pictures of a run: repeats
-        # are looked for in neighbouring pixels alone. Curves get a tenth larger by it, pages of pictures smaller.
-        figure.savefig(png, format="png", pil_kwargs={"compress_level": 1, "compress_type": zlib.Z_RLE})
+    # Photographs hardly get smaller by more effort, which takes a second for the five pictures of a run: repeats are
+    # looked for in neighbouring pixels alone. Curves get a tenth larger by it, pages of pictures smaller.
+    how: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+    Image.fromarray(pixels_of(figure)).save(png, "PNG", dpi=(DPI, DPI), **how)
     write_bytes(path, png.getvalue())
 
 

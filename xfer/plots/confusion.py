@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from xfer.plots.fonts import faces_for, pick
+from xfer.plots.fonts import Face, faces_for, pick
 from xfer.plots.style import FAINT, POINTS, new_figure, percent, settings
 
 Counts = NDArray[np.int64]
@@ -36,15 +38,21 @@ def figure_confusion_matrix(labels: Labels, predictions: Labels, classes: Sequen
     counts = confusion_counts(labels, predictions, len(classes))
     total, right = int(counts.sum()), int(np.trace(counts))
     side = _side(len(classes))
+    names = _names(classes, side * POINTS / len(classes))
+    # Placed by hand, around names whose widths are known: a solver takes as long again as the drawing.
+    left, below = 0.5 + names.width / POINTS, 0.5 + (names.size * 1.2 if names.flat else names.width) / POINTS
+    width, height = left + side + 1.25, below + side + 0.5
     with settings():
-        figure = new_figure(side + 2.6, side + 1.6)
-        axes = figure.add_subplot()
+        figure = new_figure(width, height, layout=None)
+        axes = figure.add_axes((left / width, below / height, side / width, side / height))
         score = f" ({percent(right / total)})" if total else ""
         axes.set_title(f"Confusion matrix: {right} of {total} right{score}", pad=10)
-        _draw_cells(figure, axes, counts)
+        _draw_cells(
+            axes, counts, figure.add_axes(((left + side + 0.15) / width, below / height, 0.15 / width, side / height))
+        )
         if len(classes) <= MOST_WITH_TEXT:
             _write_counts(axes, counts, min(11.0, 0.34 * side * POINTS / len(classes)))
-        _name_axes(axes, classes, side * POINTS / len(classes))
+        _name_axes(axes, names)
         return figure
 
 
@@ -61,14 +69,12 @@ def _shares(counts: Counts) -> NDArray[np.float64]:
     return np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
 
 
-def _draw_cells(figure: Figure, axes: Axes, counts: Counts) -> None:
+def _draw_cells(axes: Axes, counts: Counts, scale: Axes) -> None:
     axes.set_facecolor("#eeeeee")  # seen through the rows that have no images
     # Without numbers a single mistake in a hundred must still show: the root lifts the small shares.
     norm = PowerNorm(1 if len(counts) <= MOST_WITH_TEXT else 0.5, vmin=0, vmax=1)
     image = axes.imshow(_shares(counts), cmap="Blues", norm=norm, interpolation="nearest")
-    bar = figure.colorbar(
-        image, ax=axes, format=FuncFormatter(lambda share, _: percent(share, digits=0)), shrink=0.8, pad=0.02
-    )
+    bar = Colorbar(scale, image, format=FuncFormatter(lambda share, _: percent(share, digits=0)))
     bar.set_label("share of the true class")
     axes.spines[:].set_visible(True)
     if len(counts) <= MOST_WITH_TEXT:
@@ -88,18 +94,33 @@ def _write_counts(axes: Axes, counts: Counts, size: float) -> None:
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
 
 
-def _name_axes(axes: Axes, classes: Sequence[str], pitch: float) -> None:
-    """Names at the ticks; every nth only, where lines `pitch` points apart would be too small to read."""
+class _Names(NamedTuple):
+    """What stands at the ticks `at`; size and width (of the widest) in points. `flat`: all fit side by side."""
+
+    at: list[int]
+    faces: list[Face]
+    texts: list[str]
+    size: float
+    width: float
+    flat: bool
+
+
+def _names(classes: Sequence[str], pitch: float) -> _Names:
+    """Every nth name only, where lines `pitch` points apart would be too small to read."""
     size = min(10.0, max(5.0, 0.8 * pitch))
     step = max(1, ceil(1.1 * size / pitch))
-    places = list(range(0, len(classes), step))
+    at = list(range(0, len(classes), step))
     installed = faces_for(classes)
-    faces = [pick(installed, classes[i]) for i in places]
-    names = [face.fit(classes[i], size, _ROOM) for i, face in zip(places, faces, strict=True)]
-    flat = all(face.width(name, size) < 0.9 * pitch * step for face, name in zip(faces, names, strict=True))
-    axes.set_xticks(places, names, parse_math=False, rotation=0 if flat else 90)
-    axes.set_yticks(places, names, parse_math=False)
+    faces = [pick(installed, classes[i]) for i in at]
+    texts = [face.fit(classes[i], size, _ROOM) for i, face in zip(at, faces, strict=True)]
+    width = max(face.width(text, size) for face, text in zip(faces, texts, strict=True))
+    return _Names(at, faces, texts, size, width, width < 0.9 * pitch * step)
+
+
+def _name_axes(axes: Axes, names: _Names) -> None:
+    axes.set_xticks(names.at, names.texts, parse_math=False, rotation=0 if names.flat else 90)
+    axes.set_yticks(names.at, names.texts, parse_math=False)
     for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
-        for tick, face in zip(ticks, faces, strict=True):
-            tick.set_fontproperties(face.properties(size))
+        for tick, face in zip(ticks, names.faces, strict=True):
+            tick.set_fontproperties(face.properties(names.size))
     axes.set(xlabel="predicted class", ylabel="true class")
