@@ -52,8 +52,7 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     are not applied, as in torchvision. Raises DataError, with the file and the reason, where it cannot be used.
     """
     try:
-        with _open(path) as file:
-            return _decode(file)
+        return _decode(io.BytesIO(_content(path)[0])).image
     except Exception as error:  # a decoder fed with garbage can raise anything
         raise DataError(f"{os.fspath(path)}: {_reason(error)}") from error
 
@@ -144,17 +143,12 @@ class Inspected(NamedTuple):
 def inspect_image(path: str | os.PathLike[str]) -> Inspected:
     """What `examine_image` says, with size and kind."""
     try:
-        with _open(path) as file:
-            came = stamp(file.fileno())  # before it is read: what is written meanwhile shows as a change
-            content = file.read()
-        width, height = _read_whole(content).size
-        with Image.open(io.BytesIO(content)) as stored:
-            kind = f"{stored.format} {stored.mode}"
-            if stored.format in ("JPEG", "MPO"):  # what was decoded is smaller
-                width, height = stored.size[:: -1 if _orientation(stored) in SIDEWAYS else 1]
+        content, came = _content(path)
+        found = _read_whole(content)
     except Exception as error:
         return Inspected(_reason(error), b"")
-    return Inspected(None, _digest(content), came, height, width, kind)
+    width, height = found.size
+    return Inspected(None, _digest(content), came, height, width, found.kind)
 
 
 def file_digest(path: str | os.PathLike[str]) -> bytes:
@@ -192,11 +186,27 @@ def to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 def _jpeg(path: str | os.PathLike[str]) -> bytes:
     """The content of a JPEG file; nothing of another, or of one that cannot be read."""
-    with suppress(OSError), open(path, "rb", buffering=0) as file:  # read whole: a buffer is only one copy more
-        if file.read(3) == _JPEG:
-            file.seek(0)
-            return file.readall()
+    with suppress(OSError), open(path, "rb", buffering=0) as file:
+        if file.read(len(_JPEG)) == _JPEG:
+            return _JPEG + _read(file, os.fstat(file.fileno()).st_size - len(_JPEG))
     return b""
+
+
+def _content(path: str | os.PathLike[str]) -> tuple[bytes, tuple[int, int]]:
+    """All of a file, and its stamp of before it was read: what is written meanwhile shows as a change."""
+    if (size := os.path.getsize(path)) == 0:  # before it is opened: a pipe would wait for somebody to write
+        raise OSError(errno.EINVAL, "empty file")
+    if size > MAX_BYTES:
+        raise OSError(errno.EFBIG, f"more than {MAX_BYTES >> 20} MiB")
+    with open(path, "rb", buffering=0) as file:
+        came = stamp(file.fileno())
+        return _read(file, came[0]), came
+
+
+def _read(file: io.FileIO, size: int) -> bytes:
+    """The next `size` bytes, in one call of the system: `readall` makes four, and after each one waits for its turn."""
+    content = file.read(size)
+    return content if len(content) == size else content + file.readall()
 
 
 def _turned(content: bytes, header: Header) -> bool:
@@ -214,15 +224,15 @@ def _orientation(image: Image.Image) -> object:
     return 1
 
 
-def _open(path: str | os.PathLike[str]) -> BinaryIO:
-    if (size := os.path.getsize(path)) == 0:
-        raise OSError(errno.EINVAL, "empty file")
-    if size > MAX_BYTES:
-        raise OSError(errno.EFBIG, f"more than {MAX_BYTES >> 20} MiB")
-    return open(path, "rb")
+class _Decoded(NamedTuple):
+    """A picture, and of the file its width and height as a person sees it, and its kind: `JPEG RGB`."""
+
+    image: Image.Image
+    size: tuple[int, int]
+    kind: str
 
 
-def _read_whole(content: bytes) -> Image.Image:
+def _read_whole(content: bytes) -> _Decoded:
     """All of the file is read, but of a JPEG picture an eighth put together: damage shows, in three fifths of the time.
 
     Raises what decoding the picture raises.
@@ -233,18 +243,22 @@ def _read_whole(content: bytes) -> Image.Image:
         return _decode(io.BytesIO(content))
 
 
-def _decode(file: BinaryIO, smallest: bool = False) -> Image.Image:
+def _decode(file: BinaryIO, smallest: bool = False) -> _Decoded:
     with Image.open(file) as image:
         if image.format in PROGRAMS:
             raise UnidentifiedImageError
         if reason := _too_large(*image.size):
             raise DataError(reason)
+        size, kind = image.size, f"{image.format} {image.mode}"
         if smallest:
             image.draft(image.mode, (1, 1))
+        shrunk = image.size != size
         image.load()
+        turned = _orientation(image) in SIDEWAYS
         with suppress(Exception):  # damaged EXIF data makes no picture unusable
             ImageOps.exif_transpose(image, in_place=True)
-        return _to_rgb(image)
+        whole = _to_rgb(image)
+        return _Decoded(whole, (size[::-1] if turned else size) if shrunk else whole.size, kind)
 
 
 def _too_large(width: int, height: int) -> str | None:
