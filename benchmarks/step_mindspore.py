@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.common import Row, child, table
 
 BATCH, SIZE = 16, 224
-STEPS = {"head": 200, "layer4": 15, "stem": 7}
+STEPS = {"head": 200, "layer4": 15, "stem": 15}
 NETWORKS = ("resnet18", "resnet50", "efficientnet_lite0")
 WHAT = {"head": "head alone, from features", "layer4": "layer4 and head, from features", "stem": "everything"}
 

@@ -7,7 +7,6 @@ Markers and their layout: ITU-T T.81, annex B.
 
 from __future__ import annotations
 
-import io
 from typing import NamedTuple
 
 _PLAIN_FRAMES = (0xC0, 0xC1, 0xC2)  # Huffman codes: baseline, extended, progressive
@@ -32,6 +31,8 @@ class Header(NamedTuple):
 
 def read_header(content: bytes) -> Header | None:
     """None where anything is unusual, or wrong: a full decoder knows what to do with it."""
+    if not content.startswith(b"\xff\xd8"):
+        return None
     at, annotated = 2, False
     while len(content) > at + 19 and content[at] == 0xFF:
         marker, length = content[at + 1], int.from_bytes(content[at + 2 : at + 4], "big")
@@ -53,11 +54,11 @@ def _frame(content: bytes, at: int, annotated: bool) -> Header | None:
     return Header(height, width, at + 1, coarsest, annotated)
 
 
-def first_rows(content: bytes, header: Header, rows: int) -> io.BytesIO:
-    """A file with the same first `rows` rows, bit for bit; it may have some more, which are not to be used."""
-    file = io.BytesIO(content)
-    if rows + header.reach < header.height:
-        file.seek(header.at)
-        file.write((rows + header.reach).to_bytes(2, "big"))
-        file.seek(0)
-    return file
+def first_rows(content: bytes, header: Header, rows: int) -> tuple[bytes | bytearray, int]:
+    """A file with the same first `rows` rows, bit for bit, and its height: it may have some more, not to be used."""
+    height = rows + header.reach
+    if height >= header.height:
+        return content, header.height
+    shorter = bytearray(content)
+    shorter[header.at : header.at + 2] = height.to_bytes(2, "big")
+    return shorter, height
