@@ -79,8 +79,7 @@ def read_batches(
 
 def picture_digest(pixels: Pixels) -> bytes:
     """16 bytes of XXH3-128 over shape and pixels (H, W, 3) uint8."""
-    # Against chance, not against forgers: SHA-256 takes a twentieth of the time of reading a picture, this a two
-    # hundredth.
+    # Against chance, not against forgers: SHA-256 takes a twentieth of the time of reading a picture, this a hundredth.
     digest = xxhash.xxh3_128(np.array(pixels.shape, "<i8").tobytes())
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.digest()

@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MOST_AT_ONCE = 16
-"""Items that a thread is given at once. Waking threads for each picture costs a sixth of the time that it takes."""
+"""Items that a thread is given at once. Waking threads for each picture costs a tenth of the time that it takes."""
 
 
 def processors() -> int:
