@@ -10,6 +10,7 @@ from xfer.backend import ModelSpec
 from xfer.checkpoint import Checkpoint, load_checkpoint
 from xfer.errors import CheckpointError, WeightsError
 from xfer.formats.safetensors import read_safetensors
+from xfer.formats.sealed import PIECE
 from xfer.testing.numpy_backend import NumpyBackend
 from xfer.weights import init_weights, read_weights, write_weights
 
@@ -108,3 +109,16 @@ def test_who_wrote_it_is_known_or_asked_for(checkpoint):
     with pytest.raises(CheckpointError, match="--backend"):
         _ = checkpoint.backend
     assert replace(checkpoint, record={"backend": "numpy"}).backend == "numpy"
+
+
+@pytest.mark.parametrize("place", [0.4, 0.75, 1.0])
+def test_a_flipped_bit_far_inside_a_large_file_is_found(tmp_path, place):
+    """The digest is made piece by piece: all of the pieces count."""
+    file = tmp_path / "w.safetensors"
+    write_weights(file, {"w": np.zeros(3 * PIECE // 4, np.float32)}, {})
+    content = bytearray(file.read_bytes())
+    assert len(content) > 2 * PIECE
+    content[int(place * (len(content) - 1))] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(WeightsError, match="is damaged"):
+        read_weights(file)
