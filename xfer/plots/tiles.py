@@ -163,7 +163,7 @@ def _draw(axes: Axes, tile: Tile, left: float, bottom: float) -> None:
 class Photograph(Artist):
     """Pixels (H, W, 3) uint8 on the pixels of the canvas as they are; `x` and `y` of the lower left one.
 
-    Axes.imshow would resample them, transparency included, which takes ten times longer than all else here.
+    Axes.imshow would resample them, transparency included, which takes longer than all else on a page.
     """
 
     def __init__(self, pixels: Images, x: int, y: int) -> None:
