@@ -189,11 +189,12 @@ def test_reading_ahead_is_bounded(workers, ahead):
         started.append(item)
         return item
 
+    group = min(max(ahead // (2 * workers), 1), MOST_AT_ONCE)
     with closing(map_ahead(work, iter(range(200)), workers, ahead)) as results:
         for count in range(1, 100):
             assert next(results) == count - 1
             time.sleep(0.001)
-            assert count <= len(started) < count + ahead + min(max(ahead // 2, 1), MOST_AT_ONCE)
+            assert count <= len(started) <= count + ahead + group - 1
 
 
 def test_two_batches_are_read_while_one_is_used(split, monkeypatch):
