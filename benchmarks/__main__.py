@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import finetune, frozen, memory, step_mindspore
-from benchmarks import input as pictures
-from xfer.data import open_dataset
-from xfer.pretrained import IMAGENET
+from benchmarks import reading as pictures
+from xfer.data.dataset import open_dataset
+from xfer.nets.pretrained import IMAGENET
 
 Section = Callable[[argparse.Namespace], tuple[Any, list[str]]]
 

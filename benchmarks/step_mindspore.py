@@ -60,9 +60,9 @@ def in_turns(sides: dict[str, Callable[[], object]], turns: int) -> Row:
 
 
 def step_sides(train_from: str) -> dict[str, Callable[[], object]]:
-    from xfer.archs import ARCHS
     from xfer.backend import Batch, LossSpec, OptimizerSpec
-    from xfer.freeze import FreezePolicy, resolve
+    from xfer.nets.catalogue import ARCHS
+    from xfer.nets.freeze import FreezePolicy, resolve
 
     (backend, model), (_, other) = _made("resnet18"), _made("resnet18")
     groups = resolve(FreezePolicy(train_from), ARCHS["resnet18"], list(model.parameters))
@@ -114,9 +114,10 @@ def inference_sides(arch: str) -> dict[str, Callable[[], object]]:
 
 
 def _made(arch: str) -> tuple[Any, Any]:
-    from xfer.archs import ARCHS
-    from xfer.backend import ModelSpec, load_backend
-    from xfer.weights import init_weights
+    from xfer.backend import ModelSpec
+    from xfer.backends import load_backend
+    from xfer.nets.catalogue import ARCHS
+    from xfer.nets.weights import init_weights
 
     backend, table = load_backend("mindspore"), ARCHS[arch]
     model: Any = backend.build(ModelSpec(arch, 2, (SIZE, SIZE), table.mean, table.std), "cpu")

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xfer.api import Run as Run
     from xfer.api import train as train
-    from xfer.config import load_recipe as load_recipe
     from xfer.errors import XferError as XferError
-    from xfer.recipe import Recipe as Recipe
+    from xfer.recipe.load import load_recipe as load_recipe
+    from xfer.recipe.recipe import Recipe as Recipe
+    from xfer.results.run import Run as Run
 
 __version__ = "0.1.0"
 __all__ = ["Recipe", "Run", "XferError", "load_recipe", "train"]
 
 _HOMES = {
-    "Recipe": "xfer.recipe",
-    "Run": "xfer.api",
+    "Recipe": "xfer.recipe.recipe",
+    "Run": "xfer.results.run",
     "XferError": "xfer.errors",
-    "load_recipe": "xfer.config",
+    "load_recipe": "xfer.recipe.load",
     "train": "xfer.api",
 }
 

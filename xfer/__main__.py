@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
-from xfer.cli import main
+from xfer.cli.main import main
 
 
 def run() -> None:

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
-from xfer import folder, predict
 from xfer.backend import Backend
-from xfer.checkpoint import Checkpoint, load_checkpoint
-from xfer.config import load_recipe, make_recipe
-from xfer.data import Split, find_images, joined
-from xfer.errors import CheckpointError
-from xfer.gallery import draw
-from xfer.interrupts import Interrupted, Interrupts, caught
-from xfer.locks import locked
-from xfer.loop import Evaluation
-from xfer.predict import Predictions
 from xfer.progress import Progress, silent
-from xfer.recipe import Recipe
-from xfer.record import CHECKPOINT_EVERY, StateWriter, record
-from xfer.resume import find_run, is_finished, own_recipe, refuse_changes, went_on
-from xfer.run import Fitted, Prepared, Stepped, boundaries, open_data, prepare
-from xfer.state import STATE, read_state
+from xfer.recipe.load import load_recipe, make_recipe
+from xfer.recipe.recipe import Recipe
+from xfer.results.read import LOCK, STATE, backend_name, is_finished, read_recipe
+from xfer.results.run import Run
+from xfer.system.interrupts import Interrupted, Interrupts, caught
+from xfer.system.locks import locked
+from xfer.training import write as folder
+from xfer.training.gallery import draw
+from xfer.training.record import CHECKPOINT_EVERY, StateWriter, record
+from xfer.training.resume import find_run, own_recipe, refuse_changes, went_on
+from xfer.training.run import Fitted, Prepared, Stepped, boundaries, prepare
+from xfer.training.state import read_state
 
-Which = Literal["train", "val", "all"]
 Events: TypeAlias = "Generator[Prepared | Fitted | Run, None, None]"
 """A run as it happens. Closed early, it ends where it is, with the best checkpoint on the disk."""
 
@@ -86,7 +80,7 @@ def events(
     progress = interrupts.watched(progress)
     prepared = prepare(recipe, backend or "torch", device, progress)
     path = folder.claim(prepared, None if output is None else Path(output))
-    with locked(path / folder.LOCK):
+    with locked(path / LOCK):
         folder.create(prepared, path, overwrite)
         states = StateWriter(prepared, path, checkpoint_every, None, started)
         yield from _trained(prepared, path, boundaries(prepared, progress), states, interrupts)
@@ -108,13 +102,13 @@ def resumed(
     """
     started, interrupts = time.perf_counter(), interrupts or Interrupts()
     progress = interrupts.watched(progress)
-    with locked(path / folder.LOCK):
+    with locked(path / LOCK):
         recipe = own_recipe(path, asked)
         if is_finished(path):
             yield Run.load(path)
             return
         saved = read_state(path / STATE) if (path / STATE).exists() else None
-        prepared = prepare(recipe, backend or folder.backend_name(path), device, progress)
+        prepared = prepare(recipe, backend or backend_name(path), device, progress)
         start = None
         if saved is None:  # it ended before there was anything to go on from
             folder.create(prepared, path, overwrite=True)
@@ -148,7 +142,7 @@ def _trained(
 
 def asked_of(path: Path, recipe: Recipe | str | Path | None, overrides: Mapping[str, Any]) -> Recipe:
     """The recipe that somebody asks for who resumes a run; what they leave open is as in the run."""
-    return as_recipe(folder.read_recipe(path) if recipe is None else recipe, overrides)
+    return as_recipe(read_recipe(path) if recipe is None else recipe, overrides)
 
 
 def from_random(recipe: Recipe, stem: str) -> Recipe:
@@ -176,70 +170,3 @@ def as_recipe(recipe: Recipe | str | Path | None, overrides: Mapping[str, Any]) 
     if isinstance(recipe, Recipe):
         return make_recipe(recipe.model_dump(mode="json", exclude_none=True), overrides)
     return load_recipe(recipe, overrides)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its folder, and what its `result.json` says."""
-
-    path: Path
-    result: Mapping[str, Any]
-
-    @classmethod
-    def load(cls, path: str | Path) -> Run:
-        """Raises CheckpointError when the folder holds no finished run."""
-        return cls(Path(path), folder.read_result(Path(path)))
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        return folder.read_recipe(self.path)
-
-    @cached_property
-    def checkpoint(self) -> Checkpoint:
-        """The best weights, with all that predicting needs."""
-        return load_checkpoint(self.path)
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """A record for each epoch."""
-        return folder.read_metrics(self.path)
-
-    def evaluate(
-        self,
-        data: str | Path | None = None,
-        *,
-        split: Which = "val",
-        backend: str | Backend | None = None,
-        device: str = "auto",
-        progress: Progress = silent,
-    ) -> Evaluation:
-        """Loss and accuracy of the best checkpoint. `data` None: what the run was trained on."""
-        chosen = open_split(self.checkpoint, data, split, self.recipe, progress)
-        return predict.evaluate(self.checkpoint, chosen, backend or self.result["backend"], device, progress)
-
-    def predict(
-        self,
-        paths: str | Path | Sequence[str | Path],
-        *,
-        backend: str | Backend | None = None,
-        device: str = "auto",
-        progress: Progress = silent,
-    ) -> Predictions:
-        """Class probabilities for files, folders (searched recursively) and glob patterns."""
-        names = [str(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
-        used = backend or self.result["backend"]
-        return predict.predict(self.checkpoint, find_images(names), used, device, progress)
-
-
-def open_split(
-    checkpoint: Checkpoint, data: str | Path | None, which: Which, recipe: Recipe | None, progress: Progress = silent
-) -> Split:
-    """A split of a data set, its labels counting the checkpoint's classes.
-
-    `recipe` is the one the checkpoint was trained with, where it is known: it names the data, and repeats its split.
-    """
-    if data is None and recipe is None:
-        raise CheckpointError("a checkpoint does not say which data to evaluate on. Cure: --data DIR")
-    dataset = open_data(recipe or Recipe(), progress, None if data is None else str(data))
-    splits = {"train": [dataset.train], "val": [dataset.val], "all": [dataset.train, dataset.val]}[which]
-    return predict.relabel(joined(splits), dataset.classes, checkpoint.classes)

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from xfer.backend import ModelSpec, declared, load_backend
+from xfer.backend import ModelSpec
+from xfer.backends import declared, load_backend
 from xfer.errors import XferError
 
 SPEED_SECONDS = 2.5  # of measuring, for each backend

@@ -12,9 +12,11 @@ import numpy as np
 from mindspore import Tensor, ops
 from mindspore.device_context import ascend, gpu
 
-from xfer.archs import ARCHS, Arch
-from xfer.backend import Batch, Diagnosis, Float32, Int64, LossSpec, ModelSpec, OptimizerSpec, ParamGroups, Weights
+from xfer.archs import Arch
+from xfer.arrays import Float32, Int64, Weights
+from xfer.backend import Batch, Diagnosis, LossSpec, ModelSpec, OptimizerSpec, ParamGroups
 from xfer.errors import BackendError, WeightsError, expected
+from xfer.nets.catalogue import ARCHS
 from xfer_mindspore.layers import Scope
 from xfer_mindspore.native import native_batches
 from xfer_mindspore.network import Model, Network

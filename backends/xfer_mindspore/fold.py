@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from xfer.backend import Float32
+from xfer.arrays import Float32
 from xfer_mindspore.graph import Compiled
 from xfer_mindspore.layers import BatchNorm, Conv, Layer, Scope, Sequential
 from xfer_mindspore.network import Model, Network

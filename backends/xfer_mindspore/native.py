@@ -20,7 +20,10 @@ from mindspore.dataset.vision import Inter
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from xfer.augment import (
+from xfer.arrays import Int64
+from xfer.backend import Batch
+from xfer.errors import BackendError, DataError
+from xfer.pixels.augment import (
     CenterCrop,
     ColorJitter,
     HorizontalFlip,
@@ -32,11 +35,9 @@ from xfer.augment import (
     Rotation,
     VerticalFlip,
 )
-from xfer.backend import Batch, Int64
-from xfer.errors import BackendError, DataError
-from xfer.geometry import Picture, both
-from xfer.images import open_image
-from xfer.parallel import processors
+from xfer.pixels.geometry import Picture, both
+from xfer.pixels.images import open_image
+from xfer.system.parallel import processors
 
 Operator = Callable[[Picture, Generator], Picture]
 """A picture's own generator decides all of its luck."""

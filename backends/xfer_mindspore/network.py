@@ -11,8 +11,9 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
 
-from xfer.archs import ARCHS, EXTRA, LOGITS, adapted
+from xfer.archs import EXTRA, LOGITS, adapted
 from xfer.backend import ModelSpec
+from xfer.nets.catalogue import ARCHS
 from xfer_mindspore import convnet, efficientnet, resnet
 from xfer_mindspore.layers import Dense, Layer, Scope, Sequential
 

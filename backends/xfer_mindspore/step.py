@@ -10,9 +10,11 @@ import numpy as np
 from mindspore import Tensor, ops
 from numpy.typing import NDArray
 
-from xfer.archs import ARCHS, norm_layers
-from xfer.backend import Batch, Float32, Int64, Lazy, LossSpec, OptimizerSpec, ParamGroups
+from xfer.archs import norm_layers
+from xfer.arrays import Float32, Int64
+from xfer.backend import Batch, Lazy, LossSpec, OptimizerSpec, ParamGroups
 from xfer.errors import BackendError
+from xfer.nets.catalogue import ARCHS
 from xfer_mindspore.fold import Folded
 from xfer_mindspore.graph import Compiled
 from xfer_mindspore.layers import ONE_VALUE, Scope

@@ -14,19 +14,10 @@ import torch
 import torchvision
 from numpy.typing import NDArray
 
-from xfer.archs import ARCHS, Arch
-from xfer.backend import (
-    Batch,
-    Diagnosis,
-    Float32,
-    Int64,
-    LossSpec,
-    ModelSpec,
-    OptimizerSpec,
-    ParamGroups,
-    PredictStep,
-    Weights,
-)
+from xfer.archs import Arch
+from xfer.arrays import Float32, Int64, Weights
+from xfer.backend import Batch, Diagnosis, LossSpec, ModelSpec, OptimizerSpec, ParamGroups, PredictStep
+from xfer.nets.catalogue import ARCHS
 from xfer_torch.fold import Folded
 from xfer_torch.nets import Network, build
 from xfer_torch.step import TrainStep, to_numpy

@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
-from xfer.augment import (
+from xfer.arrays import Int64
+from xfer.backend import Batch
+from xfer.errors import BackendError, DataError
+from xfer.pixels.augment import (
     CenterCrop,
     ColorJitter,
     HorizontalFlip,
@@ -28,11 +31,9 @@ from xfer.augment import (
     Rotation,
     VerticalFlip,
 )
-from xfer.backend import Batch, Int64
-from xfer.errors import BackendError, DataError
-from xfer.geometry import Picture
-from xfer.images import open_image
-from xfer.parallel import processors
+from xfer.pixels.geometry import Picture
+from xfer.pixels.images import open_image
+from xfer.system.parallel import processors
 
 Pixels = NDArray[np.uint8]
 Operator = Callable[[Picture], Picture]

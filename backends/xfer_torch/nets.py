@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from xfer.archs import ARCHS, EXTRA, adapted
+from xfer.archs import EXTRA, adapted
 from xfer.backend import Batch, ModelSpec
 from xfer.errors import BackendError
+from xfer.nets.catalogue import ARCHS
 from xfer_torch.efficientnet import EfficientNetLite0, Stage
 
 

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xfer.archs import ARCHS, LOGITS
-from xfer.backend import Batch, Float32, Lazy, LossSpec, OptimizerSpec, ParamGroups
+from xfer.archs import LOGITS
+from xfer.arrays import Float32
+from xfer.backend import Batch, Lazy, LossSpec, OptimizerSpec, ParamGroups
 from xfer.errors import BackendError
+from xfer.nets.catalogue import ARCHS
 from xfer_torch.fold import Folded
 from xfer_torch.nets import Network
 

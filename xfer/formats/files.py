@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer.backend import Float32, Weights
+from xfer.arrays import Float32, Weights
 from xfer.errors import WeightsError
-from xfer.files import replacing
 from xfer.formats.ckpt import read_ckpt, write_ckpt
 from xfer.formats.mindspore_names import from_mindspore_names, to_mindspore_names, without_optimizer
 from xfer.formats.pth import read_pth, write_pth
 from xfer.formats.sealed import read_checked, write_with_seal
+from xfer.system.files import replacing
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 
@@ -75,3 +77,33 @@ def write_weights(path: Path, weights: Mapping[str, Float32], metadata: Mapping[
 def _check_suffix(path: Path) -> None:
     if path.suffix not in SUFFIXES:
         raise WeightsError(f"{path}: expected a file ending in {', '.join(SUFFIXES)}. Cure: rename or convert it")
+
+
+def read_with_metadata(path: Path) -> tuple[Weights, dict[str, str]]:
+    """Weights with the metadata in their file, or else in the one beside it."""
+    weights, metadata = read_weights(path)
+    return weights, metadata or _metadata_beside(path, weights)
+
+
+def beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _metadata_beside(path: Path, weights: Weights) -> dict[str, str]:
+    try:
+        said = json.loads(beside(path).read_text(encoding="utf-8"))
+        if said["weights_digest"] != digest(weights):  # the weights were replaced, and these words are of others
+            return {}
+        return {str(key): str(value) for key, value in said["metadata"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+
+
+def digest(weights: Mapping[str, Float32]) -> str:
+    """Sha256, in hexadecimal, of names (sorted), shapes and little-endian float32 numbers."""
+    total = hashlib.sha256()
+    for name in sorted(weights):
+        array = np.asarray(weights[name], "<f4")
+        total.update(f"{name}\n{array.shape}\n".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()

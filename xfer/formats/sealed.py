@@ -11,8 +11,8 @@ import xxhash
 from numpy.typing import NDArray
 
 from xfer.errors import CheckpointError, WeightsError
-from xfer.files import replacing
 from xfer.formats.safetensors import read_safetensors, write_safetensors
+from xfer.system.files import replacing
 
 FORMAT = "xfer-1"
 """`format` in the metadata of checkpoints. A safetensors file that says so never comes without a seal."""

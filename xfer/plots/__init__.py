@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from xfer.files import write_bytes
+from xfer.system.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,18 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from xfer.archs import Arch
-from xfer.backend import (
-    Backend,
-    Float32,
-    LossSpec,
-    Model,
-    ModelSpec,
-    OptimizerSpec,
-    ParamGroups,
-    PredictStep,
-    TrainStep,
-    Weights,
-)
+from xfer.arrays import Float32, Weights
+from xfer.backend import Backend, LossSpec, Model, ModelSpec, OptimizerSpec, ParamGroups, PredictStep, TrainStep
 
 
 class Delegate:

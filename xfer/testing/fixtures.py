@@ -21,7 +21,8 @@ from functools import cache
 
 import pytest
 
-from xfer.backend import Backend, declared, load_backend, pick_device
+from xfer.backend import Backend
+from xfer.backends import declared, load_backend, pick_device
 from xfer.errors import BackendError
 from xfer.testing.numpy_backend import TINY, NumpyBackend
 

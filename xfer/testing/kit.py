@@ -12,19 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from xfer.archs import LOGITS, Arch, is_statistic, norm_layers
-from xfer.backend import (
-    Backend,
-    Batch,
-    Float32,
-    LossSpec,
-    Model,
-    ModelSpec,
-    OptimizerSpec,
-    ParamGroup,
-    ParamGroups,
-    TrainStep,
-    Weights,
-)
+from xfer.arrays import Float32, Weights
+from xfer.backend import Backend, Batch, LossSpec, Model, ModelSpec, OptimizerSpec, ParamGroup, ParamGroups, TrainStep
 
 CLASSES = 3
 IMAGE_SIZE = (32, 40)  # (height, width): not square, so that a swap of the two shows

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.archs import EXTRA, LOGITS, Arch
-from xfer.backend import Batch, Float32, Lazy, LossSpec, ModelSpec, OptimizerSpec, ParamGroups, PredictStep, Weights
+from xfer.arrays import Float32, Weights
+from xfer.backend import Batch, Lazy, LossSpec, ModelSpec, OptimizerSpec, ParamGroups, PredictStep
 from xfer.errors import BackendError, expected
 
 Array = NDArray[Any]

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.archs import LOGITS
+from xfer.arrays import Float32, Weights
 from xfer.backend import (
     Backend,
     Batch,
-    Float32,
     Lazy,
     LossSpec,
     Model,
@@ -31,7 +31,6 @@ from xfer.backend import (
     ParamGroups,
     PredictStep,
     TrainStep,
-    Weights,
 )
 from xfer.testing.delegate import Delegate
 

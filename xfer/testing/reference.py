@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer.backend import Batch, LossSpec, OptimizerSpec, ParamGroups, Weights
+from xfer.arrays import Weights
+from xfer.backend import Batch, LossSpec, OptimizerSpec, ParamGroups
 
 Array = NDArray[Any]
 Slots = Mapping[str, Array]

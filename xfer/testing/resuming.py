@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from xfer import folder
-from xfer.backend import Backend, Weights
-from xfer.checkpoint import BEST
+from xfer.arrays import Weights
+from xfer.backend import Backend
 from xfer.formats.sealed import read_checked
-from xfer.recipe import Recipe
-from xfer.resume import identity
-from xfer.run import Fitted, Prepared, boundaries, prepare
-from xfer.state import STATE, read_state, write_state
+from xfer.recipe.recipe import Recipe
+from xfer.results.checkpoint import BEST
+from xfer.results.read import STATE, read_metrics, read_result
+from xfer.training import write as folder
+from xfer.training.resume import identity
+from xfer.training.run import Fitted, Prepared, boundaries, prepare
+from xfer.training.state import read_state, write_state
 
 TIMED = {"seconds", "images_per_second", "seconds_total", "seconds_training", "seconds_features", "peak_memory"}
 """What a record says about time and memory, and a run that was stopped cannot repeat."""
@@ -66,9 +68,9 @@ def assert_same_folders(one: Path, other: Path) -> None:
         assert said_a == said_b
         assert a.keys() == b.keys()
         assert [key for key in a if not np.array_equal(a[key], b[key])] == []
-    lines = [[untimed(row) for row in folder.read_metrics(path)] for path in (one, other)]
+    lines = [[untimed(row) for row in read_metrics(path)] for path in (one, other)]
     assert lines[0] == lines[1]
-    results = [untimed(folder.read_result(path), "resumed") for path in (one, other)]
+    results = [untimed(read_result(path), "resumed") for path in (one, other)]
     assert results[0] == results[1]
     assert _table(one) == _table(other)
     assert [p.name for p in other.iterdir() if p.name == STATE or p.name.endswith(".part")] == []

@@ -9,17 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from xfer.backend import (
-    Backend,
-    Batch,
-    Lazy,
-    LossSpec,
-    Model,
-    OptimizerSpec,
-    ParamGroups,
-    PredictStep,
-    TrainStep,
-)
+from xfer.backend import Backend, Batch, Lazy, LossSpec, Model, OptimizerSpec, ParamGroups, PredictStep, TrainStep
 from xfer.testing.delegate import Delegate
 
 Array = NDArray[Any]

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from xfer.backend import Backend, Float32, Model, ModelSpec, PredictStep, Weights
+from xfer.arrays import Float32, Weights
+from xfer.backend import Backend, Model, ModelSpec, PredictStep
 from xfer.testing.broken.mechanics import Array, Maker, predictions, replacing
 
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from xfer.archs import LOGITS, is_statistic
-from xfer.backend import Backend, Batch, Float32, Lazy, ParamGroups
+from xfer.arrays import Float32
+from xfer.backend import Backend, Batch, Lazy, ParamGroups
 from xfer.testing.broken.mechanics import Array, Rates, Step, arguments
 
 

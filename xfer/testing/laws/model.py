@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from xfer.archs import LOGITS
-from xfer.backend import Backend, ModelSpec, Weights
+from xfer.arrays import Weights
+from xfer.backend import Backend, ModelSpec
 from xfer.testing.kit import CLASSES, CLOSE, IMAGE_SIZE, Law, assert_close, assert_same, prepare, same
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from xfer.backend import Backend, Batch, LossSpec, OptimizerSpec, TrainStep, Weights
+from xfer.arrays import Weights
+from xfer.backend import Backend, Batch, LossSpec, OptimizerSpec, TrainStep
 from xfer.testing.kit import (
     CLASSES,
     CLOSE,

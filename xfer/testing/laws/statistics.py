@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from xfer.archs import is_statistic
-from xfer.backend import Backend, Batch, Weights
+from xfer.arrays import Weights
+from xfer.backend import Backend, Batch
 from xfer.testing.kit import CLOSE, Bench, Law, assert_all_close, assert_close, needs_norm_layers, prepare
 
 STATS_MOMENTUM = 0.1

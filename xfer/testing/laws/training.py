@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.archs import LOGITS, is_statistic
-from xfer.backend import Backend, Batch, LossSpec, ParamGroups, TrainStep, Weights
+from xfer.arrays import Weights
+from xfer.backend import Backend, Batch, LossSpec, ParamGroups, TrainStep
 from xfer.testing.kit import (
     CLOSE,
     Bench,

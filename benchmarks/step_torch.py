@@ -1,0 +1,118 @@
+"""What a training step costs in xfer, beside the same step written by hand: in turns, in one process.
+
+Both train all of ResNet-18 on the same batches of uint8 pictures, by SGD with momentum, channels_last. `xfer` is the
+whole training loop of an epoch, which reads losses, computes digests and knows rates; its pictures are in memory.
+Prints medians of seconds per step as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torchvision.models import resnet18
+
+from xfer.arrays import Digests, Int64
+from xfer.backend import Batch, LossSpec, ModelSpec, OptimizerSpec
+from xfer.backends import load_backend
+from xfer.nets.catalogue import ARCHS
+from xfer.nets.freeze import FreezePolicy, resolve
+from xfer.progress import silent
+from xfer.recipe.schedule import Schedule
+from xfer.training.loop import Point, Training, train
+
+ARCH = ARCHS["resnet18"]
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """A source of pictures that costs nothing."""
+
+    images: np.ndarray
+    labels: Int64
+
+    def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Batch, Digests]]:
+        for indices in chunks:
+            yield Batch(self.images[indices], self.labels[indices]), np.zeros((len(indices), 16), np.uint8)
+
+
+def with_xfer(pictures: InMemory, batch: int) -> Callable[[], object]:
+    backend = load_backend("torch")
+    model = backend.build(ModelSpec(ARCH.name, 2, (224, 224), ARCH.mean, ARCH.std), "cpu")
+    groups = resolve(FreezePolicy(ARCH.stage_names[0]), ARCH, list(backend.export_weights(model)))
+    step = backend.make_train_step(model, OptimizerSpec("sgd", momentum=0.9), LossSpec(), groups, ARCH.stage_names[0])
+    # One answer at no cost: what is measured is training.
+    answer = np.zeros((batch, 2), np.float32)
+    training = Training(
+        step=step,
+        predict=lambda inputs: answer[: len(inputs)],
+        train=pictures,
+        val=pictures,
+        train_labels=pictures.labels,
+        val_labels=pictures.labels,
+        lr_mults=(1.0,),
+        schedule=Schedule(),
+        lr=0.001,
+        epochs=1,
+        batch_size=batch,
+        views=1,
+        dropout=0.0,
+        head_width=ARCH.features,
+        seed=0,
+    )
+    return lambda: deque(train(training, 0, 0, Point(), silent), maxlen=0)
+
+
+def by_hand(pictures: InMemory, batch: int) -> Callable[[], object]:
+    net = resnet18(num_classes=2).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
+    mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (ARCH.mean, ARCH.std))
+
+    def epoch() -> None:
+        for first in range(0, len(pictures.labels), batch):
+            part = slice(first, first + batch)
+            images = torch.from_numpy(pictures.images[part]).permute(0, 3, 1, 2).float()
+            loss = functional.cross_entropy(net((images / 255 - mean) / std), torch.from_numpy(pictures.labels[part]))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return epoch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=2)
+    said = parser.parse_args()
+    count = said.batch * said.steps
+    images = np.random.default_rng(0).integers(0, 256, (count, 224, 224, 3), np.uint8)
+    pictures = InMemory(images, np.arange(count) % 2)
+    # Both in one process, and so with the same setting of malloc: what is measured is the loop, and not the setting.
+    cases = {"xfer": with_xfer(pictures, said.batch), "by hand": by_hand(pictures, said.batch)}
+    clock: dict[str, list[float]] = {name: [] for name in cases}
+    processor: dict[str, list[float]] = {name: [] for name in cases}
+    for number in range(said.rounds + 1):
+        for name, epoch in cases.items():
+            started, used = time.perf_counter(), time.process_time()
+            epoch()
+            if number:  # the first warms up
+                clock[name].append((time.perf_counter() - started) / said.steps)
+                processor[name].append((time.process_time() - used) / said.steps)
+    row = {name: statistics.median(seconds) for name, seconds in clock.items()}
+    row |= {f"{name}, processor": statistics.median(seconds) for name, seconds in processor.items()}
+    row["overhead"] = row["xfer, processor"] / row["by hand, processor"] - 1
+    print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""Networks with blocks or stages added or dropped, and with hidden layers, are the same ones in every framework."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xfer
+from xfer.api import as_recipe
+from xfer.archs import LOGITS
+from xfer.backend import Batch, LossSpec, ModelSpec, OptimizerSpec
+from xfer.data.find import find_images
+from xfer.errors import WeightsError
+from xfer.formats.files import write_weights
+from xfer.nets.catalogue import ARCHS
+from xfer.nets.freeze import FreezePolicy, boundary, resolve
+from xfer.results.checkpoint import load_checkpoint
+from xfer.testing.conformance import LAWS, random_weights
+from xfer.testing.delegate import Delegate
+from xfer.testing.fixtures import Target, require, targets
+from xfer.testing.pictures import write_class_folders
+from xfer.training.run import prepare
+
+REFERENCE = Target("torch", "cpu")
+DECLARED = [target for target in targets() if target.backend != "numpy"]
+OTHERS = [target for target in DECLARED if target != REFERENCE]
+SIZE = 64
+CHANGES = [
+    pytest.param("resnet18", (2, 2, 2, 3), (), id="a block more"),
+    pytest.param("resnet18", (2, 2, 2), (), id="a stage less"),
+    pytest.param("resnet18", (1, 2), (16, 8), id="two stages and hidden layers"),
+    pytest.param("resnet50", (1, 1, 2), (16,), id="bottlenecks"),
+    pytest.param("convnet", None, (16,), id="convnet"),
+    pytest.param("efficientnet_lite0", None, (16,), id="efficientnet"),
+]
+
+
+@pytest.fixture(params=OTHERS, ids=str)
+def pair(request):
+    return [require(target.backend, target.kind) for target in (REFERENCE, request.param)]
+
+
+def spec_of(arch, layers, extra, classes=3):
+    return ModelSpec(arch, classes, (SIZE, SIZE), ARCHS[arch].mean, ARCHS[arch].std, layers, extra)
+
+
+def models(pair, spec):
+    for backend, device in pair:
+        model = backend.build(spec, device)
+        shapes = {n: w.shape for n, w in backend.export_weights(model).items()}
+        backend.import_weights(model, random_weights(shapes, seed=1))
+        yield backend, model
+
+
+def images(count):
+    return np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
+
+
+def relative(a, b):
+    return np.abs(a - b).max() / np.abs(a).max()
+
+
+@pytest.mark.parametrize(("arch", "layers", "extra"), CHANGES)
+def test_every_stage_gives_the_same_activations(pair, arch, layers, extra):
+    spec = spec_of(arch, layers, extra)
+    table = spec.adapted(ARCHS)
+    (a, first), (b, second) = models(pair, spec)
+    found = [backend.export_weights(model) for backend, model in ((a, first), (b, second))]
+    assert {n: w.shape for n, w in found[0].items()} == {n: w.shape for n, w in found[1].items()}
+    assert found[0][table.head_names[0]].shape == (3, table.features)
+    assert {table.stage_of(name) for name in found[0]} == set(table.stage_names)
+    x = y = images(3)
+    # Stage by stage, each fed with what the reference gave the last: random layers would multiply what rounding did.
+    for start, stop in zip(table.stage_names, (*table.stage_names[1:], LOGITS), strict=True):
+        y = b.make_predict_step(second, start, stop)(x)
+        x = a.make_predict_step(first, start, stop)(x)
+        assert x.shape == y.shape
+        assert relative(x, y) < 1e-4, f"the stage that differs is {start}"
+
+
+@pytest.mark.parametrize(
+    ("layers", "extra", "train_from"),
+    [((1, 1, 1, 3), (), "layer4"), ((2, 2, 2), (), "layer3"), ((2, 2, 2), (), "head")]
+    + [((1, 2), (16, 8), stage) for stage in ("stem", "layer2", "extra", "head")],
+)
+def test_a_step_moves_exactly_the_names_that_are_not_frozen_and_alike(pair, layers, extra, train_from):
+    spec = spec_of("resnet18", layers, extra)
+    table = spec.adapted(ARCHS)
+    losses, after = [], []
+    for backend, model in models(pair, spec):
+        before = backend.export_weights(model)
+        # Statistics at rest: those of so few pictures of this size are mostly rounding in the last stage.
+        groups = resolve(FreezePolicy(train_from, "freeze", head_lr_mult=2.0), table, list(before))
+        step = backend.make_train_step(model, OptimizerSpec("sgd", momentum=0.9), LossSpec(), groups, "stem")
+        losses.append(
+            step(Batch(images(6), np.arange(6) % 3), [0.01 * group.lr_mult for group in groups.trainable])()[0]
+        )
+        after.append(backend.export_weights(model))
+        changed = {name for name in before if not np.array_equal(before[name], after[-1][name])}
+        assert changed == set(before) - groups.frozen
+        assert boundary(groups, table) == train_from
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert max(np.abs(after[0][n] - after[1][n]).max() for n in after[0]) < 1e-4
+
+
+class Changed(Delegate):
+    """A backend whose resnet18 has two stages, of one block each, and a hidden layer: of which no law need know."""
+
+    def __init__(self, inner):
+        super().__init__(inner)
+        self.changes = {"layers": (1, 1), "extra": (8,)}
+        self.archs = {"resnet18": replace(spec_of("resnet18", None, ()), **self.changes).adapted(inner.archs)}
+
+    def build(self, spec, device):
+        return self.inner.build(replace(spec, **self.changes), device)
+
+
+@pytest.mark.parametrize("target", DECLARED, ids=str)
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+def test_changed_networks_keep_the_laws(law, target):
+    backend, device = require(target.backend, target.kind)
+    law(Changed(backend), device, "resnet18")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_class_folders(tmp_path_factory.mktemp("data") / "pictures", ("ants", "bees"), (6, 4), (80, 72))
+
+
+def recipe_of(data, **more):
+    said = {"data": str(data), "arch": "resnet18", "weights": "random", "size": SIZE, "batch_size": 6, "epochs": 1}
+    return as_recipe(None, said | {"views": 1, "train_from": "extra"} | more)
+
+
+def test_a_changed_run_is_the_same_run_and_its_checkpoint_predicts_the_same_on_the_other(pair, data, tmp_path):
+    recipe = recipe_of(data, **{"model.layers": [1, 1], "model.extra": [8], "model.dropout": 0.3})
+    runs = [xfer.train(recipe, b, device=d, output=tmp_path / f"{b.name}-{d}") for b, d in pair]
+    a, b = (run.checkpoint for run in runs)
+    assert runs[0].result["batches_digest"] == runs[1].result["batches_digest"]
+    assert all(np.abs(a.weights[n] - b.weights[n]).max() < 1e-4 for n in a.weights)
+    files = find_images([data / "val"])
+    for run in runs:
+        checkpoint = load_checkpoint(run.path)
+        assert (checkpoint.spec.layers, checkpoint.spec.extra) == ((1, 1), (8,))
+        found = [xfer.results.predict.predict(checkpoint, files, backend, device) for backend, device in pair]
+        assert np.abs(found[0].probabilities - found[1].probabilities).max() < 1e-5
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Weights of the unchanged resnet18."""
+    backend, device = require("torch")
+    model = backend.build(spec_of("resnet18", None, ()), device)
+    path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
+    shapes = {n: w.shape for n, w in backend.export_weights(model).items()}
+    write_weights(path, random_weights(shapes, 3), {})
+    return path
+
+
+@pytest.mark.parametrize("target", DECLARED, ids=str)
+@pytest.mark.parametrize(
+    ("layers", "fresh", "unused"),
+    [
+        ((2, 2, 2, 3), "layer4.2.", ()),
+        ((2, 2, 2), "extra.", ("layer4.",)),
+        ((2, 1), "extra.", ("layer2.1.", "layer3.", "layer4.")),
+    ],
+)
+def test_weights_of_the_plain_network_are_taken_by_a_changed_one(target, plain, data, layers, fresh, unused):
+    backend, device = require(target.backend, target.kind)
+    said = {"weights": str(plain), "model.layers": list(layers), "train_from": "stem"}
+    said |= {} if fresh == "layer4.2." else {"model.extra": [8]}
+    with pytest.raises(WeightsError, match=r"weights\.partial = true"):
+        prepare(recipe_of(data, **said), backend, device)
+    prepared = prepare(recipe_of(data, **said, **{"weights.partial": True}), backend, device)
+    taken, given = prepared.loaded, xfer.nets.read_weights(plain)[0]
+    assert not taken.names("resized", "incomplete")
+    assert all(name.startswith(fresh) for name in taken.names("random"))
+    assert taken.names("random")
+    assert all(name.startswith(unused) for name in taken.names("unused"))
+    weights = backend.export_weights(prepared.model)
+    assert all(np.array_equal(weights[name], given[name]) for name in taken.names("loaded"))
+    assert len(taken.names("loaded", "unused")) + 2 == len(given)
+
+
+def test_real_weights_in_a_network_without_its_last_stage(pair, data):
+    folder = os.environ.get("XFER_TEST_WEIGHTS")
+    if not folder:
+        pytest.skip("XFER_TEST_WEIGHTS names no real weights")
+    file = Path(folder) / "resnet18-imagenet1k-pq.safetensors"
+    said = {"weights": str(file), "weights.partial": True, "model.layers": [2, 2, 2], "model.extra": [64]}
+    a, b = (prepare(recipe_of(data, **said), backend, device) for backend, device in pair)
+    assert a.source_digest == b.source_digest
+    assert a.loaded == b.loaded
+    x, y = (p.backend.make_predict_step(p.model, "stem", LOGITS)(images(4)) for p in (a, b))
+    assert relative(x, y) < 1e-4

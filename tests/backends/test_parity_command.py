@@ -1,0 +1,60 @@
+"""`xfer parity` on the frameworks themselves: it passes where they agree, and names the stage where they do not."""
+
+import json
+
+from click.testing import CliRunner
+
+from xfer.cli.main import main
+from xfer.porting import probe as parity_probe
+from xfer.porting.parity import noise
+from xfer.porting.probe import Task, measure
+from xfer.porting.report import compare
+from xfer.testing.fixtures import require
+
+TASK = Task("resnet18", noise(8, 64, seed=0), steps=1)
+
+
+def test_a_shifted_max_pool_fails_and_names_the_stem(monkeypatch):
+    """One pixel to the right and down: as 'same' padding is in some frameworks."""
+    torch, device = require("torch")
+    from torch.nn import MaxPool2d
+    from torch.nn.functional import max_pool2d, pad
+
+    good = measure(torch, device, TASK)
+
+    def moved(pool, x):
+        return max_pool2d(pad(x, (0, 1, 0, 1), value=float("-inf")), pool.kernel_size, pool.stride)
+
+    monkeypatch.setattr(MaxPool2d, "forward", moved)
+    bad = measure(torch, device, TASK)
+    for name, array in good.arrays[parity_probe.START].items():
+        assert (array == bad.arrays[parity_probe.START][name]).all()
+    found = compare(good, bad, (TASK, TASK), 1e-4)
+    assert not found.passes
+    assert found.first_difference.stage == "stem"
+    assert found.first_difference.what == parity_probe.ACTIVATIONS
+
+
+def test_both_frameworks_pass_each_in_a_process_of_its_own():
+    for name in ("torch", "mindspore"):
+        require(name)
+    flags = ["--arch", "resnet18", "--weights", "random", "--size", "64", "--batch-size", "8", "--steps", "2"]
+    targets = "torch:cpu,mindspore:cpu"
+    result = CliRunner().invoke(main, ["parity", *flags, "--backends", targets, "--json", "--quiet"])
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert said["passes"] is True
+    assert said["first_difference"] is None
+    assert said["top1_agree"] == said["images"] == 16
+    assert [side["backend"] for side in said["sides"]] == ["torch", "mindspore"]
+    assert "mindspore" in said["sides"][1]["versions"]
+    # Two frameworks, and not one of them twice, round differently somewhere.
+    assert any(row["max_abs"] for row in said["rows"] if row["what"] == parity_probe.ACTIVATIONS)
+
+
+def test_what_the_framework_refuses_is_one_line():
+    require("torch")
+    result = CliRunner().invoke(main, ["parity", "--arch", "resnet81", "--weights", "random", "--size", "32"])
+    assert result.exit_code == 2
+    assert "arch = 'resnet81': expected one of" in result.stderr
+    assert len(result.stderr.splitlines()) == 1

@@ -1,0 +1,167 @@
+"""What makes torch fast changes no result: merged normalisations follow the weights, and bfloat16 stays inside."""
+
+import ctypes
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from xfer.api import as_recipe  # noqa: E402
+from xfer.archs import LOGITS  # noqa: E402
+from xfer.backend import Batch, LossSpec, ModelSpec, OptimizerSpec  # noqa: E402
+from xfer.errors import BackendError  # noqa: E402
+from xfer.nets.catalogue import ARCHS  # noqa: E402
+from xfer.nets.freeze import FreezePolicy, resolve  # noqa: E402
+from xfer.testing.kit import random_weights  # noqa: E402
+from xfer.testing.numpy_backend import NumpyBackend  # noqa: E402
+from xfer.training.run import prepare  # noqa: E402
+from xfer_torch import TorchBackend  # noqa: E402
+from xfer_torch.backend import _keep_freed_memory  # noqa: E402
+from xfer_torch.fold import Folded, pairs  # noqa: E402
+
+SIZE, BACKEND = 64, TorchBackend()
+NETWORKS = ["resnet18", "resnet50", "efficientnet_lite0"]
+
+
+def network(arch, precision="float32"):
+    spec = ModelSpec(arch, 3, (SIZE, SIZE), ARCHS[arch].mean, ARCHS[arch].std, precision=precision)
+    model = BACKEND.build(spec, "cpu")
+    shapes = {name: weight.shape for name, weight in BACKEND.export_weights(model).items()}
+    BACKEND.import_weights(model, random_weights(shapes, seed=1))
+    return model
+
+
+def images(count=6, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
+
+
+def predict(model, stop=LOGITS):
+    return BACKEND.make_predict_step(model, "stem", stop)
+
+
+MOMENTUM = OptimizerSpec("sgd", momentum=0.9)
+
+
+def train_step(model, train_from, start="stem", rule=MOMENTUM, norm_stats="follow"):
+    names = list(BACKEND.export_weights(model))
+    groups = resolve(FreezePolicy(train_from, norm_stats), ARCHS[model.spec.arch], names)
+    return BACKEND.make_train_step(model, rule, LossSpec(), groups, start)
+
+
+def batch(inputs):
+    return Batch(inputs, np.arange(len(inputs)) % 3)
+
+
+def norms(module):
+    return [child for child in module.modules() if isinstance(child, torch.nn.BatchNorm2d)]
+
+
+@pytest.mark.parametrize("arch", NETWORKS)
+def test_every_normalisation_is_merged(arch):
+    model = network(arch)
+    twin = Folded(model).twin
+    assert len(pairs(model.module)) == len(norms(model.module)) > 0
+    assert norms(twin.module) == []
+    assert not any(norms(stage) for _, stage in twin.body if isinstance(stage, torch.nn.Module))
+    assert twin.head.weight is model.head.weight
+
+
+@pytest.mark.parametrize("arch", NETWORKS)
+def test_merging_costs_no_precision(arch):
+    """Merged or not, a stage is equally far from the same stage in float64."""
+    model, exact = network(arch), network(arch)
+    exact.module.double()
+    inputs = torch.from_numpy(images())
+    x = torch.addcmul(exact.shift.double(), inputs.permute(0, 3, 1, 2).double(), exact.scale.double())
+    with torch.no_grad():
+        for (_, stage), stop in zip(exact.body, ARCHS[arch].stage_names[1:], strict=True):
+            x = stage(x)
+            found = Folded(model).forward(inputs, "stem", stop), model.forward(inputs, "stem", stop)
+            merged, apart = (float((value - x).norm() / x.norm()) for value in found)
+            assert merged < 1.5 * apart + 1e-7, stop
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("arch", ["resnet18", "efficientnet_lite0"])
+def test_a_predict_step_made_before_training_serves_after_each_step(arch, kind):
+    model = network(arch)
+    early = predict(model)
+    step, last = train_step(model, "layer4", rule=OptimizerSpec(kind)), early(images())
+    for number in range(2):
+        step(batch(images(seed=number)), [0.01])()
+        assert not np.array_equal(early(images()), last)
+        last = early(images())
+        assert np.array_equal(last, predict(model)(images()))
+
+
+def test_a_predict_step_sees_new_running_statistics_where_no_weight_moved():
+    model = network("resnet18")
+    early = predict(model)
+    before = early(images())
+    train_step(model, "head", norm_stats="update")(batch(images(seed=1)), [0.0])()
+    assert not np.array_equal(early(images()), before)
+    assert np.array_equal(early(images()), predict(model)(images()))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("arch", "cut"), [("resnet18", "layer4"), ("resnet50", "layer3"), ("efficientnet_lite0", "head")]
+)
+def test_pictures_and_kept_features_train_to_the_same_bits(arch, cut, precision):
+    one, other = network(arch, precision), network(arch, precision)
+    features = predict(one, cut)(images(12))  # kept from larger batches than it trains on
+    assert features.dtype == np.float32
+    steps = train_step(one, cut, start=cut), train_step(other, cut)
+    for part in (slice(0, 6), slice(6, 12)):
+        losses = steps[0](batch(features[part]), [0.01])(), steps[1](batch(images(12)[part]), [0.01])()
+        assert losses[0][0] == losses[1][0]
+        assert np.array_equal(losses[0][1], losses[1][1])
+    a, b = BACKEND.export_weights(one), BACKEND.export_weights(other)
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_bfloat16_is_rougher_and_its_weights_and_logits_are_float32():
+    exact, rough = predict(network("resnet18"))(images()), predict(network("resnet18", "bfloat16"))(images())
+    assert rough.dtype == np.float32
+    assert 1e-4 < np.abs(rough - exact).max() / np.abs(exact).max() < 0.05
+    model = network("resnet18", "bfloat16")
+    before = BACKEND.export_weights(model)
+    loss, logits = train_step(model, "stem")(batch(images()), [0.001])()
+    assert np.isfinite(loss)
+    assert logits.dtype == np.float32
+    assert len(np.unique(logits.view(np.uint32) & 0xFFFF)) > 1, "the logits were rounded to bfloat16"
+    after = BACKEND.export_weights(model)
+    assert all(tensor.dtype == torch.float32 for _, tensor in model.tensors())
+    # A change below bfloat16's resolution of the weight is kept.
+    assert all(not np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_a_recipe_chooses_the_precision(tmp_path):
+    said = {"arch": "resnet18", "weights": "random", "size": SIZE, "train.precision": "bfloat16"}
+    assert prepare(as_recipe(None, said), BACKEND, "cpu").spec.precision == "bfloat16"
+
+
+def test_a_backend_without_the_precision_says_so():
+    table = NumpyBackend.archs["tiny"]
+    with pytest.raises(BackendError, match=r"'bfloat16'.*float32"):
+        NumpyBackend().build(ModelSpec("tiny", 2, (32, 32), table.mean, table.std, precision="bfloat16"), "cpu")
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_malloc_is_left_alone_where_the_environment_has_chosen(monkeypatch, chosen):
+    calls = []
+
+    class Libc:
+        @staticmethod
+        def mallopt(key, value):
+            calls.append(key)
+
+    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "LD_PRELOAD"):
+        monkeypatch.delenv(name, raising=False)
+    if chosen:
+        monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Libc)
+    monkeypatch.setattr("sys.platform", "linux")
+    _keep_freed_memory()
+    assert bool(calls) != chosen

@@ -1,0 +1,240 @@
+"""Archives of strangers: unpacked whole, or refused with nothing left behind."""
+
+import io
+import os
+import stat
+import tarfile
+import zipfile
+
+import pytest
+
+from xfer.data import archives
+from xfer.data.archives import is_archive, unpack
+from xfer.errors import DataError
+
+CONTENT = {
+    "set/a/1.png": b"one" * 1000,
+    "set/a/2.png": b"",
+    "set/b/deep/3.png": os.urandom(5000),
+    "set/读我.txt": b"hi",
+}
+MODES = {".tar": "w", ".tar.gz": "w:gz", ".tgz": "w:gz", ".tar.bz2": "w:bz2", ".tar.xz": "w:xz"}
+
+
+def make_zip(path, content=CONTENT, **info):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in content.items():
+            entry = zipfile.ZipInfo(name)
+            for key, value in info.items():
+                setattr(entry, key, value)
+            file.writestr(entry, data, zipfile.ZIP_DEFLATED)
+    return path
+
+
+def make_tar(path, content=CONTENT, mode="w", **info):
+    with tarfile.open(path, mode) as file:
+        for name, data in content.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            for key, value in info.items():
+                setattr(entry, key, value)
+            file.addfile(entry, io.BytesIO(data))
+    return path
+
+
+def tree(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def refused(archive, match):
+    """It says why in one line, and leaves neither a target nor a part of one."""
+    target = archive.parent / "unpacked" / "target"
+    with pytest.raises(DataError, match=match) as raised:
+        unpack(archive, target)
+    assert "\n" not in str(raised.value)
+    assert str(archive) in str(raised.value)
+    assert list(target.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".zip", *MODES])
+def test_what_went_in_comes_out(tmp_path, suffix):
+    archive = tmp_path / f"x{suffix}"
+    make_zip(archive) if suffix == ".zip" else make_tar(archive, mode=MODES[suffix])
+    assert is_archive(archive)
+    steps = []
+    assert unpack(archive, tmp_path / "t", lambda *step: steps.append(step)) == tmp_path / "t"
+    assert tree(tmp_path / "t") == CONTENT
+    done, totals = [s[1] for s in steps], {s[2] for s in steps}
+    assert done == sorted(done)
+    assert totals == {done[-1]}
+
+
+def test_a_target_that_is_there_is_kept(tmp_path):
+    (tmp_path / "t").mkdir()
+    assert unpack(tmp_path / "gone.zip", tmp_path / "t") == tmp_path / "t"
+
+
+def test_nothing_is_executable_or_owned_by_others(tmp_path):
+    archive = make_tar(tmp_path / "x.tar", {"a": b"x"}, mode="w", uid=4711)
+    file = unpack(archive, tmp_path / "t") / "a"
+    assert not file.stat().st_mode & stat.S_IXUSR
+    make_mode = make_zip(tmp_path / "x.zip", {"a": b"x"}, external_attr=(stat.S_IFREG | 0o4777) << 16)
+    assert not (unpack(make_mode, tmp_path / "z") / "a").stat().st_mode & (stat.S_IXUSR | stat.S_ISUID)
+
+
+@pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "a/..", "C:\\x", "..\\x", "a\\..\\..\\x"])
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_names_that_lead_outside(tmp_path, name, make):
+    refused(make(tmp_path / "x.zip" if make is make_zip else tmp_path / "x.tar", {"ok": b"", name: b"evil"}), "outside")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE], ids=repr
+)
+def test_links_and_devices_in_tars(tmp_path, kind):
+    refused(make_tar(tmp_path / "x.tar", {"ok": b"", "x": b""}, type=kind, linkname="/etc/passwd"), "link or device")
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR])
+def test_links_and_devices_in_zips(tmp_path, kind):
+    refused(make_zip(tmp_path / "x.zip", {"x": b"/etc/passwd"}, external_attr=(kind | 0o777) << 16), "link or device")
+
+
+def test_encrypted_zips(tmp_path):
+    archive = make_zip(tmp_path / "x.zip", {"x": b"secret"})
+    data = bytearray(archive.read_bytes())
+    data[6] |= 1
+    data[data.index(b"PK\1\2") + 8] |= 1
+    archive.write_bytes(data)
+    refused(archive, "encrypted")
+
+
+@pytest.mark.parametrize("suffix", [".zip", *MODES])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9])
+def test_archives_cut_short(tmp_path, suffix, share):
+    archive, content = tmp_path / f"x{suffix}", {f"{i}.png": os.urandom(3000) for i in range(8)}
+    make_zip(archive, content) if suffix == ".zip" else make_tar(archive, content, MODES[suffix])
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[: int(len(whole) * share)])
+    refused(archive, "broken, or cut short.*Cure: delete it")
+
+
+@pytest.mark.parametrize("length", [0, 1024, 1024 + 100, 2048])
+def test_tars_cut_between_files(tmp_path, length):
+    """Where Python's own reader sees an archive that is merely shorter."""
+    archive = make_tar(tmp_path / "x.tar", {"a": b"x" * 512, "b": b"y" * 512})
+    archive.write_bytes(archive.read_bytes()[:length])
+    refused(archive, "broken, or cut short")
+
+
+def test_tars_with_a_damaged_header(tmp_path):
+    archive = make_tar(tmp_path / "x.tar", {"a": b"x" * 512, "b": b"y" * 512})
+    data = bytearray(archive.read_bytes())
+    data[1024 + 20] ^= 1
+    archive.write_bytes(data)
+    refused(archive, "broken, or cut short")
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz", ".tar.bz2", ".tar.xz"])
+def test_a_flipped_bit_is_noticed(tmp_path, suffix):
+    archive, content = tmp_path / f"x{suffix}", {"a.png": os.urandom(4000)}
+    make_zip(archive, content) if suffix == ".zip" else make_tar(archive, content, MODES[suffix])
+    data = bytearray(archive.read_bytes())
+    data[len(data) // 2] ^= 4
+    archive.write_bytes(data)
+    refused(archive, "broken, or cut short")
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz"])
+def test_what_is_no_archive(tmp_path, name):
+    (tmp_path / name).write_bytes(b"<html>404</html>" * 100)
+    refused(tmp_path / name, "broken, or cut short")
+
+
+@pytest.mark.parametrize(("suffix", "mode"), [(".zip", None), (".tar.gz", "w:gz"), (".tar.xz", "w:xz")])
+def test_bombs(tmp_path, monkeypatch, suffix, mode):
+    monkeypatch.setattr(archives, "FREE_BYTES", 10_000)
+    content = {"a": b"\0" * 3_000_000}
+    archive = tmp_path / f"x{suffix}"
+    make_zip(archive, content) if mode is None else make_tar(archive, content, mode)
+    refused(archive, "200 times its size.*Cure: unpack it yourself")
+    monkeypatch.setattr(archives, "FREE_BYTES", 3_000_000)
+    assert tree(unpack(archive, tmp_path / "t")) == content
+
+
+def test_what_shrinks_a_little_is_no_bomb(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "FREE_BYTES", 0)
+    content = {"a": b"\0" * 20_000 + os.urandom(1000)}
+    assert tree(unpack(make_zip(tmp_path / "x.zip", content), tmp_path / "t")) == content
+
+
+def test_total_size_and_number_of_files(tmp_path, monkeypatch):
+    archive = make_zip(tmp_path / "x.zip")
+    monkeypatch.setattr(archives, "MAX_FILES", 3)
+    refused(archive, "more than 3 files")
+    monkeypatch.setattr(archives, "MAX_FILES", 4)
+    monkeypatch.setattr(archives, "MAX_BYTES", 8001)
+    refused(archive, "content is over")
+    monkeypatch.setattr(archives, "MAX_BYTES", 8002)
+    assert tree(unpack(archive, tmp_path / "t")) == CONTENT
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_what_is_refused_is_closed(make, tmp_path, monkeypatch):
+    """As soon as it is refused, and not when its remains are collected."""
+    archive = make(tmp_path / ("x.zip" if make is make_zip else "x.tar"))
+    opened = []
+    monkeypatch.setattr(archives, "MAX_FILES", 3)
+    for module, name in ((archives.zipfile, "ZipFile"), (archives.tarfile, "open")):
+        inner = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, inner=inner, **k: opened.append(inner(*a, **k)) or opened[-1])
+    with pytest.raises(DataError) as refusal:
+        unpack(archive, tmp_path / "t")
+    assert "more than 3 files" in str(refusal.value)
+    (one,) = opened
+    assert one.fp is None if make is make_zip else one.fileobj.closed
+
+
+def test_windows_separators_are_folders(tmp_path):
+    archive = make_zip(tmp_path / "x.zip", {"set\\": b"", "set\\a\\1.png": b"x"})
+    assert tree(unpack(archive, tmp_path / "t")) == {"set/a/1.png": b"x"}
+
+
+def test_names_in_utf8_that_does_not_say_so(tmp_path):
+    """As macOS writes them."""
+    archive = make_zip(tmp_path / "x.zip", {"PLACEHOLD": b"x"})
+    archive.write_bytes(archive.read_bytes().replace(b"PLACEHOLD", "狗狗狗".encode()))
+    assert tree(unpack(archive, tmp_path / "t")) == {"狗狗狗": b"x"}
+
+
+def test_names_in_utf8_that_says_so_are_taken_as_they_are(tmp_path):
+    """These two characters, in code page 437, are the bytes of an é in UTF-8."""
+    assert tree(unpack(make_zip(tmp_path / "x.zip", {"├⌐": b"x"}), tmp_path / "t")) == {"├⌐": b"x"}
+
+
+def test_two_at_a_time(tmp_path):
+    """Whoever comes second keeps what the first has made."""
+    archive, target = make_zip(tmp_path / "x.zip"), tmp_path / "new" / "t"
+
+    def overtake(*_):
+        if not target.exists():
+            (target / "mine").mkdir(parents=True)
+
+    assert unpack(archive, target, overtake) == target
+    assert [p.name for p in target.parent.rglob("*")] == ["t", "mine"]
+
+
+def test_an_interrupt_leaves_nothing(tmp_path):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        unpack(make_zip(tmp_path / "x.zip"), tmp_path / "new" / "t", interrupt)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"cannot be made.*XFER_CACHE"):
+        unpack(make_zip(tmp_path / "x.zip"), tmp_path / "file" / "t")

@@ -1,0 +1,260 @@
+"""`xfer data check`: what a report counts, what it calls wrong, and what it writes."""
+
+import csv
+import json
+import shutil
+import tracemalloc
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from xfer.cli.main import main
+from xfer.data.dataset import open_dataset
+from xfer.errors import DataError
+from xfer.inspection.check import check_data
+from xfer.inspection.figure import figure_data_check
+from xfer.inspection.findings import find, verdict
+from xfer.plots.style import settings
+from xfer.recipe.load import make_recipe
+from xfer.testing.pictures import write_class_folders
+
+SMALL = {"augment.size": 32, "data.workers": 1}
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    return write_class_folders(tmp_path / "set", counts=(8, 5))
+
+
+def checked(root, **said):
+    return check_data(str(root), make_recipe({}, SMALL | said))
+
+
+def findings(root, **said):
+    return [(f.level, f.text) for f in find(checked(root, **said))]
+
+
+def command(*words, code=0):
+    result = CliRunner().invoke(main, ["data", "check", *map(str, words), "--set", "augment.size=32", "-q"])
+    assert result.exit_code == code, result.output + str(result.exception)
+    return result
+
+
+def test_nothing_is_found_where_nothing_is_wrong(pictures):
+    found = checked(pictures)
+    assert find(found) == []
+    assert found.counts.tolist() == [[8, 5], [8, 5]]
+    assert found.sizes.tolist() == [[40, 48]] * 26
+    assert "ready to train" in verdict([])
+    assert command(pictures).stdout.splitlines()[-1] == f"verdict  {verdict([])}"
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_the_pictures_are_those_of_training(pictures, split):
+    root = pictures if split else pictures / "train"
+    found, data = checked(root, seed=3), open_dataset(str(root), seed=3)
+    for ours, theirs in ((found.train, data.train), (found.val, data.val)):
+        assert list(ours.files) == list(theirs.files)
+        assert ours.labels.tolist() == theirs.labels.tolist()
+        assert (ours.digests == theirs.digests).all()
+
+
+def bad_picture(root):
+    (root / "train/ants/0.png").write_bytes(b"no picture")
+
+
+def leak(root):
+    shutil.copy(root / "train/ants/1.png", root / "val/ants/1.png")
+
+
+def contradiction(root):
+    shutil.copy(root / "train/ants/1.png", root / "train/bees/1.png")
+
+
+def only_in_train(root):
+    (root / "train/wasps").mkdir()
+    shutil.copy(root / "train/ants/1.png", root / "train/wasps/1.png")
+    (root / "train/ants/1.png").unlink()
+
+
+def hollow(root):
+    for split in ("train", "val"):
+        (root / split / "wasps").mkdir()
+
+
+def repeated(root):
+    shutil.copy(root / "train/ants/1.png", root / "train/ants/2.png")
+
+
+def tiny(root):
+    for i in range(2, 8):
+        (root / f"train/ants/{i}.png").unlink()
+    for i in range(3):
+        (root / f"val/ants/{i}.png").unlink()
+
+
+def single(root):
+    tiny(root)
+    for file in [root / "train/ants/1.png", *(root / "val/ants").iterdir()]:
+        file.unlink()
+    for split in ("val",):
+        (root / split / "ants").mkdir(exist_ok=True)
+
+
+def lopsided(root):
+    for i in range(1, 8):
+        (root / f"train/ants/{i}.png").unlink()
+        Image.new("RGB", (40, 40), (i, 0, 0)).save(root / f"train/bees/more{i}.png")
+
+
+def twins(root):
+    for split in ("train", "val"):
+        (root / split / "Ants").mkdir()
+        for i in range(5):
+            Image.new("RGB", (40, 40), (i, len(split), 0)).save(root / f"{split}/Ants/{i}.png")
+
+
+def thin(root):
+    Image.new("RGB", (300, 40)).save(root / "train/ants/0.png")
+
+
+def huge(root):
+    Image.new("L", (6000, 4001)).save(root / "train/ants/0.png")
+
+
+def stray(root):
+    (root / "train/ants/notes.txt").write_text("x")
+
+
+FOUND = [
+    (bad_picture, "problem", "1 unreadable picture (1 not an image), the first: "),
+    (leak, "problem", "1 picture with a copy in train and val, the first: "),
+    (contradiction, "problem", "1 picture with a copy in two classes, the first: "),
+    (only_in_train, "problem", "class folders differ (only in train: wasps)"),
+    (hollow, "problem", "1 class without a usable picture in "),
+    (repeated, "warning", "1 picture with a copy twice in one class, the first: "),
+    (tiny, "warning", "1 class of fewer than 5 pictures: ants (4)"),
+    (single, "warning", "1 class of one picture: ants"),
+    (lopsided, "warning", "lopsided: 15 training pictures of bees, 1 of ants"),
+    (twins, "warning", "class names that differ in upper case, blanks or Unicode form alone: 'Ants', 'ants'"),
+    (thin, "warning", "1 picture more than 4:1 in shape, the first: "),
+    (huge, "warning", "1 picture of more than 24,000,000 pixels, the first: "),
+    (stray, "warning", "1 file left out: not an image suffix, the first: "),
+]
+
+
+@pytest.mark.parametrize(("make", "level", "text"), FOUND, ids=[row[0].__name__ for row in FOUND])
+def test_what_is_wrong_is_found_and_decides_the_exit_code(make, level, text, pictures):
+    make(pictures)
+    assert next(found for found in findings(pictures) if found[1].startswith(text))[0] == level
+    problems = any(found[0] == "problem" for found in findings(pictures))
+    assert problems == (level == "problem" or make is single)
+    last = command(pictures, code=int(problems)).stdout.splitlines()[-1]
+    assert last.startswith("verdict  not ready" if problems else "verdict  can be trained on")
+
+
+@pytest.mark.parametrize(("split", "counts"), [("train", [[0, 5], [8, 5]]), ("val", [[8, 0], [8, 5]])])
+def test_labels_are_right_where_a_split_lacks_a_class(pictures, split, counts):
+    shutil.rmtree(pictures / split / "ants")
+    found = checked(pictures)
+    assert found.counts.tolist() == counts
+    assert all(found.classes[label] in str(f) for f, label in zip(found.val.files, found.val.labels, strict=True))
+
+
+def test_each_kind_of_copy_has_its_own_pair(pictures):
+    for make in (leak, contradiction, repeated):
+        make(pictures)
+    said = [text for _, text in findings(pictures)]
+    for kind, other in (
+        ("two classes", "train/bees/1"),
+        ("train and val", "val/ants/1"),
+        ("one class", "train/ants/2"),
+    ):
+        assert any(kind in text and text.endswith(f"train/ants/1.png = {pictures}/{other}.png") for text in said)
+
+
+def test_small_pictures_are_those_below_the_size_of_training(pictures):
+    assert findings(pictures, **{"augment.size": 40}) == []
+    assert findings(pictures, **{"augment.size": 41})[0][1].startswith("26 pictures smaller than the 41x41 of training")
+
+
+@pytest.mark.parametrize("emptied", ["train", "val"])
+def test_what_cannot_be_used_at_all(pictures, emptied):
+    for file in (pictures / emptied).rglob("*.png"):
+        file.write_bytes(b"")
+    with pytest.raises(DataError, match=r"no usable picture in any class folder .*0\.png: empty file"):
+        checked(pictures)
+
+
+def test_the_report_is_written_and_is_what_was_said(pictures, tmp_path):
+    leak(pictures)
+    bad_picture(pictures)
+    out = tmp_path / "report"
+    said = json.loads(command(pictures, "--output", out, "--json", code=1).stdout)
+    assert said == json.loads((out / "data_check.json").read_text())
+    assert said["classes"] == [{"name": "ants", "train": 7, "val": 5}, {"name": "bees", "train": 8, "val": 5}]
+    assert (said["n_train"], said["n_val"], said["kinds"]) == (15, 10, {"PNG RGB": 25})
+    assert said["height"] == {"min": 40, "median": 40, "max": 40}
+    assert said["left_out"]["reasons"] == {"not an image": 1}
+    with (out / "leaks.csv").open() as file:
+        assert list(csv.DictReader(file)) == said["copies"]["first"]
+    with (out / "skipped_images.csv").open() as file:
+        assert list(csv.DictReader(file)) == said["left_out"]["first"]
+    with Image.open(out / "data_check.png") as image:
+        assert image.width == 1320
+    assert sorted(p.name for p in out.iterdir()) == [
+        "data_check.json",
+        "data_check.png",
+        "leaks.csv",
+        "skipped_images.csv",
+    ]
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(pictures, tmp_path):
+    (tmp_path / "file").write_text("x")
+    result = command(pictures, "--output", tmp_path / "file" / "x", code=2)
+    assert "cannot be written" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 60, 300])
+def test_names_in_the_picture_do_not_touch(count):
+    """Neither each other nor the edge, whatever they are."""
+    names = [f"{i:03d} {'蚂蚁' if i % 2 else '$x$ ' + 'long ' * 40}" for i in range(count)]
+    counts = np.arange(2 * count).reshape(-1, 2) + 1
+    samples = np.zeros((7, 8, 8, 3), np.uint8)
+    with settings():
+        figure = figure_data_check(names, counts, np.full((9, 2), 30, np.int32), (224, 224), samples, np.zeros(7, int))
+        figure.canvas.draw()
+        bars = figure.axes[0]
+        boxes = [t.get_window_extent() for t in bars.get_yticklabels()]
+    assert all(not a.overlaps(b) for a, b in pairwise(boxes))
+    assert all(box.x0 >= 0 for box in boxes)
+    assert len(boxes) == count or count > 100
+    assert sum(axes.get_visible() for axes in figure.axes) == 2 + 7
+
+
+def test_memory_does_not_grow_with_the_pictures(tmp_path):
+    """Links to a few files: what counts is how much is kept for each."""
+    root = write_class_folders(tmp_path / "set", counts=(2, 2), size=(9, 9))
+
+    def kept(n):
+        for split in ("train", "val"):
+            for i in range(n):
+                link = root / split / "ants" / f"more{i}.png"
+                if not link.exists():
+                    link.symlink_to(root / split / "ants" / "0.png")
+        tracemalloc.start()
+        found = checked(root)
+        size = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return found, size
+
+    kept(10)
+    _, few = kept(100)
+    found, many = kept(600)
+    assert len(found.train.labels) == 604
+    assert (many - few) / 1000 < 400, "bytes for each picture"

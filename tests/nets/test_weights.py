@@ -1,0 +1,273 @@
+"""Weights by canonical name: files, first values, strict loading, identity."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from xfer.arrays import Weights
+from xfer.errors import WeightsError
+from xfer.formats.ckpt import read_ckpt, write_ckpt
+from xfer.formats.files import digest, read_weights, write_weights
+from xfer.formats.pth import write_pth
+from xfer.nets.weights import guess_arch, init_weights, merge
+
+SHAPES = {
+    "conv1.weight": (64, 3, 7, 7),
+    "bn1.weight": (64,),
+    "bn1.bias": (64,),
+    "bn1.running_mean": (64,),
+    "bn1.running_var": (64,),
+    "depthwise.weight": (512, 1, 5, 5),
+    "biased.weight": (32, 16, 3, 3),
+    "biased.bias": (32,),
+    "fc.weight": (1000, 512),
+    "fc.bias": (1000,),
+}
+HEAD = ("fc.weight", "fc.bias")
+SUFFIXES = [".safetensors", ".pth", ".pt", ".ckpt"]
+
+
+def assert_equal(found: Weights, wanted: Weights) -> None:
+    assert set(found) == set(wanted)
+    for name, array in wanted.items():
+        assert found[name].dtype == np.float32
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+# Files
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_gives_back_what_was_written(suffix: str, tmp_path: Path) -> None:
+    path, weights = tmp_path / f"w{suffix}", init_weights(SHAPES, 0) | {"scale": np.array(2, np.float32)}
+    write_weights(path, weights, {"arch": "resnet18", "classes": '["蚂蚁", "bee"]'})
+    found, metadata = read_weights(path)
+    assert_equal(found, weights)
+    assert metadata == ({"arch": "resnet18", "classes": '["蚂蚁", "bee"]'} if suffix == ".safetensors" else {})
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_strided_arrays_are_written_right(tmp_path: Path) -> None:
+    weights = {"w": np.arange(6, dtype=np.float32).reshape(2, 3).T}
+    for suffix in SUFFIXES:
+        write_weights(tmp_path / f"w{suffix}", weights, {})
+        assert_equal(read_weights(tmp_path / f"w{suffix}")[0], weights)
+
+
+def test_a_ckpt_holds_the_names_of_mindspore(tmp_path: Path) -> None:
+    write_weights(tmp_path / "w.ckpt", init_weights(SHAPES, 0), {})
+    assert list(read_ckpt(tmp_path / "w.ckpt"))[:5] == [
+        *("conv1.weight", "bn1.gamma", "bn1.beta", "bn1.moving_mean", "bn1.moving_variance")
+    ]
+
+
+def test_numbers_become_float32_and_counters_go(tmp_path: Path) -> None:
+    half, double = np.array([1, 2], np.float16), np.array([1e300, 0.1], np.float64)
+    arrays = {"a": half, "bn.num_batches_tracked": np.array(3), "b": double}
+    save_file(arrays, tmp_path / "w.safetensors")
+    write_pth(tmp_path / "w.pth", arrays)
+    for name in ("w.safetensors", "w.pth"):
+        assert_equal(read_weights(tmp_path / name)[0], {"a": half, "b": np.array([np.inf, 0.1], np.float32)})
+
+
+def test_bfloat16_is_read_from_safetensors(tmp_path: Path) -> None:
+    header = json.dumps({"a": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
+    content = struct.pack("<Q", len(header)) + header + np.array([0x3F80, 0xC000], "<u2").tobytes()
+    (tmp_path / "w.safetensors").write_bytes(content)
+    assert_equal(read_weights(tmp_path / "w.safetensors")[0], {"a": np.array([1, -2], np.float32)})
+
+
+def test_the_prefix_of_data_parallel_goes_where_every_name_has_it(tmp_path: Path) -> None:
+    a, b = np.zeros(1, np.float32), np.ones(1, np.float32)
+    write_pth(tmp_path / "all.pth", {"module.a": a, "module.b": b})
+    write_pth(tmp_path / "some.pth", {"module.a": a, "b": b})
+    assert_equal(read_weights(tmp_path / "all.pth")[0], {"a": a, "b": b})
+    assert_equal(read_weights(tmp_path / "some.pth")[0], {"module.a": a, "b": b})
+
+
+def test_optimizer_state_in_a_ckpt_is_left_out(tmp_path: Path) -> None:
+    weights = {"conv1.weight": np.ones((1, 1), np.float32)}
+    state = {"moments.conv1.weight": np.ones((1, 1), np.float32), "global_step": np.array([3], np.int32)}
+    write_ckpt(tmp_path / "w.ckpt", weights | state)
+    assert_equal(read_weights(tmp_path / "w.ckpt")[0], weights)
+
+
+def test_two_names_for_one_tensor_are_refused(tmp_path: Path) -> None:
+    one = np.zeros(1, np.float32)
+    write_ckpt(tmp_path / "w.ckpt", {"bn.moving_mean": one, "bn.gamma": one, "bn.weight": one})
+    with pytest.raises(WeightsError, match=r"w\.ckpt: two tensors are both 'bn\.weight'.*Cure: "):
+        read_weights(tmp_path / "w.ckpt")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"<html>404</html>"])
+def test_damage_names_the_file_and_the_cure(suffix: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"w{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"w\.\w+: not a.*Cure: ") as error:
+        read_weights(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_safetensors_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    write_weights(path, init_weights(SHAPES, 0), {})
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(WeightsError, match=r"not a safetensors file"):
+        read_weights(path)
+
+
+def test_a_missing_file_and_an_unknown_suffix_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"a\.pth: no such file\. Cure: "):
+        read_weights(tmp_path / "a.pth")
+    for act in (lambda path: read_weights(path), lambda path: write_weights(path, {}, {})):
+        with pytest.raises(WeightsError, match=r"a\.h5: expected a file ending in \.safetensors, .*Cure: "):
+            act(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_failure_leaves_the_old_file_and_nothing_else(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"w{suffix}"
+    path.mkdir()
+    with pytest.raises(WeightsError, match="cannot be written"):
+        write_weights(path, init_weights(SHAPES, 0), {})
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# First values
+
+
+def test_first_values_have_their_shapes_and_depend_on_seed_and_name_only() -> None:
+    weights = init_weights(SHAPES, 3)
+    assert {name: array.shape for name, array in weights.items()} == SHAPES
+    assert all(array.dtype == np.float32 for array in weights.values())
+    assert_equal(init_weights({name: SHAPES[name] for name in HEAD}, 3), {name: weights[name] for name in HEAD})
+    other = init_weights(SHAPES, 4)
+    assert not np.array_equal(other["fc.weight"], weights["fc.weight"])
+    assert not np.array_equal(other["conv1.weight"], weights["conv1.weight"])
+
+
+def test_layers_of_one_shape_differ() -> None:
+    weights = init_weights({"a.weight": (8, 8), "b.weight": (8, 8)}, 0)
+    assert not np.array_equal(weights["a.weight"], weights["b.weight"])
+
+
+@pytest.mark.parametrize(
+    ("name", "fan_out"), [("conv1.weight", 64 * 49), ("depthwise.weight", 25), ("biased.weight", 32 * 9)]
+)
+def test_convolutions_are_kaiming_normal(name: str, fan_out: int) -> None:
+    values = init_weights(SHAPES, 0)[name]
+    std = math.sqrt(2 / fan_out)
+    few = 5 / math.sqrt(values.size)  # five standard errors
+    assert abs(values.mean()) < few * std
+    assert abs(values.std() / std - 1) < few
+    assert abs((np.abs(values) > 2 * std).mean() - 0.0455) < few  # a uniform of this std has none
+
+
+@pytest.mark.parametrize(("name", "fan_in"), [("fc.weight", 512), ("fc.bias", 512), ("biased.bias", 16 * 9)])
+def test_linear_weights_and_biases_are_uniform(name: str, fan_in: int) -> None:
+    values = init_weights(SHAPES, 0)[name]
+    bound = 1 / math.sqrt(fan_in)
+    few = 5 / math.sqrt(values.size)
+    assert np.abs(values).max() <= np.float32(bound)
+    assert abs(values.mean()) < few * bound
+    assert abs(values.std() * math.sqrt(3) / bound - 1) < few
+
+
+def test_norm_layers_start_as_the_identity() -> None:
+    weights = init_weights(SHAPES, 0)
+    ones = {name for name, array in weights.items() if (array == 1).all()}
+    zeros = {name for name, array in weights.items() if (array == 0).all()}
+    assert (ones, zeros) == ({"bn1.weight", "bn1.running_var"}, {"bn1.bias", "bn1.running_mean"})
+
+
+@pytest.mark.parametrize("shapes", [{"scale": (3,)}, {"norm.weight": (3,)}, {"fc.bias": (3,)}])
+def test_a_weight_without_a_rule_is_refused(shapes: dict[str, tuple[int, ...]]) -> None:
+    with pytest.raises(WeightsError, match=f"no rule for first values of {next(iter(shapes))}"):
+        init_weights(shapes, 0)
+
+
+# Strict loading
+
+
+def test_only_the_head_is_replaced() -> None:
+    loaded, init = init_weights(SHAPES, 1), init_weights(SHAPES, 2)
+    expected = {name: (init if name in HEAD else loaded)[name] for name in SHAPES}
+    assert_equal(merge(SHAPES, loaded, HEAD, init, "file"), expected)
+    assert_equal(merge(SHAPES, loaded, HEAD, {}, "file", keep_head=True), loaded)
+
+
+def test_a_head_that_is_absent_or_of_other_classes_is_replaced() -> None:
+    loaded, init = init_weights(SHAPES, 1), init_weights(SHAPES, 2)
+    body = {name: loaded[name] for name in SHAPES if name not in HEAD}
+    for head in ({}, {"fc.weight": np.zeros((2, 512), np.float32), "fc.bias": np.zeros(2, np.float32)}):
+        assert_equal(merge(SHAPES, body | head, HEAD, init, "file"), body | {name: init[name] for name in HEAD})
+        with pytest.raises(WeightsError, match=r"fc\.weight"):
+            merge(SHAPES, body | head, HEAD, init, "file", keep_head=True)
+
+
+def test_every_misfit_is_named() -> None:
+    loaded = init_weights(SHAPES, 1)
+    loaded["conv1.weight"] = np.zeros((64, 3, 1, 1), np.float32)
+    loaded["layer9.weight"] = np.zeros(1, np.float32)
+    for name in ("bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var", "biased.bias"):
+        del loaded[name]
+    with pytest.raises(WeightsError) as error:
+        merge(SHAPES, loaded, HEAD, init_weights(SHAPES, 2), "w.pth")
+    message = str(error.value)
+    assert "w.pth does not fit" in message
+    assert "5 missing: bn1.weight, bn1.bias, bn1.running_mean and 2 more" in message
+    assert "1 unexpected: layer9.weight" in message
+    assert "1 of another shape: conv1.weight is (64, 3, 1, 1), expected (64, 3, 7, 7)" in message
+    assert "Cure: " in message
+
+
+def resnet(blocks: int, bottleneck: bool) -> list[str]:
+    convs = (1, 2, 3) if bottleneck else (1, 2)
+    return [f"layer3.{block}.conv{conv}.weight" for block in range(blocks) for conv in convs]
+
+
+NETWORKS = {
+    "resnet18": resnet(2, False),
+    "resnet34": resnet(6, False),
+    "resnet50": resnet(6, True),
+    "resnet101": resnet(23, True),
+    "resnet152": resnet(36, True),
+    "efficientnet_lite0": ["_conv_stem.weight", "_blocks.15._project_conv.weight"],
+    "convnet": ["conv1.weight", "conv2.weight", "fc1.weight", "fc.weight"],
+}
+
+
+@pytest.mark.parametrize("arch", NETWORKS)
+def test_networks_are_told_apart_by_their_names(arch: str) -> None:
+    assert guess_arch(NETWORKS[arch]) == arch
+    assert guess_arch(["encoder.weight"]) is None
+
+
+def test_weights_of_another_network_are_recognised() -> None:
+    shapes = dict.fromkeys([*NETWORKS["resnet18"], *HEAD], (1, 1))
+    loaded = {name: np.zeros((1, 1), np.float32) for name in NETWORKS["resnet50"]}
+    with pytest.raises(WeightsError, match=r"The file looks like resnet50\. Cure: "):
+        merge(shapes, loaded, HEAD, {}, "w.pth")
+
+
+# Identity
+
+
+def test_the_digest_follows_names_shapes_and_bits_only() -> None:
+    weights = init_weights(SHAPES, 0)
+    same = {name: np.asfortranarray(weights[name]).astype(">f4") for name in reversed(SHAPES)}
+    assert digest(same) == digest(weights)
+    body = {name: array for name, array in weights.items() if name != "fc.bias"}
+    bias = weights["fc.bias"]
+    nudged = bias.copy()
+    nudged[7] = np.nextafter(nudged[7], np.float32(1))
+    changed = [body, body | {"fc.bias2": bias}, body | {"fc.bias": bias[:, None]}, body | {"fc.bias": nudged}]
+    assert len({digest(weights), *map(digest, changed)}) == 5

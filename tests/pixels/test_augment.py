@@ -1,0 +1,280 @@
+"""The augmentation specs: their laws, their draws, and what a recipe may say."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import TypeAdapter, ValidationError
+
+from xfer.errors import ConfigError, DataError
+from xfer.pixels.augment import (
+    CenterCrop,
+    ColorJitter,
+    HorizontalFlip,
+    Normalize,
+    RandomCrop,
+    RandomErasing,
+    RandomResizedCrop,
+    Resize,
+    Rotation,
+    Transform,
+    VerticalFlip,
+    apply,
+    default_eval,
+    default_train,
+    describe,
+    is_random,
+    output_size,
+    split_normalize,
+)
+
+RECIPE = TypeAdapter(tuple[Transform, ...])
+NORMALIZE = Normalize(mean=[0.5, 0.5, 0.5], std=[0.2, 0.2, 0.2])
+EVERY_RANDOM = [
+    RandomResizedCrop(size=[12, 14]),
+    RandomCrop(size=[12, 14], padding=3),
+    HorizontalFlip(),
+    VerticalFlip(),
+    ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+    Rotation(degrees=30),
+    RandomErasing(value="random"),
+]
+
+
+def picture(height=20, width=24, seed=0):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def pixels(image):
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize("spec", EVERY_RANDOM, ids=lambda s: s.op)
+def test_the_same_generator_gives_the_same_pixels_and_another_one_others(spec):
+    image = picture()
+    same = [apply(image, [spec], np.random.default_rng(3)) for _ in range(2)]
+    np.testing.assert_array_equal(*same)
+    others = [apply(image, [spec], np.random.default_rng(seed)).tobytes() for seed in range(12)]
+    assert len(set(others)) > 1
+
+
+@pytest.mark.parametrize("spec", EVERY_RANDOM, ids=lambda s: s.op)
+def test_a_picture_is_never_changed_in_place(spec):
+    image = picture()
+    before = pixels(image).copy()
+    for seed in range(8):
+        apply(image, [spec], np.random.default_rng(seed))
+    np.testing.assert_array_equal(pixels(image), before)
+
+
+def test_fixed_transforms_need_no_generator_and_leave_one_alone():
+    rng = np.random.default_rng(0)
+    result = apply(picture(), default_eval(16), rng)
+    assert (result.shape, result.dtype) == ((16, 16, 3), np.uint8)
+    assert rng.random() == np.random.default_rng(0).random()
+    np.testing.assert_array_equal(result, apply(picture(), default_eval(16)))
+
+
+def test_random_transforms_refuse_to_go_without_a_generator():
+    with pytest.raises(ValueError, match="HorizontalFlip"):
+        apply(picture(), [HorizontalFlip()])
+
+
+def test_normalize_is_left_to_the_network():
+    np.testing.assert_array_equal(
+        apply(picture(), [CenterCrop(size=8), NORMALIZE]), apply(picture(), [CenterCrop(size=8)])
+    )
+
+
+def test_a_box_covers_the_share_and_shape_it_was_drawn_for():
+    spec, rng = RandomResizedCrop(size=8, scale=(0.2, 0.5), ratio=(0.5, 2.0)), np.random.default_rng(0)
+    boxes = [spec.draw(600, 600, rng) for _ in range(2000)]
+    shares = np.array([b.height * b.width for b in boxes]) / 600**2
+    shapes = np.log([b.width / b.height for b in boxes])
+    assert shares.min() > 0.199
+    assert shares.max() < 0.501
+    # Both uniform: mean and standard deviation of U(a, b) are (a + b) / 2 and (b - a) / sqrt(12).
+    assert shares.mean() == pytest.approx(0.35, abs=0.01)
+    assert shares.std() == pytest.approx(0.3 / math.sqrt(12), rel=0.05)
+    assert shapes.mean() == pytest.approx(0, abs=0.04)
+    assert shapes.std() == pytest.approx(math.log(4) / math.sqrt(12), rel=0.05)
+    assert all(b.top >= 0 and b.left >= 0 and b.top + b.height <= 600 and b.left + b.width <= 600 for b in boxes)
+
+
+@pytest.mark.parametrize("flip", [HorizontalFlip, VerticalFlip])
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+def test_flips_happen_at_their_rate(flip, p):
+    rng = np.random.default_rng(0)
+    rate = np.mean([flip(p=p).draw(8, 8, rng) for _ in range(4000)])
+    assert rate == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / 4000))
+
+
+def test_flips_mirror():
+    image = picture()
+    np.testing.assert_array_equal(HorizontalFlip().apply(image, True), pixels(image)[:, ::-1])
+    np.testing.assert_array_equal(VerticalFlip().apply(image, True), pixels(image)[::-1])
+
+
+def test_erasing_changes_one_rectangle_at_its_rate():
+    image, rng = picture(40, 40), np.random.default_rng(0)
+    erased = [apply(image, [RandomErasing(p=0.25, value=[1, 2, 3])], rng) for _ in range(800)]
+    changed = [(e != pixels(image)).any(axis=2) for e in erased]
+    assert np.mean([c.any() for c in changed]) == pytest.approx(0.25, abs=4 * math.sqrt(0.25 * 0.75 / 800))
+    for result, mask in zip(erased, changed, strict=True):
+        if mask.any():
+            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            patch = result[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            assert (patch == [1, 2, 3]).all()
+            assert 0.01 < patch.shape[0] * patch.shape[1] / 1600 < 0.36
+
+
+def test_random_erasing_paints_all_values():
+    patch = RandomErasing(p=1, value="random").draw(400, 400, np.random.default_rng(0))
+    assert set(np.unique(patch.pixels)) == set(range(256))
+
+
+def test_the_ratio_of_an_erased_rectangle_is_its_height_by_its_width():
+    spec, rng = RandomErasing(p=1, scale=[0.1, 0.2], ratio=[2, 3]), np.random.default_rng(0)
+    shapes = [spec.draw(600, 600, rng).pixels.shape for _ in range(100)]
+    assert all(1.97 < height / width < 3.03 for height, width, _ in shapes)
+
+
+def test_a_picture_is_never_erased_as_a_whole():
+    assert RandomErasing(p=1, scale=[1, 1], ratio=[1, 1]).draw(10, 10, np.random.default_rng(0)) is None
+
+
+def test_no_rectangle_is_erased_from_a_picture_too_thin_for_one():
+    spec = RandomErasing(p=1, scale=[0.9, 1], ratio=[1, 1])
+    assert spec.draw(400, 3, np.random.default_rng(0)) is None
+
+
+def test_a_random_crop_is_a_part_of_the_padded_picture():
+    image, spec, rng = picture(10, 12), RandomCrop(size=[8, 9], padding=2, fill=[7, 8, 9]), np.random.default_rng(0)
+    padded = np.full((14, 16, 3), [7, 8, 9], np.uint8)
+    padded[2:12, 2:14] = pixels(image)
+    places = set()
+    for _ in range(600):
+        cut = spec.draw(10, 12, rng)
+        places.add((cut.box.top, cut.box.left))
+        expected = padded[cut.box.top : cut.box.top + 8, cut.box.left : cut.box.left + 9]
+        np.testing.assert_array_equal(spec.apply(image, cut), expected)
+    assert places == {(top, left) for top in range(7) for left in range(8)}
+
+
+def test_a_picture_smaller_than_its_crop():
+    with pytest.raises(DataError, match=r"10 x 12 pixels is smaller.*pad_if_needed"):
+        apply(picture(10, 12), [RandomCrop(size=20)], np.random.default_rng(0))
+    assert apply(picture(10, 12), [RandomCrop(size=20, pad_if_needed=True)], np.random.default_rng(0)).shape == (
+        20,
+        20,
+        3,
+    )
+    with pytest.raises(ConfigError, match="RandomCrop of 32 x 32 with padding = 1"):
+        output_size([CenterCrop(size=28), RandomCrop(size=32, padding=1)])
+    assert output_size([CenterCrop(size=28), RandomCrop(size=32, padding=2)]) == (32, 32)
+
+
+def test_jitter_of_one_kind_draws_no_other():
+    rng = np.random.default_rng(0)
+    drawn = [ColorJitter(contrast=[0.5, 0.6], hue=0.2).draw(8, 8, rng) for _ in range(100)]
+    assert all(sorted(name for name, _ in d) == ["contrast", "hue"] for d in drawn)
+    assert all(0.5 <= dict(d)["contrast"] <= 0.6 and -0.2 <= dict(d)["hue"] <= 0.2 for d in drawn)
+    assert min(dict(d)["hue"] for d in drawn) < -0.1
+    assert {d[0][0] for d in drawn} == {"contrast", "hue"}  # the order is random too
+
+
+def test_rotation_angles():
+    rng = np.random.default_rng(0)
+    angles = [Rotation(degrees=30).draw(8, 8, rng) for _ in range(500)]
+    assert -30 <= min(angles) < -27
+    assert 27 < max(angles) <= 30
+    assert all(5 <= Rotation(degrees=[5, 6]).draw(8, 8, rng) <= 6 for _ in range(50))
+
+
+@pytest.mark.parametrize(
+    ("transforms", "size"),
+    [
+        (default_train(32), (32, 32)),
+        (default_eval(32), (32, 32)),
+        ([Resize(size=[30, 40])], (30, 40)),
+        ([Resize(size=[30, 40]), Resize(size=15)], (15, 20)),
+        ([Resize(size=[41, 30]), Resize(size=15)], (20, 15)),
+        ([Resize(size=64), CenterCrop(size=[30, 40]), RandomErasing(), NORMALIZE], (30, 40)),
+        ([RandomCrop(size=[8, 9], pad_if_needed=True), Rotation(degrees=5), HorizontalFlip()], (8, 9)),
+    ],
+)
+def test_output_size_is_the_size_that_comes_out(transforms, size):
+    assert output_size(transforms) == size
+    for shape in [(50, 70), (70, 50)]:
+        assert apply(picture(*shape), transforms, np.random.default_rng(0)).shape == (*size, 3)
+
+
+@pytest.mark.parametrize(
+    "transforms", [[], [Resize(size=32)], [HorizontalFlip(), Resize(size=8), ColorJitter(hue=0.1)]]
+)
+def test_sizes_that_would_differ_are_refused(transforms):
+    with pytest.raises(ConfigError, match=r"different sizes.*Cure"):
+        output_size(transforms)
+
+
+def test_is_random():
+    assert not is_random([*default_eval(8), NORMALIZE])
+    assert all(is_random([*default_eval(8), spec]) for spec in EVERY_RANDOM)
+
+
+def test_split_normalize():
+    fixed = default_eval(8)
+    assert split_normalize([*fixed, NORMALIZE]) == (fixed, NORMALIZE)
+    assert split_normalize(fixed) == (fixed, None)
+    assert split_normalize([]) == ((), None)
+    assert split_normalize([NORMALIZE]) == ((), NORMALIZE)
+    for wrong in ([NORMALIZE, *fixed], [*fixed, NORMALIZE, NORMALIZE], [NORMALIZE, *fixed, NORMALIZE]):
+        with pytest.raises(ConfigError, match="Cure: move it to the end"):
+            split_normalize(wrong)
+
+
+def test_describe():
+    assert describe(default_eval(224)) == "Resize(size=256), CenterCrop(size=224)"
+    assert describe([HorizontalFlip(p=0.1)]) == "HorizontalFlip(p=0.1)"
+
+
+def test_specs_survive_json():
+    specs = (*EVERY_RANDOM, *default_eval(24), NORMALIZE)
+    assert RECIPE.validate_json(RECIPE.dump_json(specs)) == specs
+
+
+@pytest.mark.parametrize(
+    ("spec", "where", "message"),
+    [
+        ({"op": "Resize", "size": 0}, "size", "whole number of pixels"),
+        ({"op": "Resize", "size": "8"}, "size", "whole number of pixels"),
+        ({"op": "Resize", "size": [8, 8, 8]}, "size", "height, width"),
+        ({"op": "CenterCrop", "size": True}, "size", "whole number of pixels"),
+        ({"op": "RandomResizedCrop", "size": 8, "scale": [0.5, 0.1]}, "scale", "low <= high"),
+        ({"op": "RandomResizedCrop", "size": 8, "scale": [0, 2]}, "scale", "low <= high <= 1"),
+        ({"op": "RandomResizedCrop", "size": 8, "ratio": [0, 1]}, "ratio", "0 < low"),
+        ({"op": "RandomCrop", "size": 8, "padding": -1}, "padding", "greater than or equal to 0"),
+        ({"op": "HorizontalFlip", "p": 1.5}, "p", "less than or equal to 1"),
+        ({"op": "ColorJitter", "brightness": -0.5}, "brightness", "a number >= 0"),
+        ({"op": "ColorJitter", "contrast": [0.9, 0.5]}, "contrast", "low <= high"),
+        ({"op": "ColorJitter", "hue": 0.6}, "hue", "0..0.5"),
+        ({"op": "ColorJitter", "hue": [-0.6, 0]}, "hue", "-0.5 <= low"),
+        ({"op": "Rotation", "degrees": [5, -5]}, "degrees", "low <= high"),
+        ({"op": "RandomErasing", "value": 256}, "value", "0..255"),
+        ({"op": "RandomErasing", "value": "blue"}, "value", '"random"'),
+        ({"op": "Normalize", "mean": [0, 0, 0], "std": [1, 0, 1]}, "std", "greater than 0"),
+        ({"op": "Resize", "siz": 8, "size": 8}, "siz", "Extra inputs"),
+        ({"op": "Resize"}, "size", "Field required"),
+        ({"op": "Rezise", "size": 8}, 0, "Rezise"),
+        ({"size": 8}, 0, "op"),
+    ],
+    ids=json.dumps,
+)
+def test_what_cannot_be_meant_is_one_complaint(spec, where, message):
+    with pytest.raises(ValidationError) as raised:
+        RECIPE.validate_json(json.dumps([spec]))
+    (problem,) = raised.value.errors()
+    assert where in problem["loc"]
+    assert message in problem["msg"]

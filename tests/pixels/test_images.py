@@ -1,0 +1,308 @@
+"""Pictures of every kind come out as a person would see them; the others say why they cannot."""
+
+import io
+import re
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from xfer.errors import DataError
+from xfer.pixels.images import MAX_PIXELS, SUFFIXES, check_image, inspect_image, open_image, to_bytes
+
+WHITE, RED = (255, 255, 255), (255, 0, 0)
+RNG = np.random.default_rng(0)
+NOISE = RNG.integers(0, 256, (12, 16, 3), np.uint8)
+LARGE = RNG.integers(0, 256, (70, 45, 3), np.uint8)
+
+
+@pytest.fixture
+def save(tmp_path):
+    def write(image, name, **options):
+        image.save(tmp_path / name, **options)
+        return tmp_path / name
+
+    return write
+
+
+def pixels(path):
+    image = open_image(path)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_suffix_can_be_read(save, suffix):
+    mode = "L" if suffix == ".pgm" else "RGB"
+    path = save(Image.fromarray(NOISE).convert(mode), f"x{suffix}")
+    assert check_image(path) is None
+    assert pixels(path).shape == NOISE.shape
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".ppm", ".tif"])
+def test_rgb_is_not_touched(save, suffix):
+    np.testing.assert_array_equal(pixels(save(Image.fromarray(NOISE), f"x{suffix}")), NOISE)
+
+
+@pytest.mark.parametrize(
+    ("mode", "stored", "seen"),
+    [
+        ("1", 1, WHITE),
+        ("L", 90, (90, 90, 90)),
+        ("CMYK", (0, 255, 255, 0), RED),
+        ("YCbCr", (76, 85, 255), RED),  # JFIF's matrix
+        ("LAB", (128, 128, 128), (119, 119, 119)),  # L 50.2, a 0, b 0
+    ],
+)
+def test_other_colour_models_are_converted(save, mode, stored, seen):
+    path = save(Image.new(mode, (8, 8), stored), "x.tif")
+    with Image.open(path) as image:
+        assert image.mode == mode
+    np.testing.assert_allclose(pixels(path).astype(int), np.full((8, 8, 3), seen), atol=2)
+
+
+def test_a_palette_is_looked_up(save):
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    assert (pixels(save(image, "x.png")) == [10, 20, 30]).all()
+
+
+def test_a_cmyk_jpeg_is_seen_as_it_was_painted(save):
+    painted = Image.new("RGB", (16, 16), (250, 40, 20))
+    path = save(painted.convert("CMYK"), "x.jpg", quality=95)  # Adobe's: stored inverted
+    np.testing.assert_allclose(pixels(path).astype(int), np.asarray(painted).astype(int), atol=6)
+
+
+@pytest.mark.parametrize(
+    ("convert", "name"),
+    [
+        (lambda rgba: rgba, "x.png"),
+        (lambda rgba: rgba, "x.webp"),
+        (lambda rgba: rgba.convert("LA"), "x.tif"),
+        (lambda rgba: rgba.convert("LA"), "x.png"),
+        (lambda rgba: rgba.quantize(8), "x.png"),
+    ],
+)
+def test_what_is_transparent_lies_on_white(save, convert, name):
+    image = Image.new("RGBA", (8, 8), (0, 0, 0, 255))
+    image.paste((0, 0, 0, 0), (0, 0, 4, 8))
+    image.paste((0, 0, 0, 128), (0, 0, 4, 4))
+    seen = pixels(save(convert(image), name, **({"lossless": True} if name == "x.webp" else {})))
+    assert (seen[6, 1] == 255).all()
+    assert (seen[:, 6] == 0).all()
+    np.testing.assert_allclose(seen[1, 1], 127, atol=1)
+
+
+@pytest.mark.parametrize(("mode", "key", "colour"), [("L", 7, 7), ("RGB", (1, 2, 3), (1, 2, 3)), ("1", 0, 0)])
+def test_a_colour_that_means_transparent(save, mode, key, colour):
+    image = Image.new(mode, (8, 8), 255 if mode != "RGB" else RED)
+    image.paste(colour, (0, 0, 4, 8))
+    seen = pixels(save(image, "x.png", transparency=key))
+    assert (seen[:, 1] == 255).all()
+    assert tuple(seen[0, 6]) == (RED if mode == "RGB" else WHITE)
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.tif"])
+def test_sixteen_bits_are_scaled_not_cut(save, name):
+    ramp = np.linspace(0, 65535, 256).round().astype(np.uint16).reshape(16, 16)
+    seen = pixels(save(Image.fromarray(ramp), name))
+    np.testing.assert_array_equal(seen, np.arange(256).reshape(16, 16, 1).repeat(3, 2))
+
+
+def test_a_dark_sixteen_bit_picture_stays_dark(save, tmp_path):
+    dark = np.full((8, 8), 200, np.uint16)
+    assert (pixels(save(Image.fromarray(dark), "x.png")) == 1).all()
+    (tmp_path / "x.pgm").write_bytes(b"P5 8 8 65535\n" + dark.astype(">u2").tobytes())
+    assert (pixels(tmp_path / "x.pgm") == 1).all()
+
+
+def test_big_endian_sixteen_bits(save):
+    image = Image.frombytes("I;16B", (2, 1), np.array([257, 65535], ">u2").tobytes())
+    assert pixels(save(image, "x.tif"))[0, :, 0].tolist() == [1, 255]
+
+
+@pytest.mark.parametrize(
+    ("values", "seen"),
+    [
+        (np.array([0, 0.5, 1], np.float32), [0, 128, 255]),
+        (np.array([0, 0.5, 200], np.float32), [0, 0, 200]),
+        (np.array([0, 257, 65535], np.float32), [0, 1, 255]),
+        (np.array([-1, 0, 1], np.float32), [0, 128, 255]),
+        (np.array([0, 1, 200], np.int32), [0, 1, 200]),
+        (np.array([0, 257, 65535], np.int32), [0, 1, 255]),
+        (np.array([0, 10**6, 2 * 10**6], np.int32), [0, 128, 255]),
+        (np.array([0, 1, 255], np.uint16), [0, 0, 1]),
+        (np.array([np.nan, np.inf, 1], np.float32), [0, 0, 255]),
+        (np.array([np.nan, np.nan], np.float32), [0, 0]),
+        (np.array([-7, -7], np.int32), [0, 0]),
+    ],
+)
+def test_ranges_of_wide_values(values, seen):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert to_bytes(values).tolist() == seen
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_wide_tiffs(save, dtype):
+    values = np.array([[0, 257, 65535]], dtype)
+    assert pixels(save(Image.fromarray(values), "x.tif"))[0, :, 0].tolist() == [0, 1, 255]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.webp", "x.tif"])
+def test_orientation(save, orientation, name):
+    """What orientation n means, by the EXIF standard: where row 0 and column 0 of the stored picture are seen."""
+    seen = np.zeros((16, 24, 3), np.uint8)
+    seen[:8, :8] = 255  # a white corner, top left
+    undo = {
+        1: lambda x: x,
+        2: lambda x: x[:, ::-1],
+        3: lambda x: x[::-1, ::-1],
+        4: lambda x: x[::-1],
+        5: lambda x: x.swapaxes(0, 1),
+        6: lambda x: x.swapaxes(0, 1)[::-1],
+        7: lambda x: x.swapaxes(0, 1)[::-1, ::-1],
+        8: lambda x: x.swapaxes(0, 1)[:, ::-1],
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(undo[orientation](seen)))
+    path = save(stored, name, exif=exif)
+    np.testing.assert_allclose(pixels(path).astype(int), seen.astype(int), atol=24)
+    said = inspect_image(path)
+    assert (said.height, said.width) == seen.shape[:2]
+
+
+@pytest.mark.parametrize("name", ["x.gif", "x.webp", "x.png"])
+def test_an_animation_is_its_first_frame(tmp_path, name):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, (0, 255, 0), (0, 0, 255))]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], duration=100, lossless=True)
+    assert tuple(pixels(tmp_path / name)[4, 4]) == RED
+
+
+def stored(format="PNG"):
+    buffer = io.BytesIO()
+    Image.fromarray(RNG.integers(0, 256, (64, 64, 3), np.uint8)).save(buffer, format)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty file"),
+        (b"<html>not found</html>" * 50, "not an image"),
+        (stored("JPEG")[:-200], "truncated"),
+        (stored("JPEG")[:10], "truncated"),
+        (stored("PNG")[:-2000], "truncated"),
+        (stored("PNG")[:100] + b"xxxx" + stored("PNG")[104:], "cannot be decoded"),
+        (stored("BMP")[:-2000], "truncated"),
+        (stored("TIFF")[:5000], "truncated"),
+        (stored("WEBP")[:2000], "cannot be decoded"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n", "not an image"),
+    ],
+)
+def test_why_a_picture_cannot_be_used(tmp_path, content, reason):
+    path = tmp_path / "x.jpg"
+    path.write_bytes(content)
+    said = check_image(path)
+    assert said is not None
+    assert reason in said
+    assert "\n" not in said
+    with pytest.raises(DataError) as raised:
+        open_image(path)
+    assert str(raised.value) == f"{path}: {said}"
+
+
+def damages():
+    """Ways to damage a file: cut off, bits turned, bytes taken out."""
+    where, many = st.floats(0, 1, exclude_max=True), st.integers(1, 200)
+    return st.one_of(
+        st.builds(lambda at: lambda data: data[: int(at * len(data))], where),
+        st.builds(lambda at, bit: lambda data: turned(data, int(at * len(data)), bit), where, st.integers(0, 7)),
+        st.builds(
+            lambda at, n: lambda data: data[: int(at * len(data))] + data[int(at * len(data)) + n :], where, many
+        ),
+    )
+
+
+def turned(data, at, bit):
+    return data[:at] + bytes(byte ^ 1 << bit for byte in data[at : at + 1]) + data[at + 1 :]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(["baseline", "progressive", "grey", "restarts"]), st.lists(damages(), max_size=2))
+def test_the_check_finds_what_decoding_the_whole_picture_finds(tmp_path, kind, damaged):
+    """It decodes an eighth of a JPEG picture, and says the same of it."""
+    more = {"progressive": {"progressive": True}, "restarts": {"restart_marker_rows": 1}}.get(kind, {})
+    buffer = io.BytesIO()
+    Image.fromarray(LARGE).convert("L" if kind == "grey" else "RGB").save(buffer, "JPEG", **more)
+    content = buffer.getvalue()
+    for damage in damaged:
+        content = damage(content)
+    (tmp_path / "x.jpg").write_bytes(content)
+    said = inspect_image(tmp_path / "x.jpg")
+    if said.reason is None:
+        assert (said.width, said.height) == open_image(tmp_path / "x.jpg").size
+    else:
+        with pytest.raises(DataError, match=re.escape(f"x.jpg: {said.reason}") + "$"):
+            open_image(tmp_path / "x.jpg")
+
+
+LOSSLESS = bytes.fromhex(
+    "ffd8 ffc3000b0800080008010111 00 ffc40014 00 01000000000000000000000000000000 00"
+    "ffda0008 01 01 00 01 00 00 0000000000000000 ffd9"
+)  # 8 x 8 pixels of 128, each the same as the one before: ITU-T T.81, annex H
+
+
+def test_lossless_jpeg_which_cannot_be_decoded_smaller_is_no_damage(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(LOSSLESS)
+    with Image.open(io.BytesIO(LOSSLESS)) as image:
+        try:
+            image.load()
+        except OSError:
+            pytest.skip("this Pillow reads no lossless JPEG")
+    assert np.unique(pixels(tmp_path / "x.jpg")).tolist() == [128]
+    assert inspect_image(tmp_path / "x.jpg")[0] is None
+
+
+def test_what_is_no_file(tmp_path):
+    assert check_image(tmp_path) == "is a directory"
+    assert check_image(tmp_path / "none.jpg") == "no such file or directory"
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_bombs_are_refused(tmp_path):
+    """A header that promises too many pixels is enough: nothing is decoded."""
+    width = 20_000
+    for height, refused in ((MAX_PIXELS // width + 1, True), (MAX_PIXELS // width, False)):
+        (tmp_path / "x.ppm").write_bytes(f"P6 {width} {height} 255\n".encode())
+        assert check_image(tmp_path / "x.ppm") == ("more than 178,956,970 pixels" if refused else "truncated")
+
+
+def test_bombs_are_refused_when_pillow_is_told_not_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    (tmp_path / "x.ppm").write_bytes(b"P6 20000 20000 255\n")
+    assert check_image(tmp_path / "x.ppm") == "more than 178,956,970 pixels"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("exif", [b"MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x03", b"no TIFF header", b"MM\0*"])
+def test_damaged_exif_data_spoils_nothing(tmp_path, exif):
+    Image.fromarray(NOISE).save(tmp_path / "x.png", exif=b"Exif\0\0" + exif)
+    np.testing.assert_array_equal(pixels(tmp_path / "x.png"), NOISE)
+
+
+def test_pillow_stays_silent(tmp_path):
+    """Large pictures and damaged EXIF data are used without a word on the console."""
+    Image.fromarray(NOISE).save(tmp_path / "x.png", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x03")
+    Image.new("1", (10_000, 9_500)).save(tmp_path / "large.tif", compression="group4")
+    script = "import sys; from xfer.pixels.images import check_image; print([check_image(p) for p in sys.argv[1:]])"
+    files = [str(tmp_path / "x.png"), str(tmp_path / "large.tif")]
+    done = subprocess.run([sys.executable, "-c", script, *files], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[None, None]\n", "")

@@ -1,0 +1,207 @@
+"""The report: complete, self-contained, and unimpressed by what a class is called."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xfer.errors import CheckpointError
+from xfer.results.report import PICTURES, write_report
+
+HOSTILE = "<script>alert('x')</script> & \"{title}\" 蚂蚁"
+RESULT: Mapping[str, Any] = {
+    "backend": "torch",
+    "device": "cpu",
+    "arch": "resnet18",
+    "dataset": "ants_bees",
+    "classes": ["ants", HOSTILE],
+    "n_train": 244,
+    "n_val": 153,
+    "seed": 7,
+    "epochs": 3,
+    "best_epoch": 2,
+    "val_accuracy": 146 / 153,
+    "val_loss": 0.15,
+    "train_accuracy": 0.98,
+    "seconds_total": 75.0,
+    "seconds_features": 3723.0,
+    "seconds_training": 8.77,
+    "images_per_second": 812.2,
+    "batches_digest": "ab" * 32,
+    "weights_digest": "cd" * 32,
+    "versions": {"torch": "2.14.1"},
+}
+# Elements that HTML closes by itself.
+VOID = {"meta", "img", "br", "hr", "link"}
+
+
+def png(name: str) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + name.encode()
+
+
+def make_run(folder: Path, result: Mapping[str, Any] = RESULT) -> Path:
+    (folder / "plots").mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    rows = [{"epoch": e, "phase": 1, "train_loss": 1 / e, "val_accuracy": 0.5, "lr": 0.01} for e in (1, 2, 3)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (folder / "skipped_images.csv").write_text(
+        f'path,reason\na.gif,not a picture\n"{HOSTILE.replace(chr(34), "")}",<i>broken</i>\n', "utf-8"
+    )
+    (folder / "config.toml").write_text('seed = 7\n[data]\nsource = "<b>"\n', encoding="utf-8")
+    for name, _ in PICTURES:
+        (folder / "plots" / f"{name}.png").write_bytes(png(name))
+    return folder
+
+
+class Page(HTMLParser):
+    """The elements and the visible text of a page; fails where a tag is not closed in its turn."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.words += data
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def read(run: Path) -> Page:
+    path = write_report(run)
+    assert path == run / "report.html"
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_the_headline_and_every_key_figure_are_there(tmp_path: Path) -> None:
+    words = read(make_run(tmp_path / "run")).words
+    assert "resnet18 on ants_bees" in words
+    assert "torch on cpu" in words
+    assert "95.4 % 146 of 153 validation images right, after epoch 2 of 3" in words
+    for shown in ("244", "0.1500", "98.0 %", "1 min 15 s", "1 h 2 min", "8.8 s", "812.2", "ab" * 32, "cd" * 32):
+        assert shown in words
+    assert "torch 2.14.1" in words
+    assert f"ants, {HOSTILE}" in words
+
+
+def test_a_new_key_figure_is_shown_under_its_name(tmp_path: Path) -> None:
+    words = read(make_run(tmp_path / "run", {**RESULT, "energy": "<i>12</i>", "seed": None})).words
+    assert "energy<i>12</i>" in words
+    assert "Seed–" in words
+
+
+def test_pictures_are_inlined_in_order(tmp_path: Path) -> None:
+    sources = [str(image["src"]) for image in read(make_run(tmp_path / "run")).of("img")]
+    inlined = [base64.b64decode(s.removeprefix("data:image/png;base64,")) for s in sources]
+    assert inlined == [png(n) for n in ("samples", "curves", "confusion_matrix", "predictions", "top_losses")]
+
+
+def test_nothing_is_fetched_and_nothing_runs(tmp_path: Path) -> None:
+    page = read(make_run(tmp_path / "run"))
+    tags = {tag for tag, _ in page.elements}
+    assert not tags & {"script", "link", "iframe", "object", "embed", "base", "a", "b", "i"}
+    for _, attributes in page.elements:
+        assert not any(name.startswith("on") for name in attributes)
+        assert "href" not in attributes
+        assert (attributes.get("src") or "data:").startswith("data:")
+    source = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?:|url\(|@import", source)
+
+
+def test_hostile_names_are_only_text(tmp_path: Path) -> None:
+    result = {**RESULT, "arch": HOSTILE, "dataset": HOSTILE, "device": HOSTILE, "best_epoch": HOSTILE, HOSTILE: HOSTILE}
+    run = make_run(tmp_path / "run", result)
+    page = read(run)
+    assert HOSTILE in page.words
+    assert not page.of("script")
+    source = (run / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in source
+    assert HOSTILE in unescape(source)
+
+
+def test_names_that_are_no_unicode_are_shown_as_codes(tmp_path: Path) -> None:
+    assert r"bad\udcff" in read(make_run(tmp_path / "run", {**RESULT, "classes": ["ants", "bad\udcff"]})).words
+
+
+def test_the_best_epoch_is_marked_and_gaps_are_dashes(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    page = read(run)
+    assert "Epochs (3)" in page.words
+    rows = re.findall(r"<tr(.*?)</tr>", (run / "report.html").read_text(encoding="utf-8"))[1:]
+    assert ["best" in row for row in rows] == [False, True, False]
+    assert [row.count("<td>") for row in rows] == [9, 9, 9]
+    assert ["<td>–</td>" in row for row in rows] == [True, True, True]
+
+
+def test_skipped_images_are_counted_and_listed(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    words = read(run).words
+    assert "Skipped images (2)" in words
+    assert "a.gif: not a picture" in words
+    many = "".join(f"{i}.jpg,broken\n" for i in range(10_000))
+    (run / "skipped_images.csv").write_text("path,reason\n" + many, encoding="utf-8")
+    words = read(run).words
+    assert "Skipped images (10000)" in words
+    assert "and 9500 more, in skipped_images.csv" in words
+
+
+def test_a_hundred_classes_are_cut_short(tmp_path: Path) -> None:
+    words = read(make_run(tmp_path / "run", {**RESULT, "classes": [f"c{i}" for i in range(100)]})).words
+    assert "c29 and 70 more" in words
+    assert "c30" not in words
+
+
+def test_whatever_is_missing_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text("{}", encoding="utf-8")
+    page = read(tmp_path)
+    assert page.of("h1")
+    for tag in ("img", "figure", "details", "dd"):
+        assert not page.of(tag)
+
+
+def test_no_skipped_images_and_no_epochs_leave_no_trace(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "skipped_images.csv").write_text("path,reason\n", encoding="utf-8")
+    (run / "metrics.jsonl").write_text("", encoding="utf-8")
+    words = read(run).words
+    assert "Skipped" not in words
+    assert "Epochs (" not in words
+
+
+@pytest.mark.parametrize("content", [None, "{"])
+def test_a_folder_without_a_result_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "result.json").write_text(content, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=re.escape(str(tmp_path))):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_report_that_cannot_be_written_is_an_error_of_the_family(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "report.html").mkdir()
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        write_report(run)
+    assert not list(run.glob(".report*")), "nothing half-written is left"

@@ -1,0 +1,211 @@
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from xfer.backend import Batch, LossSpec, ModelSpec, OptimizerSpec
+from xfer.errors import XferError
+from xfer.metrics import better, evaluate, evaluation, mean_loss
+from xfer.nets.freeze import FreezePolicy, resolve
+from xfer.nets.weights import init_weights
+from xfer.progress import silent
+from xfer.recipe.schedule import Schedule
+from xfer.testing.kit import random_batch
+from xfer.testing.numpy_backend import TINY, NumpyBackend
+from xfer.training.loop import Point, Training, keep_mask, train
+
+LABELS = np.array([0, 1, 2, 0, 1, 2, 1], np.int64)
+
+
+class Numbers:
+    """A source whose `inputs` are the indices themselves, and which notes the views it was asked for."""
+
+    def __init__(self):
+        self.views = []
+
+    def batches(self, chunks, view):
+        self.views.append(view)
+        for indices in chunks:
+            yield (
+                Batch(indices[:, None].astype(np.float32), LABELS[indices]),
+                np.tile(indices[:, None].astype(np.uint8), 16),
+            )
+
+
+class Step:
+    """Notes its calls; knows the right answer for every sample below 5."""
+
+    def __init__(self, loss=lambda n: float(n)):
+        self.calls, self.read, self.loss = [], [], loss
+
+    def __call__(self, batch, lrs):
+        number = len(self.calls)
+        self.calls.append((batch, lrs))
+
+        def lazy():
+            self.read.append((number, len(self.calls)))
+            return self.loss(number), answers(batch.inputs)
+
+        return lazy
+
+
+def answers(inputs):
+    guess = np.where(inputs[:, 0] < 5, LABELS[inputs[:, 0].astype(int)], 0)
+    return np.eye(3, dtype=np.float32)[guess]
+
+
+def training(step, **changes):
+    source = Numbers()
+    standard = Training(
+        step=step,
+        predict=answers,
+        train=source,
+        val=source,
+        train_labels=LABELS,
+        val_labels=LABELS,
+        lr_mults=(1.0, 10.0),
+        schedule=Schedule(kind="step", step_epochs=1, gamma=0.1),
+        lr=0.5,
+        epochs=2,
+        batch_size=3,
+        views=None,
+        dropout=0.0,
+        head_width=4,
+        seed=0,
+    )
+    return replace(standard, **changes)
+
+
+def run(t, first=0, phase=0):
+    halts = train(t, first, phase, Point(epoch=first), silent)
+    return [(halt[0], halt[1]) for halt in halts if isinstance(halt, tuple)]
+
+
+def test_every_sample_is_seen_once_an_epoch_in_another_order():
+    step = Step()
+    run(training(step))
+    seen = [int(i) for batch, _ in step.calls for i in batch.inputs[:, 0]]
+    assert sorted(seen[:7]) == sorted(seen[7:]) == list(range(7))
+    assert seen[:7] != seen[7:]
+    assert [len(batch.labels) for batch, _ in step.calls] == [3, 3, 1] * 2
+
+
+def test_each_group_gets_its_own_rate_on_schedule():
+    step = Step()
+    run(training(step))
+    assert np.allclose([lrs for _, lrs in step.calls], [[0.5, 5.0]] * 3 + [[0.05, 0.5]] * 3)
+
+
+def test_the_mean_loss_is_over_samples_not_batches():
+    (first, _), _ = run(training(Step()))
+    assert first.train_loss == pytest.approx((0 * 3 + 1 * 3 + 2 * 1) / 7)
+    assert first.train_accuracy == pytest.approx(5 / 7)
+    assert first.val_accuracy == pytest.approx(5 / 7)
+
+
+def test_a_step_is_not_waited_for_while_others_run():
+    step = Step()
+    run(training(step, batch_size=1, epochs=1))
+    assert len(step.read) == 7
+    assert step.read[0] == (0, 7)  # with seven steps, fewer than the lag, the first is read after the last
+
+
+@pytest.mark.parametrize(("views", "wanted"), [(None, [3, 4, 5, 6]), (2, [1, 0, 1, 0]), (1, [0, 0, 0, 0])])
+def test_epochs_take_their_views_in_turn(views, wanted):
+    t = training(Step(), views=views, epochs=4, val=Numbers())
+    epochs = run(t, first=3)
+    assert t.train.views == wanted
+    assert t.val.views == [0] * 4
+    assert [e.epoch for e, _ in epochs] == [4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_ends_it_with_the_step_and_a_cure(value):
+    step = Step(loss=lambda n: value if n == 4 else 1.0)
+    with pytest.raises(XferError, match=r"step 2 of epoch 2.*Cure") as caught:
+        run(training(step))
+    assert "0.05" in str(caught.value)
+
+
+def test_the_digest_covers_pictures_labels_and_masks():
+    plain, again = run(training(Step())), run(training(Step()))
+    dropped = run(training(Step(), dropout=0.5))
+    other = run(training(Step(), seed=1))
+    digests = [[e.batches_digest for e, _ in r] for r in (plain, again, dropped, other)]
+    assert digests[0] == digests[1]
+    assert digests[0][0] != digests[0][1]
+    assert len({digests[0][0], digests[2][0], digests[3][0]}) == 3
+
+
+def test_dropout_is_the_same_for_a_sample_in_any_batch():
+    whole = keep_mask(3, 1, range(6), 50, 0.4)
+    assert np.array_equal(keep_mask(3, 1, [4, 2], 50, 0.4), whole[[4, 2]])
+    assert not np.array_equal(keep_mask(3, 2, range(6), 50, 0.4), whole)
+    assert set(np.unique(whole)) == {np.float32(0), np.float32(1 / 0.6)}
+    assert keep_mask(3, 1, range(2000), 5, 0.4).mean() == pytest.approx(1, abs=0.05)
+    assert keep_mask(3, 1, range(6), 50, 0.0) is None
+
+
+def test_evaluate_gives_losses_of_plain_cross_entropy():
+    logits = np.array([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [500.0, 0.0, -500.0]], np.float32)
+    result = evaluation(logits, np.array([0, 2, 0]))
+    expected = [np.log(1 + 2 * np.exp(-2)), np.log(2 + np.e), 0.0]
+    assert result.losses == pytest.approx(expected, abs=1e-6)
+    assert result.loss == pytest.approx(np.mean(expected))
+    assert result.accuracy == pytest.approx(2 / 3)
+    assert result.probabilities.sum(axis=1) == pytest.approx(1)
+    assert result.predictions.tolist() == [0, 1, 0]
+
+
+def test_evaluate_goes_in_order_and_reports():
+    told = []
+    result = evaluate(answers, Numbers(), LABELS, 3, lambda *said: told.append(said))
+    assert result.labels is LABELS
+    assert len(result.logits) == 7
+    assert [done for _, done, _ in told] == [3, 6, 7]
+
+
+def test_better_is_more_accurate_then_surer_then_earlier():
+    def of(right, loss):
+        return replace(evaluation(np.eye(3, dtype=np.float32), np.arange(3)), accuracy=right, loss=loss)
+
+    assert better(of(0.5, 9), None)
+    assert better(of(0.6, 9), of(0.5, 1))
+    assert better(of(0.5, 1), of(0.5, 2))
+    assert not better(of(0.5, 1), of(0.5, 1))
+    assert not better(of(0.4, 0), of(0.5, 1))
+
+
+@pytest.mark.parametrize("spec", [LossSpec(), LossSpec(0.1), LossSpec(0.2, (0.5, 1.0, 3.0))])
+def test_the_training_loss_is_what_a_step_minimises(spec):
+    backend = NumpyBackend()
+    model = backend.build(ModelSpec("tiny", 3, (32, 32), TINY.mean, TINY.std), "cpu")
+    weights = init_weights({name: w.shape for name, w in backend.export_weights(model).items()}, 1)
+    backend.import_weights(model, weights)
+    groups = resolve(FreezePolicy("stem"), TINY, list(weights))
+    batch = random_batch(7, 3, (32, 32))
+    loss, logits = backend.make_train_step(model, OptimizerSpec(), spec, groups, "stem")(batch, [0.1])()
+    assert mean_loss(logits, batch.labels, spec) == pytest.approx(loss, abs=1e-7)
+
+
+def test_stopped_after_any_step_the_sums_and_the_digest_go_on():
+    whole, _ = run(training(Step(loss=lambda n: 1.0)))
+    for stop in range(1, 4):
+        halts = train(training(Step(loss=lambda n: 1.0)), 0, 0, Point(), silent)
+        *_, tally = islice(halts, stop)
+        point = tally.point()
+        assert (point.epoch, point.step) == (0, stop)
+        rest = [
+            halt[0] for halt in train(training(Step(loss=lambda n: 1.0)), 0, 0, point, silent) if type(halt) is tuple
+        ]
+        for key in ("epoch", "train_loss", "train_accuracy", "batches_digest", "lr"):
+            assert getattr(rest[0], key) == getattr(whole[0], key)
+
+
+def test_a_step_has_been_given_when_progress_hears_of_it():
+    given, heard = [], []
+    t = training(Step())
+    for halt in train(t, 0, 0, Point(), lambda what, done, total: heard.append((what, len(given)))):
+        given.append(halt)
+    assert heard[:4] == [("epoch 1", 1), ("epoch 1", 2), ("epoch 1", 3), ("validation", 3)]

@@ -1,0 +1,1 @@
+"""Finished runs against each other, with intervals and tests on the same pictures."""

@@ -1,0 +1,254 @@
+"""Two or more runs side by side: what differs in how they were made, how good each is, and how sure that is.
+
+The first run is the reference. Every other one is tested against it on the same validation images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from xfer.comparison.predicted import Predicted, mismatch, read_predicted
+from xfer.comparison.statistics import Interval, mcnemar, paired_difference, wilson
+from xfer.errors import CheckpointError, ConfigError
+from xfer.results.run import Run
+
+Verdict = Literal["equivalent", "different", "not shown"]
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One run. Accuracy is a share in [0, 1] with its Wilson 95 % interval; `peak_memory` in bytes, where known."""
+
+    path: str
+    backend: str
+    device: str
+    accuracy: float
+    interval: Interval
+    n_val: int
+    loss: float
+    best_epoch: int
+    seconds_features: float
+    seconds_training: float
+    seconds_total: float
+    peak_memory: float | None
+    batches_digest: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A dotted key of the recipe or the environment, with its value in each run; None where a run has no such key."""
+
+    key: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A run against the first on the same `n` images. `run` counts from 1, as they were given.
+
+    difference  accuracy of this run minus that of the first, with its 95 % interval
+    p           of McNemar's exact test on the `only_first` and `only_this` images that one alone gets right
+    gap         the largest difference of a class probability, at the image `gap_at`
+    """
+
+    run: int
+    n: int
+    same_predictions: int
+    gap: float
+    gap_at: str
+    only_first: int
+    only_this: int
+    p: float
+    difference: float
+    interval: Interval
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Unpaired:
+    """A run that was validated on other images than the first, and why that is known."""
+
+    run: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """An image that some run takes for another class than the first does; None for a run validated on other images.
+
+    `probabilities` are those of the predicted classes, `files` where each run read the image.
+    """
+
+    name: str
+    label: str
+    predicted: tuple[str | None, ...]
+    probabilities: tuple[float | None, ...]
+    files: tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`same_batches`: whether all runs were trained on the same batches, bit for bit and in the same order."""
+
+    runs: tuple[Summary, ...]
+    settings: tuple[Setting, ...]
+    same_batches: bool
+    margin: float
+    pairs: tuple[Pair | Unpaired, ...]
+    disagreements: tuple[Disagreement, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare(runs: Sequence[Run], margin: float = 0.01, seed: int = 0) -> Comparison:
+    """Compare runs with the first of them.
+
+    margin  differences in accuracy below it count as none, in (0, 1)
+    seed    of the bootstrap
+
+    Raises ConfigError for fewer than two runs, a margin out of range or runs with other classes, CheckpointError for
+    a run folder that lacks something.
+    """
+    if len(runs) < 2:
+        raise ConfigError(f"compare: received {len(runs)} run, expected two or more. Cure: name another run folder")
+    if not 0 < margin < 1:
+        raise ConfigError(f"margin = {margin:g}: expected a share between 0 and 1, for instance 0.01 for one point")
+    summaries = tuple(map(_summary, runs))
+    first, *others = predicted = [read_predicted(run.path) for run in runs]
+    for run, one in zip(runs, predicted, strict=True):
+        if one.classes != first.classes:
+            raise ConfigError(
+                f"{run.path} knows the classes {', '.join(one.classes)}; {runs[0].path} knows "
+                f"{', '.join(first.classes)}. Cure: compare runs on the same classes"
+            )
+    return Comparison(
+        summaries,
+        tuple(differing([_settings(run) for run in runs])),
+        len({summary.batches_digest for summary in summaries}) == 1,
+        margin,
+        tuple(pair(number, first, other, margin, seed) for number, other in enumerate(others, start=2)),
+        tuple(_disagreements(predicted)),
+    )
+
+
+class _Result(BaseModel):
+    """What is taken from `result.json`."""
+
+    model_config = ConfigDict(strict=True)
+    backend: str
+    device: str
+    val_accuracy: float = Field(ge=0, le=1)
+    n_val: int = Field(gt=0, le=2**53)
+    val_loss: float
+    best_epoch: int
+    seconds_features: float
+    seconds_training: float
+    seconds_total: float
+    peak_memory: float | None = None
+    batches_digest: str
+
+
+def _summary(run: Run) -> Summary:
+    try:
+        r = _Result.model_validate(dict(run.result))
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise CheckpointError(f"{run.path}: its result.json is not what a run leaves ({reason})") from error
+    return Summary(
+        path=str(run.path),
+        backend=r.backend,
+        device=r.device,
+        accuracy=r.val_accuracy,
+        interval=wilson(round(r.val_accuracy * r.n_val), r.n_val),
+        n_val=r.n_val,
+        loss=r.val_loss,
+        best_epoch=r.best_epoch,
+        seconds_features=r.seconds_features,
+        seconds_training=r.seconds_training,
+        seconds_total=r.seconds_total,
+        peak_memory=r.peak_memory,
+        batches_digest=r.batches_digest,
+    )
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """All that is said about how a run was made, by dotted key."""
+    said = run.recipe.model_dump(mode="json", exclude_none=True)
+    about = {key: run.result.get(key) for key in ("backend", "device", "versions")}
+    return dict(flat(said | about))
+
+
+def flat(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """The values in nested tables and lists by dotted key, such as `augment.train.0.op`."""
+    if isinstance(content, list):
+        content = {str(i): value for i, value in enumerate(content)}
+    if not isinstance(content, Mapping):
+        yield key, content
+        return
+    for name, value in content.items():
+        yield from flat(value, f"{key}.{name}" if key else name)
+
+
+def differing(settings: Sequence[Mapping[str, Any]]) -> list[Setting]:
+    """The keys whose values are not the same everywhere, in the order in which they are first met."""
+    keys = dict.fromkeys(key for one in settings for key in one)
+    found = [Setting(key, tuple(one.get(key) for one in settings)) for key in keys]
+    return [setting for setting in found if any(a != b for a, b in pairwise(setting.values))]
+
+
+def pair(run: int, first: Predicted, other: Predicted, margin: float, seed: int) -> Pair | Unpaired:
+    """The paired statistics of run number `run` against the first."""
+    if reason := mismatch(first, other):
+        return Unpaired(run, reason)
+    differences = other.right.astype(np.int64) - first.right
+    only_first, only_this = int((differences < 0).sum()), int((differences > 0).sum())
+    gaps = np.abs(other.probabilities - first.probabilities).max(axis=1)
+    p, interval = mcnemar(only_first, only_this), paired_difference(differences, seed)
+    return Pair(
+        run=run,
+        n=len(first.names),
+        same_predictions=int((first.predictions == other.predictions).sum()),
+        gap=float(gaps.max()),
+        gap_at=first.names[gaps.argmax()],
+        only_first=only_first,
+        only_this=only_this,
+        p=p,
+        difference=float(differences.mean()),
+        interval=interval,
+        verdict=verdict(interval, p, margin),
+    )
+
+
+def verdict(interval: Interval, p: float, margin: float) -> Verdict:
+    """What the interval of a difference shows. That a difference is not significant shows nothing.
+
+    "different" also needs the exact test to agree: the bootstrap alone excludes 0 as soon as four images are right in
+    one run only, and four fall to the same side by chance in one case of eight.
+    """
+    if -margin < interval.low and interval.high < margin:
+        return "equivalent"
+    excludes_zero = interval.low > 0 or interval.high < 0
+    return "different" if excludes_zero and p < SIGNIFICANT else "not shown"
+
+
+def _disagreements(predicted: Sequence[Predicted]) -> Iterator[Disagreement]:
+    first = predicted[0]
+    paired = [one if mismatch(first, one) is None else None for one in predicted]
+    guesses = np.stack([one.predictions for one in paired if one is not None])
+    for i in np.flatnonzero((guesses != guesses[0]).any(axis=0)):
+        yield Disagreement(
+            first.names[i],
+            first.classes[first.labels[i]],
+            tuple(one.classes[one.predictions[i]] if one else None for one in paired),
+            tuple(float(one.probabilities[i, one.predictions[i]]) if one else None for one in paired),
+            tuple(one.files[i] if one else None for one in paired),
+        )

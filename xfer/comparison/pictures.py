@@ -1,0 +1,64 @@
+"""The pictures of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from xfer import plots
+from xfer.comparison.compare import Comparison, Disagreement
+from xfer.comparison.predicted import read_predicted
+from xfer.data.loader import read_batches
+from xfer.data.split import Split
+from xfer.errors import CheckpointError
+from xfer.results.run import Run
+from xfer.system.files import write_json
+
+TILES = 16
+
+
+def draw(comparison: Comparison, runs: Sequence[Run], folder: Path) -> list[Path]:
+    """Draw what there is to draw, and give the files."""
+    curves, tiles = folder / "curves.png", folder / "disagreements.png"
+    histories = {f"run {i} ({run.result['backend']})": run.history for i, run in enumerate(runs, start=1)}
+    labels = read_predicted(runs[0].path).labels
+    plots.plot_comparison(curves, histories, float(np.bincount(labels).max() / len(labels)))
+    tiles.unlink(missing_ok=True)  # of a comparison that lay here before
+    found = [(image, file) for image in comparison.disagreements if (file := _file(image))][:TILES]
+    if not found:
+        return [curves]
+    shown, files = zip(*found, strict=True)
+    split = Split(files, np.zeros(len(files), np.int64))
+    transforms = runs[0].recipe.augment.eval_transforms
+    (batch, _), *_ = read_batches(split, transforms, [np.arange(len(files))], seed=0, view=0, workers=0)
+    plots.plot_disagreements(
+        tiles,
+        batch.inputs,
+        [image.label for image in shown],
+        [image.predicted for image in shown],
+        len(comparison.disagreements),
+    )
+    return [curves, tiles]
+
+
+def _file(image: Disagreement) -> str | None:
+    """Where the image lies on this machine, if it does."""
+    return next((file for file in image.files if file is not None and Path(file).is_file()), None)
+
+
+def save(comparison: Comparison, runs: Sequence[Run], folder: Path) -> list[Path]:
+    """Write `compare.json`, `curves.png` and, where runs disagree, `disagreements.png`; gives what was written.
+
+    Images that are no longer where any run read them are left out of the picture. Raises CheckpointError where the
+    folder cannot be written.
+    """
+    from xfer.comparison.pictures import draw
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "compare.json", comparison.as_json())
+        return [folder / "compare.json", *draw(comparison, runs, folder)]
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written ({error}). Cure: another --output") from error

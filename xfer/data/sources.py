@@ -1,0 +1,76 @@
+"""Where batches of pictures come from: the core's own reader, or a framework's native pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import numpy as np
+
+from xfer.arrays import Digests, Int64
+from xfer.backend import Backend, Batch, NativeInput
+from xfer.data.loader import picture_digest, read_batches
+from xfer.data.split import Split
+from xfer.errors import BackendError, ConfigError
+from xfer.pixels.augment import Transform
+
+
+class Source(Protocol):
+    """Batches of a split, by the indices of their samples."""
+
+    def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Batch, Digests]]:
+        """One batch for each array of indices, with the 16-byte digest of each picture `(N, 16)`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Read and augmented in the core: the same bits whatever the framework, the workers and the order."""
+
+    split: Split
+    transforms: tuple[Transform, ...]
+    seed: int
+    workers: int
+    draft: bool = False  # see `xfer.pixels.images.Jpeg`
+
+    def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Batch, Digests]]:
+        how = {"seed": self.seed, "view": view, "workers": self.workers}
+        return read_batches(self.split, self.transforms, chunks, **how, draft=self.draft)
+
+
+@dataclass(frozen=True)
+class NativePictures:
+    """Read and augmented by the framework: the same distributions as the core's, but other draws."""
+
+    backend: NativeInput
+    split: Split
+    transforms: tuple[Transform, ...]
+    seed: int
+    workers: int
+
+    def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Batch, Digests]]:
+        files, labels = [str(f) for f in self.split.files], self.split.labels
+        seed = int(np.random.default_rng((self.seed, view)).integers(2**31))
+        for batch in self.backend.native_batches(files, labels, self.transforms, chunks, seed, self.workers):
+            digests = b"".join(picture_digest(image) for image in batch.inputs)
+            yield batch, np.frombuffer(digests, np.uint8).reshape(-1, 16)
+
+
+def open_source(
+    backend: Backend,
+    pipeline: str,
+    split: Split,
+    transforms: tuple[Transform, ...],
+    seed: int,
+    workers: int,
+    draft: bool = False,
+) -> Source:
+    """The source that `data.pipeline` names. Raises BackendError when the backend offers no native one."""
+    if pipeline == "core":
+        return Pictures(split, transforms, seed, workers, draft)
+    if draft:
+        raise ConfigError("data.decode = 'draft': the native pipeline decodes by itself. Cure: data.pipeline = 'core'")
+    if not hasattr(backend, "native_batches"):
+        raise BackendError(f"data.pipeline = 'native': backend '{backend.name}' has none. Cure: data.pipeline = 'core'")
+    return NativePictures(cast(NativeInput, backend), split, transforms, seed, workers)

@@ -1,0 +1,141 @@
+"""The boundary cache: what a frozen prefix makes of each view of a picture, computed once.
+
+A frozen prefix in inference mode is a pure function of the picture, and a recipe says how many views of each picture
+exist. Keeping its output is therefore no approximation: pictures and kept features give the same training. What is
+kept on disk (`xfer.features.store`) is shared with later runs, and with others that go on at the same time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfer.arrays import Digests, Float32, Int64
+from xfer.backend import Batch, PredictStep
+from xfer.data.loader import chunks
+from xfer.data.sources import Source
+from xfer.data.split import Split
+from xfer.errors import XferError
+from xfer.features import store as feature_store
+from xfer.features.key import Origin
+from xfer.features.store import Kept, Store
+from xfer.pixels.images import file_digest
+from xfer.progress import Progress
+from xfer.system.parallel import map_ahead
+
+FEATURE_BATCH = 32  # pictures at a time through the prefix; larger gains nothing on a CPU
+IN_MEMORY = 1 << 30  # bytes of features; more stay in a file, and are mapped
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass
+class FeatureCache:
+    """Features of a split at a boundary: each view is computed once, the first time it is asked for.
+
+    With a store and the origin of the features, no view is computed that the store has.
+    """
+
+    pictures: Source
+    split: Split
+    prefix: PredictStep
+    progress: Progress
+    dtype: Literal["float32", "float16"] = "float32"  # of what is kept; batches are float32
+    store: Store | None = None
+    origin: Origin | None = None
+    seconds: float = 0.0  # spent so far on obtaining features
+    views: dict[int, Kept] = field(default_factory=dict)
+
+    def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Batch, Digests]]:
+        kept = self.view(view)
+        for indices in chunks:
+            values = kept.values[indices].astype(np.float32, copy=False)
+            yield Batch(values, self.split.labels[indices]), kept.digests[indices]
+
+    def fill(self, views: Iterable[int]) -> FeatureCache:
+        """Obtain these views now, so that the seconds of an epoch are those of training."""
+        for view in views:
+            self.view(view)
+        return self
+
+    def view(self, view: int) -> Kept:
+        if view not in self.views:
+            started = time.perf_counter()
+            self.views[view] = self._obtain(view)
+            self.seconds += time.perf_counter() - started
+        return self.views[view]
+
+    def _obtain(self, view: int) -> Kept:
+        if self.store is None or self.origin is None:
+            return self._compute(view)
+        return self._shared(self.store, self.origin, view)
+
+    def _compute(self, view: int) -> Kept:
+        count = len(self.split.labels)
+        parts = self.pictures.batches(chunks(np.arange(count), FEATURE_BATCH), view)
+        values: Floats | None = None
+        digests, done = np.empty((count, 16), np.uint8), 0
+        for batch, batch_digests in parts:
+            output = self.prefix(batch.inputs)
+            values = _room((count, *output.shape[1:]), np.dtype(self.dtype)) if values is None else values
+            values[done : done + len(output)] = _narrowed(output) if self.dtype == "float16" else output
+            digests[done : done + len(output)] = batch_digests
+            done += len(output)
+            self.progress(f"features, view {view + 1}", done, count)
+        assert values is not None, "a split is never empty"
+        return Kept(values, digests)
+
+    def _shared(self, store: Store, origin: Origin, view: int) -> Kept:
+        """From the store, or else computed and put there: by one process, while others that want it wait."""
+        key = origin.key(view)
+        with feature_store.hold(store, key, self.progress):
+            found = feature_store.read(store, key, IN_MEMORY)
+            return found or self._put(store, key, self._compute(view), origin.describe(view))
+
+    def _put(self, store: Store, key: str, kept: Kept, about: dict[str, Any]) -> Kept:
+        """Keep what can be kept. A folder that cannot be written, or a full disk, is no error."""
+        if not _unchanged(self.split):
+            return kept
+        try:
+            feature_store.write(store, key, kept, about)
+            feature_store.prune(store, store.limit)
+        except OSError as error:
+            self.progress(f"features are not kept on disk ({error.strerror or error})", 0, None)
+            return kept
+        # The temporary file that large values were computed into need not stay beside the entry.
+        mapped = feature_store.read(store, key, IN_MEMORY) if isinstance(kept.values, np.memmap) else None
+        return mapped or kept
+
+
+def _unchanged(split: Split) -> bool:
+    """Whether the files are those that the key stands for: they may have been edited after they were checked."""
+    try:
+        digests = b"".join(map_ahead(file_digest, split.files, workers=0, ahead=64))
+    except OSError:
+        return False
+    return split.digests is not None and digests == split.digests.tobytes()
+
+
+def _narrowed(values: Float32) -> Floats:
+    """In half precision. Raises XferError for what is beyond its range."""
+    with np.errstate(over="ignore"):
+        narrow: Floats = values.astype(np.float16)
+    if (beyond := np.isinf(narrow) & np.isfinite(values)).any():
+        raise XferError(
+            f"features.dtype = 'float16': a feature of {values[beyond][0]:g} is beyond its range, expected at most "
+            f"{np.finfo(np.float16).max:g}. Cure: features.dtype = 'float32'"
+        )
+    return narrow
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Floats:
+    size = int(np.prod(shape)) * dtype.itemsize
+    if size <= IN_MEMORY:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile(prefix="xfer-features-") as file:  # the mapping outlives the name and the handle
+        return np.memmap(file, dtype, "w+", shape=shape)

@@ -1,0 +1,133 @@
+"""What the features of a split depend on, as one key: equal keys mean equal features.
+
+Labels, paths, epochs, the optimizer and the head have no part in it, so runs that differ in these share features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import PIL
+from PIL import features as pillow
+from pydantic import BaseModel
+
+from xfer import __version__
+from xfer.archs import Arch
+from xfer.arrays import Weights
+from xfer.backend import Backend, ModelSpec
+from xfer.data import loader
+from xfer.data.sources import Pictures, Source
+from xfer.formats.files import digest
+from xfer.pixels import augment, colour, geometry, images, jpeg
+
+FORMAT = 1
+"""Of keys and of what lies behind them; another number leaves all old entries to the limit."""
+
+_PIXELS: tuple[ModuleType, ...] = (augment, colour, geometry, images, jpeg, loader)
+_NO_PART = ("split", "workers", "seed")  # of a source: the first and the last have places of their own in the key
+
+
+@dataclass(frozen=True)
+class Origin:
+    """All that the features of a split at a boundary depend on, but the view.
+
+    `seed` is None where nothing is random and all views are therefore the same. `about` is for people.
+    """
+
+    ingredients: Mapping[str, Any]
+    seed: int | None
+    about: dict[str, Any]
+
+    def key(self, view: int) -> str:
+        """64 hexadecimal digits."""
+        drawn = {} if self.seed is None else {"seed": self.seed, "view": view}
+        text = json.dumps(dict(self.ingredients) | drawn, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def describe(self, view: int) -> dict[str, Any]:
+        """What a view is, for people. Views count from 1."""
+        return self.about | ({} if self.seed is None else {"seed": self.seed, "view": view + 1})
+
+
+def prefix_digest(weights: Weights, arch: Arch, cut: str) -> str:
+    """Of all weights that lie before a boundary."""
+    before = arch.stage_names[: arch.stage_names.index(cut)]
+    return digest({name: value for name, value in weights.items() if arch.stage_of(name) in before})
+
+
+def shareable(source: Source, backend: Backend) -> bool:
+    """Whether a key can tell these features from all others.
+
+    It cannot for what a native pipeline draws, and for files that nobody has read yet. A backend with
+    `shares_features = False` does not want it: one that listens in, say, and so must see all that is computed.
+    """
+    known = isinstance(source, Pictures) and source.split.digests is not None
+    return known and getattr(backend, "shares_features", True)
+
+
+def origin(
+    source: Source, backend: Backend, device: str, arch: Arch, spec: ModelSpec, cut: str, prefix: str, dtype: str
+) -> Origin:
+    """Where the features of a shareable source come from. `prefix` is a `prefix_digest`."""
+    assert isinstance(source, Pictures), "not shareable"
+    files = source.split.digests
+    assert files is not None, "not shareable"
+    ingredients = {
+        "format": FORMAT,
+        "versions": _versions() | backend.versions(),
+        "code": _code(type(backend)),
+        "backend": backend.name,
+        "numerics": getattr(backend, "numerics", ""),  # a setting of its own that may change the last bits
+        "device": device.split(":")[0],
+        "arch": _plain(arch),
+        "spec": {name: value for name, value in _plain(spec).items() if name != "num_classes"},
+        "boundary": [arch.stage_names[0], cut],
+        "weights": prefix,
+        "pictures": {f.name: _plain(getattr(source, f.name)) for f in fields(source) if f.name not in _NO_PART},
+        "files": [len(files), hashlib.sha256(np.ascontiguousarray(files).tobytes()).hexdigest()],
+        "dtype": dtype,
+    }
+    about = {"arch": arch.name, "boundary": cut, "backend": backend.name, "device": device, "n": len(files)}
+    return Origin(ingredients, source.seed if augment.is_random(source.transforms) else None, about)
+
+
+def _versions() -> dict[str, str]:
+    """Of what makes pixels: an update of Pillow may bring another JPEG decoder."""
+    known: Any = pillow  # without types
+    decoder = str(known.version("libjpeg_turbo") or known.version("jpg"))
+    return {"xfer": __version__, "pillow": PIL.__version__, "libjpeg": decoder, "numpy": np.__version__}
+
+
+@cache
+def _code(backend: type[Backend]) -> str:
+    """Of the sources that make pixels and features, for those who edit them: a version number stays until a release."""
+    found = {Path(module.__file__) for module in _PIXELS if module.__file__}
+    with suppress(OSError, TypeError):  # a class that was typed in has no file
+        found |= set(Path(inspect.getfile(backend)).parent.glob("*.py"))
+    total = hashlib.sha256()
+    for path in sorted(found):
+        total.update(path.name.encode() + b"\n" + (path.read_bytes() if path.is_file() else b"") + b"\n")
+    return total.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """As JSON. What is of no known kind stands for itself by its `repr`, at worst shared with nobody."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(v) for name, v in asdict(value).items()}
+    if isinstance(value, dict):
+        return {str(name): _plain(v) for name, v in value.items()}
+    return value if value is None or isinstance(value, str | int | float | bool) else repr(value)

@@ -1,0 +1,1 @@
+"""What `xfer data check` looks at, finds and says."""

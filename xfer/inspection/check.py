@@ -1,0 +1,162 @@
+"""What a data set holds, as far as it matters before anyone trains on it. What is wrong with it: `findings`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfer.arrays import Int64
+from xfer.data.dataset import leaks_of, locate, scan
+from xfer.data.layout import class_names, find_splits, two_or_more
+from xfer.data.leaks import Leaks
+from xfer.data.lists import Skipped
+from xfer.data.split import Split, divide, take
+from xfer.errors import DataError
+from xfer.pixels.augment import default_eval, output_size, transformed
+from xfer.pixels.images import inspect_image, open_lazily
+from xfer.progress import Progress, silent
+from xfer.recipe.recipe import Recipe
+from xfer.system.download import cache_dir
+from xfer.system.parallel import map_ahead
+
+SAMPLES = 32
+SIDE = 96  # pixels of a sample
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A folder of class folders. `present` are the classes that have a folder in it.
+
+    `split` holds the usable pictures, their `sizes` (n, 2) int32 height and width, their `kinds` (n,) as `kind_names`.
+    `unreadable` counts the others by reason, `bad` (m,) are their places in `files` and `why` (m,) those in the counts.
+    """
+
+    folder: Path
+    present: tuple[str, ...]
+    split: Split
+    sizes: NDArray[np.int32]
+    kinds: Counter[str]
+    files: Sequence[str]
+    bad: Int64
+    why: Int64
+    reasons: tuple[str, ...]
+    ignored: Sequence[Skipped]
+
+    def unreadable(self) -> Iterator[Skipped]:
+        for place, reason in zip(self.bad, self.why, strict=True):
+            yield Skipped(self.files[place], self.reasons[reason])
+
+
+@dataclass(frozen=True, eq=False)
+class DataCheck:
+    """`train` and `val` are as training would have them: split off where there is one part, and bad files left out.
+
+    `samples` (k, 96, 96, 3) uint8 with `sample_labels` (k,) are pictures of as many classes as there is room for.
+    `size`: height and width in pixels that training makes of every picture.
+    """
+
+    name: str
+    root: Path
+    classes: tuple[str, ...]
+    parts: tuple[Part, ...]
+    train: Split
+    val: Split
+    leaks: Leaks
+    samples: NDArray[np.uint8]
+    sample_labels: Int64
+    size: tuple[int, int]
+
+    @property
+    def counts(self) -> Int64:
+        """(classes, 2): training and validation pictures."""
+        each = (np.bincount(split.labels, minlength=len(self.classes)) for split in (self.train, self.val))
+        return np.stack(list(each), axis=1)
+
+    @property
+    def sizes(self) -> NDArray[np.int32]:
+        """(n, 2): height and width of all usable pictures, in the order of `files`."""
+        return np.concatenate([part.sizes for part in self.parts])
+
+    @property
+    def files(self) -> Iterator[str]:
+        return chain.from_iterable(part.split.files for part in self.parts)
+
+    @property
+    def skipped(self) -> Iterator[Skipped]:
+        return chain.from_iterable(chain(part.ignored, part.unreadable()) for part in self.parts)
+
+
+def check_data(source: str, recipe: Recipe, progress: Progress = silent) -> DataCheck:
+    """Look at every file of a folder, an archive or a named set, split as the recipe says.
+
+    Raises DataError only for what cannot be used at all: nothing there, fewer than two classes, no usable picture.
+    """
+    size = output_size(recipe.augment.train_transforms)
+    name, root = locate(source, cache_dir(), progress)
+    folders = [folder for folder in find_splits(root) if folder]
+    present = [class_names(folder) for folder in folders]
+    classes = two_or_more(
+        folders[0].parent if len(folders) > 1 else root, sorted({c for some in present for c in some})
+    )
+    said = recipe.data
+    parts = tuple(
+        _inspected(folder, names, classes, said.suffixes, said.workers, progress)
+        for folder, names in zip(folders, present, strict=True)
+    )
+    for part in parts:
+        if not len(part.split.labels):
+            first = next(chain(part.unreadable(), part.ignored), None)
+            why = f" (the first file left out: {first.path}: {first.reason})" if first else ""
+            raise DataError(f"data {part.folder}: no usable picture in any class folder{why}")
+    train, val = (p.split for p in parts) if len(parts) > 1 else divide(parts[0].split, said.val_fraction, recipe.seed)
+    samples, labels = _samples(parts, recipe.seed)
+    return DataCheck(name, root, classes, parts, train, val, leaks_of(train, val), samples, labels, size)
+
+
+def _inspected(
+    folder: Path,
+    present: Sequence[str],
+    classes: Sequence[str],
+    suffixes: Sequence[str],
+    workers: int,
+    progress: Progress,
+) -> Part:
+    split, ignored = scan(folder, present, suffixes)
+    n = len(split.labels)
+    digests, sizes, why = np.zeros((n, 16), np.uint8), np.zeros((n, 2), np.int32), np.full(n, -1)
+    reasons: dict[str, int] = {}
+    kinds: Counter[str] = Counter()
+    for i, found in enumerate(map_ahead(inspect_image, split.files, workers, ahead=64)):
+        progress("checking pictures", i + 1, n)
+        if found.reason:
+            why[i] = reasons.setdefault(found.reason, len(reasons))
+        else:
+            digests[i], sizes[i] = np.frombuffer(found.digest, np.uint8), (found.height, found.width)
+            kinds[found.kind] += 1
+    good, bad = np.flatnonzero(why < 0), np.flatnonzero(why >= 0)
+    labels = np.searchsorted(classes, present)[split.labels] if n else split.labels
+    usable = take(replace(split, labels=labels, digests=digests), good)
+    return Part(
+        folder, tuple(present), usable, sizes[good], kinds, split.files, bad, why[bad], tuple(reasons), tuple(ignored)
+    )
+
+
+def _samples(parts: Sequence[Part], seed: int) -> tuple[NDArray[np.uint8], Int64]:
+    """Small pictures of classes spread over all of them, in the order of the classes."""
+    split = parts[0].split
+    known = np.unique(split.labels)
+    wanted = known[np.linspace(0, len(known) - 1, SAMPLES).astype(int)] if len(known) > SAMPLES else known
+    rng = np.random.default_rng((seed, 3))
+    each = SAMPLES // len(wanted)
+    chosen = np.sort(
+        np.concatenate([rng.permutation(np.flatnonzero(split.labels == label))[:each] for label in wanted])
+    )
+    transforms = default_eval(SIDE)
+    pictures = [transformed(open_lazily(split.files[i], draft=True), transforms, None) for i in chosen]
+    return np.stack([np.asarray(picture, np.uint8) for picture in pictures]), split.labels[chosen]

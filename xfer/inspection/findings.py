@@ -1,0 +1,144 @@
+"""What is wrong with a data set, worst first, each with its cure."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfer.data.leaks import KINDS
+from xfer.inspection.check import DataCheck
+
+TINY_CLASS = 5  # pictures
+LOPSIDED = 10  # times as many pictures in the largest class as in the smallest
+LONG = 4  # times as long as wide
+LARGE = 24_000_000  # pixels
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A `problem` makes a result wrong, or a training fail; a `warning` is for a look."""
+
+    level: Literal["problem", "warning"]
+    text: str
+    cure: str
+
+    def line(self) -> str:
+        return f"{self.level:8s} {self.text}. Cure: {self.cure}"
+
+
+def find(check: DataCheck) -> list[Finding]:
+    problems = chain(_folders(check), _unreadable(check), _copies(check))
+    return [*problems, *_classes(check), *_shapes(check), *_others(check)]
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+    """One sentence on what to do."""
+    problems = sum(f.level == "problem" for f in findings)
+    if problems:
+        return f"not ready: {_many(problems, 'problem')} to mend before training, as said above"
+    if findings:
+        return f"can be trained on; {_many(len(findings), 'warning')} to look at first"
+    return "ready to train on: nothing wrong was found"
+
+
+def _many(n: int, what: str, plural: str = "") -> str:
+    return f"{n:,} {what if n == 1 else plural or f'{what}s'}"
+
+
+def _named(names: Iterable[str]) -> str:
+    some = list(names)
+    return ", ".join(some[:MOST_NAMED]) + (f" and {len(some) - MOST_NAMED:,} more" if len(some) > MOST_NAMED else "")
+
+
+def _folders(c: DataCheck) -> Iterator[Finding]:
+    if len(c.parts) > 1:
+        train, val = c.parts
+        sides = ((train.folder.name, train.present, val.present), (val.folder.name, val.present, train.present))
+        only = [f"only in {name}: {_named(sorted(set(a) - set(b)))}" for name, a, b in sides if set(a) - set(b)]
+        if only:
+            yield Finding("problem", f"class folders differ ({'; '.join(only)})", "give both the same class folders")
+    for part in c.parts:
+        filled = {c.classes[label] for label in np.unique(part.split.labels)}
+        if empty := [name for name in part.present if name not in filled]:
+            text = f"{_many(len(empty), 'class', 'classes')} without a usable picture in {part.folder}: {_named(empty)}"
+            yield Finding("problem", text, "add pictures, or remove the folder")
+    if len(c.parts) == 1 and not len(c.val.labels):
+        yield Finding("problem", "too few pictures to split off any for validation", "add some, or a val folder")
+
+
+def _unreadable(c: DataCheck) -> Iterator[Finding]:
+    reasons = Counter[str]()
+    for part in c.parts:
+        reasons.update({part.reasons[i]: int(n) for i, n in enumerate(np.bincount(part.why))})
+    if reasons:
+        first = next(chain.from_iterable(part.unreadable() for part in c.parts))
+        why = ", ".join(f"{n:,} {reason}" for reason, n in reasons.most_common(MOST_NAMED))
+        text = f"{_many(reasons.total(), 'unreadable picture')} ({why}), the first: {first.path}"
+        yield Finding("problem", text, "replace or remove them; training would leave them out")
+
+
+def _copies(c: DataCheck) -> Iterator[Finding]:
+    counts = c.leaks.counts()
+    for kind, n in counts.items():
+        first = next(leak for leak in c.leaks.rows() if leak.kind == kind)
+        harmful = kind in KINDS[:2]
+        yield Finding(
+            "problem" if harmful else "warning",
+            f"{_many(n, 'picture with a copy', 'pictures with a copy')} {kind}, the first: {first.path} = {first.copy}",
+            "remove the copies" + (", or train with --on-leak drop" if harmful else ""),
+        )
+
+
+def _classes(c: DataCheck) -> Iterator[Finding]:
+    totals = c.counts.sum(axis=1)
+    if single := [c.classes[i] for i in np.flatnonzero(totals == 1)]:
+        text = f"{_many(len(single), 'class', 'classes')} of one picture: {_named(single)}"
+        yield Finding("warning", text, "add pictures: nothing can be both learned and validated from one")
+    if tiny := [f"{c.classes[i]} ({totals[i]})" for i in np.flatnonzero((totals > 1) & (totals < TINY_CLASS))]:
+        text = f"{_many(len(tiny), 'class', 'classes')} of fewer than {TINY_CLASS} pictures: {_named(tiny)}"
+        yield Finding("warning", text, "add pictures, or do not trust their accuracy")
+    train = c.counts[:, 0]
+    most, least = int(train.argmax()), int(np.where(train > 0, train, train.max() + 1).argmin())
+    if train[most] >= LOPSIDED * train[least]:
+        text = (
+            f"lopsided: {train[most]:,} training pictures of {c.classes[most]}, {train[least]:,} of {c.classes[least]}"
+        )
+        yield Finding("warning", text, "loss.class_weights = 'balanced', or more of the rare ones")
+    alike = Counter(unicodedata.normalize("NFKC", name).casefold().strip() for name in c.classes)
+    if twins := [n for n in c.classes if alike[unicodedata.normalize("NFKC", n).casefold().strip()] > 1]:
+        text = f"class names that differ in upper case, blanks or Unicode form alone: {_named(map(repr, twins))}"
+        yield Finding("warning", text, "put them into one folder, if one class is meant")
+
+
+def _shapes(c: DataCheck) -> Iterator[Finding]:
+    height, width = c.sizes.T.astype(np.int64)
+    side = "x".join(map(str, c.size))
+    rows = (
+        ((height < c.size[0]) | (width < c.size[1]), f"smaller than the {side} of training", "a smaller --size"),
+        (np.maximum(height, width) > LONG * np.minimum(height, width), f"more than {LONG}:1 in shape", "crop them"),
+        (height * width > LARGE, f"of more than {LARGE:,} pixels", "data.decode = 'draft', or make them smaller once"),
+    )
+    for where, what, cure in rows:
+        if where.any():
+            yield Finding("warning", f"{_many(int(where.sum()), 'picture')} {what}, the first: {_at(c, where)}", cure)
+
+
+def _at(c: DataCheck, where: NDArray[np.bool_]) -> str:
+    place = int(where.argmax())
+    height, width = c.sizes[place]
+    return f"{next(islice(c.files, place, None))} ({height}x{width})"
+
+
+def _others(c: DataCheck) -> Iterator[Finding]:
+    ignored = [skipped for part in c.parts for skipped in part.ignored]
+    for reason, n in Counter(skipped.reason for skipped in ignored).items():
+        first = next(skipped.path for skipped in ignored if skipped.reason == reason)
+        yield Finding("warning", f"{_many(n, 'file')} left out: {reason}, the first: {first}", "move or remove them")

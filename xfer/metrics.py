@@ -1,0 +1,81 @@
+"""Figures of logits: losses, accuracy, the evaluation of a split, and which of two is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfer.arrays import Float32, Int64
+from xfer.backend import LossSpec, PredictStep
+from xfer.data.loader import chunks
+from xfer.data.sources import Source
+from xfer.progress import Progress
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Logits `(n, C)` float32 and labels `(n,)` of a whole split, with mean cross-entropy and accuracy in [0, 1]."""
+
+    logits: Float32
+    labels: Int64
+    loss: float
+    accuracy: float
+
+    @property
+    def predictions(self) -> Int64:
+        most: Int64 = self.logits.argmax(axis=1)
+        return most
+
+    @property
+    def probabilities(self) -> Float32:
+        return np.exp(log_softmax(self.logits)).astype(np.float32)
+
+    @property
+    def losses(self) -> Float32:
+        """Cross-entropy of each sample."""
+        return cross_entropy(self.logits, self.labels).astype(np.float32)
+
+
+def log_softmax(logits: Float32) -> NDArray[np.float64]:
+    """In float64, so that a difference between two frameworks is theirs."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result
+
+
+def evaluate(predict: PredictStep, source: Source, labels: Int64, batch_size: int, progress: Progress) -> Evaluation:
+    """Run a whole split through `predict`, in order. Its one view is number 0."""
+    parts, done = [], 0
+    for batch, _ in source.batches(chunks(np.arange(len(labels)), batch_size), 0):
+        parts.append(predict(batch.inputs))
+        done += len(batch.labels)
+        progress("validation", done, len(labels))
+    logits = np.concatenate(parts)
+    return evaluation(logits, labels)
+
+
+def evaluation(logits: Float32, labels: Int64) -> Evaluation:
+    """The figures of logits `(n, C)` against labels `(n,)`."""
+    loss, right = cross_entropy(logits, labels).mean(), (logits.argmax(axis=1) == labels).mean()
+    return Evaluation(logits, labels, float(loss), float(right))
+
+
+def cross_entropy(logits: Float32, labels: Int64) -> NDArray[np.float64]:
+    """Of each sample, without smoothing or class weights."""
+    picked: NDArray[np.float64] = log_softmax(logits)[np.arange(len(labels)), labels]
+    return -picked
+
+
+def mean_loss(logits: Float32, labels: Int64, spec: LossSpec) -> float:
+    """What a step minimises, over a batch: as `xfer.backend.LossSpec` says, in float64."""
+    classes = logits.shape[1]
+    weights = np.ones(classes) if spec.class_weights is None else np.asarray(spec.class_weights)
+    targets = (1 - spec.label_smoothing) * np.eye(classes)[labels] + spec.label_smoothing / classes
+    return float(-(targets * weights * log_softmax(logits)).sum() / weights[labels].sum())
+
+
+def better(new: Evaluation, best: Evaluation | None) -> bool:
+    """Higher accuracy wins; between equals, lower loss; between equals, the earlier."""
+    return best is None or (new.accuracy, -new.loss) > (best.accuracy, -best.loss)

@@ -1,0 +1,1 @@
+"""Networks by the names of their weights, without any framework."""

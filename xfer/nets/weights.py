@@ -1,0 +1,116 @@
+"""Weights by canonical name: first values, and strict loading."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from zlib import crc32
+
+import numpy as np
+
+from xfer.archs import norm_layers
+from xfer.arrays import Float32, Weights
+from xfer.errors import WeightsError
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+# First values
+
+
+def init_weights(shapes: Shapes, seed: int) -> Weights:
+    """First values for every name; those of one name depend on the seed, that name and its shape only.
+
+    Convolutions: normal, std sqrt(2 / fan_out) (He et al. 2015, "Delving Deep into Rectifiers", eq. 14, for ReLU; as
+    torchvision's ResNets). fan_out = out * kh * kw; depthwise (one input channel per group): kh * kw, the count of
+    outputs that one input really reaches. Linear weights, and all biases: uniform within 1 / sqrt(fan_in) (LeCun et
+    al. 1998, "Efficient BackProp", as torch's layers). Normalisation layers: the identity.
+    """
+    norms = frozenset(norm_layers(shapes))
+    return {name: _init(name, shapes, norms, seed) for name in shapes}
+
+
+def _init(name: str, shapes: Shapes, norms: frozenset[str], seed: int) -> Float32:
+    shape = shapes[name]
+    layer, _, leaf = name.rpartition(".")
+    if layer in norms:
+        return np.full(shape, 1.0 if leaf in ("weight", "running_var") else 0.0, np.float32)
+    weight = shapes.get(f"{layer}.weight", ())
+    if leaf not in ("weight", "bias") or len(weight) not in (2, 4):
+        raise WeightsError(f"no rule for first values of {name} {shape}: expected a convolution, linear or norm layer")
+    rng = np.random.default_rng((seed, crc32(name.encode())))  # by name: the head is the same whatever the rest is
+    if leaf == "weight" and len(shape) == 4:
+        fan_out = math.prod(shape[2:]) * (1 if shape[1] == 1 else shape[0])
+        return (rng.standard_normal(shape) * math.sqrt(2 / fan_out)).astype(np.float32)
+    bound = 1 / math.sqrt(math.prod(weight[1:]))
+    return rng.uniform(-bound, bound, shape).astype(np.float32)
+
+
+# Strict loading
+
+
+def merge(
+    shapes: Shapes,
+    loaded: Mapping[str, Float32],
+    head: tuple[str, str],
+    init: Mapping[str, Float32],
+    source: str,
+    *,
+    keep_head: bool = False,
+) -> Weights:
+    """The weights a model starts from: every name of `shapes`, from `loaded`, except the head.
+
+    The head (its weight's and bias's names) is taken from `init`, whatever `loaded` has there; with `keep_head` (to
+    predict, or to go on training) it is held to the rule of the others: present, and of the same shape. A name that
+    `shapes` lacks is refused. Raises WeightsError, naming `source` and the first tensors that do not fit.
+    """
+    replaced = () if keep_head else head
+    wanted = [name for name in shapes if name not in replaced]
+    faults = {
+        "missing": [name for name in wanted if name not in loaded],
+        "unexpected": [name for name in loaded if name not in shapes and name not in replaced],
+        "of another shape": [
+            f"{name} is {loaded[name].shape}, expected {tuple(shapes[name])}"
+            for name in wanted
+            if name in loaded and loaded[name].shape != tuple(shapes[name])
+        ],
+    }
+    if any(faults.values()):
+        found = "; ".join(f"{len(names)} {fault}: {_first(names)}" for fault, names in faults.items() if names)
+        raise WeightsError(f"{source} does not fit the network: {found}. {_cure(shapes, loaded, not keep_head)}")
+    return {name: init[name] if name in replaced else loaded[name] for name in shapes}
+
+
+def _first(names: list[str]) -> str:
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + rest
+
+
+def _cure(shapes: Iterable[str], loaded: Iterable[str], to_train: bool) -> str:
+    partly = ", or in a recipe weights.partial = true, to take what fits" if to_train else ""
+    arch = guess_arch(loaded)
+    if arch and arch != guess_arch(shapes):
+        return f"The file looks like {arch}. Cure: use that architecture, or weights of this one{partly}"
+    return f"Cure: use weights of this architecture{partly}"
+
+
+_RESNETS = {
+    (False, 2): "resnet18",
+    (False, 6): "resnet34",
+    (True, 6): "resnet50",
+    (True, 23): "resnet101",
+    (True, 36): "resnet152",
+}
+"""Bottleneck blocks or not, blocks in layer3 (He et al. 2016, "Deep Residual Learning", table 1)."""
+
+
+def guess_arch(names: Iterable[str]) -> str | None:
+    """The network that weights of these names look like, for an error's hint; None if like none that xfer knows."""
+    names = set(names)
+    if "_blocks.15._project_conv.weight" in names:
+        return "efficientnet_lite0"
+    if {"conv1.weight", "conv2.weight", "fc1.weight"} <= names:
+        return "convnet"
+    blocks = {match[1] for name in names if (match := re.match(r"layer3\.(\d+)\.", name))}
+    return _RESNETS.get(("layer3.0.conv3.weight" in names, len(blocks)))

@@ -1,0 +1,150 @@
+"""Lists of augmentations: what they do to a picture, what leaves them, and the usual ones.
+
+The augmentations themselves are in `xfer.pixels.geometry` and `xfer.pixels.colour`, and can be imported from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, cast
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from pydantic import Field
+
+from xfer.arrays import Pixels
+from xfer.errors import ConfigError, DataError
+from xfer.pixels.colour import ColorJitter, Normalize, RandomErasing
+from xfer.pixels.fields import HeightWidth
+from xfer.pixels.geometry import (
+    CenterCrop,
+    HorizontalFlip,
+    Picture,
+    RandomCrop,
+    RandomResizedCrop,
+    Resize,
+    Rotation,
+    VerticalFlip,
+    both,
+)
+from xfer.pixels.images import Jpeg, open_lazily
+
+__all__ = [
+    "CenterCrop",
+    "ColorJitter",
+    "HorizontalFlip",
+    "Normalize",
+    "PixelTransform",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomResizedCrop",
+    "Resize",
+    "Rotation",
+    "Transform",
+    "VerticalFlip",
+    "apply",
+    "default_eval",
+    "default_train",
+    "describe",
+    "is_random",
+    "output_size",
+    "split_normalize",
+    "transformed",
+]
+
+Fixed = Resize | CenterCrop
+Random = RandomResizedCrop | RandomCrop | HorizontalFlip | VerticalFlip | ColorJitter | Rotation | RandomErasing
+PixelTransform = Fixed | Random
+Transform = Annotated[PixelTransform | Normalize, Field(discriminator="op")]
+
+
+def apply(image: Picture | Jpeg, transforms: Sequence[Transform], rng: Generator | None = None) -> NDArray[np.uint8]:
+    """The pixels (H, W, 3) of an RGB image after all transforms, in order; Normalize is the network's, not done here.
+
+    Only random transforms touch `rng`, which may be None where there are none of them. Raises DataError for a picture
+    smaller than a RandomCrop needs, and for a Jpeg that turns out to be damaged.
+    """
+    return np.array(transformed(image, transforms, rng))
+
+
+def transformed(image: Picture | Jpeg, transforms: Sequence[Transform], rng: Generator | None) -> Picture:
+    """As `apply`, before the pixels are copied out. A Jpeg is decoded when the first transform has said how far."""
+    if isinstance(image, Jpeg) and not (transforms and isinstance(transforms[0], Resize | RandomResizedCrop)):
+        image = image.decode()
+    for transform in transforms:
+        if isinstance(transform, Fixed):
+            image = transform.apply(cast(Picture, image))
+        elif isinstance(transform, Random):
+            if rng is None:
+                raise ValueError(f"{transform.op} draws random numbers: give it a generator")
+            parameters: Any = transform.draw(image.height, image.width, rng)
+            image = transform.apply(cast(Picture, image), parameters)
+    return cast(Picture, image)
+
+
+def is_random(transforms: Sequence[Transform]) -> bool:
+    return any(isinstance(transform, Random) for transform in transforms)
+
+
+def output_size(transforms: Sequence[Transform]) -> HeightWidth:
+    """(height, width) in pixels of every picture that leaves. Raises ConfigError where they would differ."""
+    size: HeightWidth | None = None
+    for transform in transforms:
+        size = _size_after(transform, size)
+    if size is None:
+        raise ConfigError(
+            f"transforms {describe(transforms)}: pictures would leave with different sizes, a batch needs one. "
+            'Cure: add { op = "CenterCrop", size = 224 }, or Resize both sides: size = [224, 224]'
+        )
+    return size
+
+
+def split_normalize(transforms: Sequence[Transform]) -> tuple[tuple[PixelTransform, ...], Normalize | None]:
+    """What is done to pixels, and the Normalize that may follow. Raises ConfigError for one that is not last."""
+    pixels = tuple(t for t in transforms if not isinstance(t, Normalize))
+    last = transforms[-1] if len(transforms) > len(pixels) else None
+    if last is None or (isinstance(last, Normalize) and len(transforms) == len(pixels) + 1):
+        return pixels, last
+    raise ConfigError(
+        f"transforms {describe(transforms)}: expected one Normalize at most, as the last of them, because the "
+        "network normalises what leaves the list. Cure: move it to the end"
+    )
+
+
+def describe(transforms: Sequence[Transform]) -> str:
+    """For people: `Resize(size=256), CenterCrop(size=224)`, defaults left out."""
+
+    def one(transform: Transform) -> str:
+        given = transform.model_dump(exclude={"op"}, exclude_defaults=True)
+        return f"{transform.op}({', '.join(f'{k}={v}' for k, v in given.items())})"
+
+    return ", ".join(map(one, transforms)) or "(none)"
+
+
+def default_train(size: int) -> tuple[PixelTransform, ...]:
+    return RandomResizedCrop(size=size), HorizontalFlip()
+
+
+def default_eval(size: int) -> tuple[PixelTransform, ...]:
+    """The usual evaluation: the central 224 of 256, in proportion."""
+    return Resize(size=round(size * 256 / 224)), CenterCrop(size=size)
+
+
+def _size_after(transform: Transform, size: HeightWidth | None) -> HeightWidth | None:
+    """None stands for a size that differs from picture to picture."""
+    if isinstance(transform, Resize) and isinstance(transform.size, int):
+        return None if size is None else transform.size_of(*size)
+    if isinstance(transform, RandomCrop) and size is not None and not transform.fits(*size):
+        raise ConfigError(transform.too_small(*size))
+    if isinstance(transform, Resize | CenterCrop | RandomResizedCrop | RandomCrop):
+        return both(transform.size)
+    return size
+
+
+def _read_one(path: str, transforms: Sequence[Transform], rng: np.random.Generator | None, draft: bool) -> Pixels:
+    image = open_lazily(path, draft)
+    try:
+        return np.asarray(transformed(image, transforms, rng))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None

@@ -1,0 +1,212 @@
+"""Augmentations that move pixels: each one's spec, and its one meaning in Pillow and NumPy.
+
+A random spec keeps its luck and its work apart: `draw` makes parameters from a NumPy generator, by the distributions
+of torchvision.transforms.v2; `apply` is a pure function of a picture and parameters, and gives the same bits as
+torchvision's on a Pillow image. A new augmentation is one more class, here or in `xfer.pixels.colour`, and one more
+name in `Fixed` or `Random` of `xfer.pixels.augment`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, NamedTuple
+
+from numpy.random import Generator
+from PIL import Image, ImageOps
+from pydantic import Field
+
+from xfer.errors import DataError
+from xfer.pixels.fields import Degrees, Fill, HeightWidth, Interpolation, Pair, Probability, Ratio, Scale, Size
+from xfer.pixels.images import Jpeg
+from xfer.section import Section
+
+Picture = Image.Image
+"""An RGB image, 8 bits a channel."""
+
+_RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+class Box(NamedTuple):
+    """A part of a picture, in pixels from its upper left corner."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def edges(self) -> tuple[int, int, int, int]:
+        """Left, upper, right and lower, as Pillow has them."""
+        return self.left, self.top, self.left + self.width, self.top + self.height
+
+
+class Resize(Section):
+    """`size` is the shorter side, the other following in proportion (rounded down), or [height, width]. Antialiased."""
+
+    op: Literal["Resize"] = "Resize"
+    size: Size
+    interpolation: Interpolation = "bilinear"
+
+    def apply(self, image: Picture | Jpeg) -> Picture:
+        return _resize(image, self.size_of(image.height, image.width), self.interpolation)
+
+    def size_of(self, height: int, width: int) -> HeightWidth:
+        """(height, width) that a picture of that size gets."""
+        if not isinstance(self.size, int):
+            return self.size
+        longer = int(self.size * max(height, width) / min(height, width))
+        return (longer, self.size) if height > width else (self.size, longer)
+
+
+class CenterCrop(Section):
+    """The middle of a picture; black is added around a smaller one."""
+
+    op: Literal["CenterCrop"] = "CenterCrop"
+    size: Size
+
+    def apply(self, image: Picture) -> Picture:
+        height, width = both(self.size)
+        more_y, more_x = max(height - image.height, 0), max(width - image.width, 0)
+        if more_y or more_x:  # where the missing rows are odd, the larger half goes below
+            image = ImageOps.expand(image, (more_x // 2, more_y // 2, (more_x + 1) // 2, (more_y + 1) // 2), 0)
+        top, left = round((image.height - height) / 2), round((image.width - width) / 2)
+        return image.crop(Box(top, left, height, width).edges)
+
+
+class RandomResizedCrop(Section):
+    """A box of random area (`scale`, shares of the picture's) and shape (`ratio`, width / height), resized."""
+
+    op: Literal["RandomResizedCrop"] = "RandomResizedCrop"
+    size: Size
+    scale: Scale = (0.08, 1.0)
+    ratio: Ratio = (3 / 4, 4 / 3)
+    interpolation: Interpolation = "bilinear"
+
+    def draw(self, height: int, width: int, rng: Generator) -> Box:
+        """Ten tries to find a box that fits, then the largest central one whose shape is within `ratio`."""
+        for _ in range(10):
+            w, h = draw_sides(height * width, self.scale, self.ratio, rng)
+            if 0 < w <= width and 0 < h <= height:
+                return draw_place(h, w, height, width, rng)
+        low, high = self.ratio
+        h = round(width / low) if width / height < low else height
+        w = round(height * high) if width / height > high else width
+        return Box((height - h) // 2, (width - w) // 2, h, w)
+
+    def apply(self, image: Picture | Jpeg, box: Box) -> Picture:
+        # Not resize(box=...): its filter reaches over the edges of the box, and other numbers come out.
+        return _resize(image.crop(box.edges), both(self.size), self.interpolation)
+
+
+class Cut(NamedTuple):
+    """How far a picture is extended on each side (rows, columns), and the box to keep of that."""
+
+    rows: int
+    columns: int
+    box: Box
+
+
+class RandomCrop(Section):
+    """A box of a fixed size, anywhere in the picture with `padding` around it.
+
+    `pad_if_needed` extends smaller pictures by what is missing, on both sides; without it they raise DataError.
+    """
+
+    op: Literal["RandomCrop"] = "RandomCrop"
+    size: Size
+    padding: Annotated[int, Field(ge=0)] = 0
+    pad_if_needed: bool = False
+    fill: Fill = 0
+
+    def draw(self, height: int, width: int, rng: Generator) -> Cut:
+        if not self.fits(height, width):
+            raise DataError(self.too_small(height, width))
+        rows, columns = (
+            self.padding + max(wanted - 2 * self.padding - have, 0)
+            for wanted, have in zip(both(self.size), (height, width), strict=True)
+        )
+        return Cut(rows, columns, draw_place(*both(self.size), height + 2 * rows, width + 2 * columns, rng))
+
+    def apply(self, image: Picture, cut: Cut) -> Picture:
+        if cut.rows or cut.columns:
+            image = ImageOps.expand(image, (cut.columns, cut.rows), _colour(self.fill))
+        return image.crop(cut.box.edges)
+
+    def fits(self, height: int, width: int) -> bool:
+        wanted_height, wanted_width = both(self.size)
+        padded = height + 2 * self.padding >= wanted_height and width + 2 * self.padding >= wanted_width
+        return padded or self.pad_if_needed
+
+    def too_small(self, height: int, width: int) -> str:
+        wanted = " x ".join(map(str, both(self.size)))
+        return (
+            f"RandomCrop of {wanted} with padding = {self.padding}: a picture of {height} x {width} pixels is smaller. "
+            "Cure: pad_if_needed = true, or a Resize before it"
+        )
+
+
+class HorizontalFlip(Section):
+    op: Literal["HorizontalFlip"] = "HorizontalFlip"
+    p: Probability = 0.5
+
+    def draw(self, height: int, width: int, rng: Generator) -> bool:
+        return rng.random() < self.p
+
+    def apply(self, image: Picture, flip: bool) -> Picture:
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else image
+
+
+class VerticalFlip(Section):
+    op: Literal["VerticalFlip"] = "VerticalFlip"
+    p: Probability = 0.5
+
+    def draw(self, height: int, width: int, rng: Generator) -> bool:
+        return rng.random() < self.p
+
+    def apply(self, image: Picture, flip: bool) -> Picture:
+        return image.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if flip else image
+
+
+class Rotation(Section):
+    """By a random angle, counter-clockwise, within [-degrees, degrees] or a range; the corners become `fill`."""
+
+    op: Literal["Rotation"] = "Rotation"
+    degrees: Degrees
+    interpolation: Interpolation = "nearest"
+    fill: Fill = 0
+
+    def draw(self, height: int, width: int, rng: Generator) -> float:
+        low, high = self.degrees if isinstance(self.degrees, tuple) else (-self.degrees, self.degrees)
+        return rng.uniform(low, high)
+
+    def apply(self, image: Picture, angle: float) -> Picture:
+        return image.rotate(angle, _RESAMPLING[self.interpolation], fillcolor=_colour(self.fill))
+
+
+def both(size: int | HeightWidth) -> HeightWidth:
+    """(height, width); a single number stands for a square."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def _colour(fill: int | tuple[int, int, int]) -> tuple[int, int, int]:
+    return (fill, fill, fill) if isinstance(fill, int) else fill
+
+
+def _resize(image: Picture | Jpeg, size: HeightWidth, interpolation: Interpolation) -> Picture:
+    return image.resize((size[1], size[0]), _RESAMPLING[interpolation])
+
+
+def draw_sides(area: int, scale: Pair, ratio: Pair, rng: Generator) -> HeightWidth:
+    """Two sides (a, b) in pixels, with a * b uniform in `scale * area` and a / b log-uniform in `ratio`."""
+    share = area * rng.uniform(*scale)
+    shape = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+    return round(math.sqrt(share * shape)), round(math.sqrt(share / shape))
+
+
+def draw_place(h: int, w: int, height: int, width: int, rng: Generator) -> Box:
+    """A box of (h, w) pixels anywhere in a picture of (height, width)."""
+    return Box(int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w)

@@ -1,0 +1,164 @@
+"""Two backends held against each other, stage by stage: the acceptance test of a network that was ported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from xfer import errors
+from xfer.arrays import Weights
+from xfer.data.find import find_images
+from xfer.data.loader import read_batches
+from xfer.data.split import Split
+from xfer.errors import BackendError, ConfigError, XferError
+from xfer.formats.files import read_with_metadata
+from xfer.nets.catalogue import ARCHS
+from xfer.nets.pretrained import IMAGENET, RANDOM, resolve_source
+from xfer.pixels.augment import default_eval
+from xfer.porting import probe
+from xfer.porting.probe import Array, Measurement, Task, Triple
+from xfer.porting.report import ParityReport, Row, Side, compare, compare_arrays
+from xfer.progress import Progress, silent
+
+TOLERANCE = 1e-4
+NOISE_BATCHES = 2  # batches of noise where there are no pictures
+
+
+def parity(
+    arch: str,
+    weights: str | Path = IMAGENET,
+    *,
+    weights_other: str | Path | None = None,
+    backends: Sequence[str] = ("torch", "mindspore"),
+    images: Sequence[str] = (),
+    size: int = 224,
+    classes: int | None = None,
+    batch_size: int = 8,
+    steps: int = 10,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+    progress: Progress = silent,
+) -> ParityReport:
+    """Run the same task on two backends, each in a process of its own, and compare what they made of it.
+
+    weights        a file, `imagenet` or `random`; `weights_other` is the second backend's own file
+    backends       two of `name` or `name:device`, `torch:cuda`; the first is the reference
+    images         files, folders and patterns, seen through the usual evaluation; none: smooth noise from the seed
+    size           side of the images in pixels
+    classes        of a fresh head from the seed, in place of the head of the weights
+    tolerance      of a relative difference
+
+    Raises XferError for what a user can put right, and BackendError for a process that died.
+    """
+    if len(backends) != 2:
+        raise ConfigError(f"backends: expected two, got {len(backends)}. Cure: --backends torch,mindspore")
+    for name, value in {"size": size, "batch_size": batch_size, "steps": steps, "tolerance": tolerance}.items():
+        if not value > 0:
+            raise ConfigError(f"{name} = {value}: expected a number above 0")
+    if classes is not None and classes < 1:
+        raise ConfigError(f"classes = {classes}: expected a number above 0")
+    pixels = _pictures(images, size) if images else noise(NOISE_BATCHES * batch_size, size, seed)
+    common = Task(arch, pixels, classes=classes, batch_size=batch_size, steps=steps, seed=seed)
+    tasks = _with_weights(common, [str(weights), str(weights if weights_other is None else weights_other)], progress)
+    sides = [Side(*_target(name), {}, task.source) for name, task in zip(backends, tasks, strict=True)]
+    unlike = () if weights_other is None else _unlike(*tasks)
+    if unlike:
+        return ParityReport(arch, tuple(sides), tolerance, steps, 0, 0, unlike)
+    found: list[Measurement] = []
+    for side, task in zip(sides, tasks, strict=True):
+        progress(f"measuring {side.backend}", len(found) + 1, len(sides))
+        found.append(measure_in_own_process(side.backend, side.device, task))
+    return compare(found[0], found[1], tasks, tolerance)
+
+
+def _target(name: str) -> tuple[str, str]:
+    backend, _, device = name.partition(":")
+    return backend, device or "auto"
+
+
+def _pictures(images: Sequence[str], size: int) -> Array:
+    """(N, size, size, 3) uint8, as in evaluation. Raises DataError."""
+    files = find_images(images)
+    split, every = Split(files, np.zeros(len(files), np.int64)), [np.arange(len(files))]
+    ((batch, _),) = read_batches(split, default_eval(size), every, seed=0, view=0, workers=0)
+    return batch.inputs
+
+
+def noise(count: int, size: int, seed: int) -> NDArray[np.uint8]:
+    """(count, size, size, 3) uint8: random pixels made smooth.
+
+    Pixels that know nothing of their neighbours average out in the first stages; what is left there is smaller than
+    rounding later makes it.
+    """
+    side = max(2, size // 8)
+    coarse = np.random.default_rng((seed, 1)).integers(0, 256, (count, side, side, 3), np.uint8)
+    return np.stack([np.array(Image.fromarray(c).resize((size, size), Image.Resampling.BICUBIC)) for c in coarse])
+
+
+def _with_weights(task: Task, sources: Sequence[str], progress: Progress) -> list[Task]:
+    """The task for each source of weights; all normalise as the first source that says how."""
+    read = {source: _weights(source, task.arch, progress) for source in dict.fromkeys(sources)}
+    said = next((meta for _, meta in read.values() if "mean" in meta and "std" in meta), None)
+    if said is not None:
+        task = replace(task, mean=_triple(said["mean"]), std=_triple(said["std"]))
+    return [replace(task, weights=read[source][0], source=source) for source in sources]
+
+
+def _triple(text: str) -> Triple:
+    red, green, blue = json.loads(text)
+    return red, green, blue
+
+
+def _weights(source: str, arch: str, progress: Progress) -> tuple[Weights | None, dict[str, str]]:
+    path = Path(source).expanduser()
+    if source not in (IMAGENET, RANDOM) and path.is_file():
+        return read_with_metadata(path)
+    return resolve_source(source, arch, progress=progress) or (None, {})
+
+
+def _unlike(first: Task, other: Task) -> tuple[Row, ...]:
+    """All rows of two weights files, where a name or shape of one is not in the other; else none."""
+    table = ARCHS.get(first.arch)
+    fresh = table.head_names if table and first.classes else ()
+    a, b = ({n: w for n, w in (task.weights or {}).items() if n not in fresh} for task in (first, other))
+    if not (a and b) or {n: w.shape for n, w in a.items()} == {n: w.shape for n, w in b.items()}:
+        return ()
+    return tuple(compare_arrays(probe.START, a, b, {n: _stage(first.arch, n) for n in a | b}, TOLERANCE))
+
+
+def _stage(arch: str, name: str) -> str:
+    try:
+        return ARCHS[arch].stage_of(name)
+    except (KeyError, ConfigError):
+        return "no stage"
+
+
+def measure_in_own_process(backend: str, device: str, task: Task) -> Measurement:
+    """Raises the XferError that the process met, and BackendError for a process that died."""
+    with tempfile.TemporaryDirectory(prefix="xfer-parity-") as folder:
+        asked, answer = Path(folder, "task.safetensors"), Path(folder, "result.safetensors")
+        probe.write_task(asked, task)
+        command = [sys.executable, "-m", "xfer.porting.probe", backend, device, str(asked), str(answer)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0 and answer.exists():
+            return probe.read_measurement(answer)
+    raise _error(backend, done)
+
+
+def _error(backend: str, done: subprocess.CompletedProcess[str]) -> XferError:
+    try:
+        said = json.loads(done.stdout.splitlines()[-1])
+        kind: type[XferError] = getattr(errors, said["kind"])
+        return kind(said["message"])
+    except (IndexError, ValueError, KeyError, TypeError, AttributeError):
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return BackendError(f"the process of backend '{backend}' died with exit code {done.returncode}: {last}")

@@ -1,0 +1,149 @@
+"""Recipes from TOML and overrides. What is not meant is refused in one line, with the nearest known key."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import tomli_w
+from pydantic import ValidationError
+
+from xfer.errors import ConfigError, expected
+from xfer.recipe.recipe import Recipe
+from xfer.section import Section
+
+S = TypeVar("S", bound=Section)
+DEMO = Path(__file__).with_name("demo.toml")
+"""The recipe of those who ask for nothing in particular."""
+FLAGS = {
+    "data": "data.source",
+    "on_leak": "data.on_leak",
+    "weights": "weights.source",
+    "arch": "model.arch",
+    "size": "augment.size",
+    "seed": "seed",
+    "train_from": "train.train_from",
+    "epochs": "train.epochs",
+    "batch_size": "train.batch_size",
+    "views": "train.views",
+    "lr": "optimizer.lr",
+}
+"""Plain flag, or keyword of `xfer.train` -> the key of the recipe it overrides."""
+
+
+def load_recipe(path: Path | str | None, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a TOML recipe (None: the defaults) and lay `overrides`, by dotted key, over it.
+
+    Raises ConfigError, in one line, for a missing or broken file, an unknown key, a wrong type or a bad value.
+    """
+    name = "demo" if path == DEMO else str(path or "recipe")
+    return make_recipe({} if path is None else read_toml(Path(path)), overrides or {}, name)
+
+
+def make_recipe(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str = "recipe") -> Recipe:
+    """Validate a parsed recipe with overrides by dotted key, or by a plain flag's name."""
+    merged = json.loads(_as_json(content, name))
+    for key, value in overrides.items():
+        _put(merged, FLAGS.get(key, key), value)
+    if merged.get("phases") and any(FLAGS.get(k, k) == "train.epochs" for k in overrides):
+        raise ConfigError(f"{name}: epochs cannot be overridden, as each of its phases gives its own")
+    recipe = validated(Recipe, merged, name)
+    _ = recipe.augment.normalize
+    return recipe
+
+
+def validated(kind: type[S], content: Mapping[str, Any], name: str) -> S:
+    """A section from what was parsed. Raises ConfigError, in one line that begins with `name`."""
+    try:
+        return kind.model_validate_json(_as_json(content, name))
+    except ValidationError as error:
+        raise ConfigError(f"{name}: {_first(error, kind)}") from None
+
+
+def read_toml(path: Path, what: str = "recipe") -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{what} {path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{what} {path}: cannot be read ({error})") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{what} {path}: not valid TOML ({error})") from None
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`a.b=c` -> ("a.b", c), with c read as a TOML value, or as a plain string where it is none."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text!r}: expected key=value, for instance train.epochs=3")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return key.strip(), value.strip()
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The recipe with everything said, as TOML that gives the same recipe when it is read."""
+    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
+
+
+def _as_json(content: Mapping[str, Any], name: str) -> str:
+    # JSON is pydantic's strict mode with lists for tuples; what JSON lacks (dates) no recipe needs.
+    try:
+        text = json.dumps(content, ensure_ascii=False)
+        text.encode("utf-8")
+        return text
+    except UnicodeEncodeError as error:  # a name of a file may hold any bytes
+        around = error.object[max(0, error.start - 20) : error.end + 20]
+        raise ConfigError(
+            f"{name}: {around!r} is not UTF-8, as a recipe has to be. Cure: rename it, or use a link with another name"
+        ) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{name}: a value of a kind that no recipe needs ({error})") from None
+
+
+def _put(content: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        content = content.setdefault(parent, {})
+        if not isinstance(content, dict):
+            raise ConfigError(f"{dotted}: {parent!r} is not a section of the recipe")
+    content[last] = value
+
+
+def _first(error: ValidationError, kind: type[Section]) -> str:
+    """The first complaint, as what, expected, received."""
+    problems = error.errors(include_url=False)
+    # A misspelt key is also a missing one: the misspelling is the better news.
+    problem = min(problems, key=lambda p: p["type"] != "extra_forbidden")
+    where, received = ".".join(map(str, problem["loc"])), problem["input"]
+    if problem["type"] == "extra_forbidden":
+        *section, key = problem["loc"]
+        known = _fields(section, kind)
+        return expected(f"unknown key {'.'.join(map(str, section))}".rstrip(), key, known) if known else where
+    if problem["type"] == "union_tag_invalid":
+        known = problem["ctx"]["expected_tags"].replace("'", "").split(", ")
+        return expected(f"{where}.op", problem["ctx"]["tag"], known)
+    if problem["type"] == "missing":
+        return f"{where} is missing"
+    return f"{where} = {received!r}: {problem['msg']}"
+
+
+def _fields(section: Sequence[str | int], kind: type[Section]) -> list[str]:
+    """The keys that are known at a place in a section of this kind."""
+    models: list[type[Section]] = [kind]
+    for part in section:
+        if isinstance(part, str):
+            inside = [m for model in models if (f := model.model_fields.get(part)) for m in _sections(f.annotation)]
+            models = inside or [m for m in models if m.__name__ == part]  # an augmentation's place ends in its op
+    return [key for model in models for key in model.model_fields]
+
+
+def _sections(annotation: Any) -> list[type[Section]]:
+    """The sections within a type such as `tuple[Phase, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for inner in get_args(annotation) for section in _sections(inner)]

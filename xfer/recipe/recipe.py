@@ -1,0 +1,182 @@
+"""What a recipe says: sections, keys, types, ranges and defaults. `docs/recipes.md` has them in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from xfer.backend import Precision
+from xfer.data.leaks import OnLeak
+from xfer.errors import ConfigError
+from xfer.nets.freeze import NormStats
+from xfer.pixels.augment import Normalize, Transform, default_eval, default_train, split_normalize
+from xfer.pixels.images import SUFFIXES
+from xfer.recipe.schedule import Schedule
+from xfer.section import Section
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Data(Section):
+    """`source` is a folder, an archive or a named set. Without train/val folders, `val_fraction` is split off.
+
+    `decode = "draft"` decodes large JPEG files faster and a little less exactly: see `xfer.pixels.images.Jpeg`.
+    """
+
+    source: str = "demo"
+    val_fraction: Fraction = 0.2
+    suffixes: tuple[str, ...] = SUFFIXES
+    on_bad_image: Literal["skip", "error"] = "skip"
+    on_leak: OnLeak = "warn"  # copies of pictures in both splits or in two classes
+    pipeline: Literal["core", "native"] = "core"
+    decode: Literal["exact", "draft"] = "exact"
+    workers: Annotated[int, Field(ge=0)] = 0  # threads or processes that decode; 0: one for each processor
+
+
+class Augment(Section):
+    """What happens to a picture. Lists left out become the usual ones for `size` (height = width, pixels)."""
+
+    size: Annotated[int, Field(ge=8)] = 224
+    train: tuple[Transform, ...] | None = None
+    eval: tuple[Transform, ...] | None = None
+
+    @property
+    def train_transforms(self) -> tuple[Transform, ...]:
+        return tuple(split_normalize(default_train(self.size) if self.train is None else self.train)[0])
+
+    @property
+    def eval_transforms(self) -> tuple[Transform, ...]:
+        return tuple(split_normalize(default_eval(self.size) if self.eval is None else self.eval)[0])
+
+    @property
+    def normalize(self) -> Normalize | None:
+        """The one normalisation that both lists ask for, if any does."""
+        found = {split_normalize(t)[1] for t in (self.train or (), self.eval or ())} - {None}
+        if len(found) > 1:
+            raise ConfigError("augment: train and eval normalise differently. Cure: give both the same Normalize")
+        return found.pop() if found else None
+
+
+class Model(Section):
+    """`layers`: blocks of each stage of a ResNet. `extra`: widths of hidden linear layers before the head."""
+
+    arch: str = "efficientnet_lite0"
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None  # before the head; None: as the architecture has it
+    layers: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=4)] | None = None
+    extra: tuple[Positive, ...] = ()
+
+
+class WeightsSource(Section):
+    """`imagenet`, `random`, or a .safetensors, .pth or .ckpt file. `partial`: take what fits, leave the rest."""
+
+    source: str = "imagenet"
+    partial: bool = False
+
+
+class Train(Section):
+    """`views` counts the augmented views of each picture: epoch e uses view e mod views; `fresh`: always a new one.
+
+    `auto` means 4 views where a frozen prefix makes their features worth keeping, and fresh ones elsewhere.
+    `precision = "bfloat16"` computes all but the head in 8 bits of precision, on devices that gain from it.
+    """
+
+    train_from: str = "head"
+    norm_stats: NormStats = "follow"
+    epochs: Positive = 10
+    batch_size: Positive = 16
+    views: Positive | Literal["fresh", "auto"] = "auto"
+    precision: Precision = "float32"
+
+
+class Optimizer(Section):
+    """`lr` is the base rate; the head's is `lr * head_lr_mult`. Decay is per torch's definition of each rule."""
+
+    kind: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: NonNegative = 0.01
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: NonNegative = 0.0
+    decay_norm_and_bias: bool = True
+    head_lr_mult: NonNegative = 1.0
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Optimizer:
+        if self.nesterov and (self.kind != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov needs kind = 'sgd' and a momentum above 0")
+        return self
+
+
+class Loss(Section):
+    """`class_weights`: none, one for each class in order of their names, or `balanced` (inverse to their counts)."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    class_weights: Literal["balanced"] | tuple[Annotated[float, Field(gt=0)], ...] | None = None
+
+
+class Features(Section):
+    """Whether what a frozen prefix computes is kept at its boundary. It never changes a result.
+
+    `dtype = "float16"` keeps half as many bytes, and does change it a little: features are rounded to 11 bits.
+    """
+
+    cache: bool = True
+    dtype: Literal["float32", "float16"] = "float32"
+
+
+class Phase(Section):
+    """A part of a run, with an optimizer and a schedule of its own. What is left out is as in train and optimizer."""
+
+    epochs: Positive
+    train_from: str | None = None
+    norm_stats: NormStats | None = None
+    lr: NonNegative | None = None
+    head_lr_mult: NonNegative | None = None
+
+
+class Recipe(Section):
+    """Everything that decides a result, and nothing else: no paths of outputs, no device."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    data: Data = Data()
+    augment: Augment = Augment()
+    model: Model = Model()
+    weights: WeightsSource = WeightsSource()
+    train: Train = Train()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule(kind="cosine")
+    loss: Loss = Loss()
+    features: Features = Features()
+    phases: tuple[Phase, ...] = ()
+
+    @property
+    def plan(self) -> tuple[PlannedPhase, ...]:
+        """The phases with nothing left out; a recipe that names none is one phase."""
+        train, optimizer = self.train, self.optimizer
+        return tuple(
+            PlannedPhase(
+                epochs=phase.epochs,
+                train_from=phase.train_from or train.train_from,
+                norm_stats=phase.norm_stats or train.norm_stats,
+                lr=optimizer.lr if phase.lr is None else phase.lr,
+                head_lr_mult=optimizer.head_lr_mult if phase.head_lr_mult is None else phase.head_lr_mult,
+            )
+            for phase in self.phases or (Phase(epochs=train.epochs),)
+        )
+
+
+@dataclass(frozen=True)
+class PlannedPhase:
+    """A phase as it will be run. `train_from` is not yet known to be a stage of the network."""
+
+    epochs: int
+    train_from: str
+    norm_stats: NormStats
+    lr: float
+    head_lr_mult: float

@@ -1,0 +1,118 @@
+"""A checkpoint: canonical weights, with all that predicting needs in the same safetensors file. Never a pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from xfer.arrays import Weights
+from xfer.backend import Backend, Model, ModelSpec
+from xfer.backends import known_arch
+from xfer.errors import CheckpointError, WeightsError
+from xfer.formats.files import read_with_metadata, write_weights
+from xfer.formats.sealed import FORMAT
+from xfer.nets.weights import merge
+from xfer.pixels.augment import Transform
+
+BEST = "best.safetensors"
+_TRANSFORMS: TypeAdapter[tuple[Transform, ...]] = TypeAdapter(tuple[Transform, ...])
+_CHANGES: TypeAdapter[tuple[tuple[int, ...] | None, tuple[int, ...] | None]] = TypeAdapter(
+    tuple[tuple[int, ...] | None, tuple[int, ...] | None]
+)
+"""`layers` and `extra` of the network; files of before these keys have neither."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights with the network, the classes and the preprocessing they were trained for.
+
+    `transforms` make a picture into the (height, width) of `spec.image_size`; `record` is for people: backend,
+    versions, epoch, metrics, digest of the source weights.
+    """
+
+    weights: Weights
+    spec: ModelSpec
+    classes: tuple[str, ...]
+    transforms: tuple[Transform, ...]
+    record: Mapping[str, str]
+    name: str = "checkpoint"  # in errors: its file
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend that wrote it. Raises CheckpointError when the record does not say."""
+        if "backend" not in self.record:
+            raise CheckpointError("the checkpoint does not say which backend wrote it. Cure: --backend NAME")
+        return self.record["backend"]
+
+    def save(self, path: Path) -> None:
+        write_weights(path, self.weights, self.metadata())
+
+    def metadata(self) -> dict[str, str]:
+        said = {
+            "classes": list(self.classes),
+            "image_size": self.spec.image_size,
+            "mean": self.spec.mean,
+            "std": self.spec.std,
+            "transforms": _TRANSFORMS.dump_python(self.transforms, mode="json"),
+            "layers": self.spec.layers,
+            "extra": self.spec.extra,
+        }
+        texts = {key: json.dumps(value, ensure_ascii=False) for key, value in said.items()}
+        return {"format": FORMAT, "arch": self.spec.arch, **texts, **self.record}
+
+    def model(self, backend: Backend, device: str) -> Model:
+        """A model on `device` with these weights. Raises WeightsError when they do not fit the architecture."""
+        known_arch(backend, self.spec.arch)
+        arch = self.spec.adapted(backend.archs)
+        model = backend.build(self.spec, device)
+        shapes = {name: value.shape for name, value in backend.export_weights(model).items()}
+        backend.import_weights(model, merge(shapes, self.weights, arch.head_names, {}, self.name, keep_head=True))
+        return model
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a checkpoint file, or the best one of a run folder.
+
+    Raises CheckpointError when there is none, or when a file carries weights but not what predicting needs.
+    """
+    path = Path(path)
+    file = path / BEST if path.is_dir() else path
+    if not file.exists():
+        raise CheckpointError(f"{path}: no checkpoint here, expected a run folder with {BEST}, or a weights file")
+    try:
+        weights, meta = read_with_metadata(file)
+    except WeightsError as error:
+        raise CheckpointError(str(error)) from error
+    if meta.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{file}: holds weights, but not the classes and preprocessing that predicting needs. "
+            f"Cure: use a checkpoint of xfer, or one that `xfer convert` made from it"
+        )
+    return _parse(weights, meta, file)
+
+
+def _parse(weights: Weights, meta: dict[str, str], file: Path) -> Checkpoint:
+    try:
+        classes, (height, width) = tuple(map(str, json.loads(meta["classes"]))), json.loads(meta["image_size"])
+        mean, std = (_triple(json.loads(meta[key])) for key in ("mean", "std"))
+        if not all(map(isfinite, (*mean, *std))) or min(std) <= 0:
+            raise ValueError(f"mean {mean} and std {std}: expected finite numbers, std above 0")
+        transforms = _TRANSFORMS.validate_json(meta["transforms"])
+        layers, extra = _CHANGES.validate_python([json.loads(meta.get(key, "null")) for key in ("layers", "extra")])
+        spec = ModelSpec(meta["arch"], len(classes), (int(height), int(width)), mean, std, layers, extra or ())
+    except (KeyError, TypeError, ValueError, ValidationError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise CheckpointError(f"{file}: its metadata is damaged ({reason})") from None
+    own = {"format", "arch", "classes", "image_size", "mean", "std", "transforms", "layers", "extra"}
+    return Checkpoint(weights, spec, classes, transforms, {k: v for k, v in meta.items() if k not in own}, str(file))
+
+
+def _triple(values: Sequence[Any]) -> tuple[float, float, float]:
+    red, green, blue = (float(v) for v in values)
+    return red, green, blue

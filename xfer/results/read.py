@@ -1,0 +1,59 @@
+"""Reading a run folder: its recipe, metrics and result, and whether it is finished."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from xfer.errors import CheckpointError
+from xfer.recipe.load import load_recipe
+from xfer.recipe.recipe import Recipe
+
+LOCK = "run.lock"  # held by the one process that writes there
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The epochs of a run, as in `metrics.jsonl`."""
+    try:
+        return [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: its metrics.jsonl cannot be read ({error})") from error
+
+
+def read_result(path: Path) -> Mapping[str, Any]:
+    """What `result.json` of a finished run says. Raises CheckpointError where there is none."""
+    try:
+        result = json.loads((path / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: expected the folder of a finished run, with a result.json ({error})") from error
+    if not isinstance(result, dict):
+        raise CheckpointError(f"{path}: its result.json holds no record of a run")
+    return result
+
+
+def backend_name(path: Path) -> str:
+    """The backend that a run was last trained with. Raises CheckpointError."""
+    try:
+        return str(json.loads((path / "env.json").read_text(encoding="utf-8"))["backend"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: its env.json names no backend ({error}). Cure: --backend NAME") from error
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The resolved recipe of a run folder."""
+    if not (path / "config.toml").exists():
+        raise CheckpointError(f"{path}: expected the folder of a run, with a config.toml")
+    return load_recipe(path / "config.toml")
+
+
+def is_run(path: Path) -> bool:
+    return (path / "config.toml").exists()
+
+
+def is_finished(path: Path) -> bool:
+    return (path / "result.json").exists() and not (path / STATE).exists()
+
+
+STATE = "state.safetensors"

@@ -1,0 +1,99 @@
+"""Error by epoch, averaged over the seeds of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from xfer.plots.style import TRAIN, VAL, empty_figure, new_figure, settings
+from xfer.studies.statistics import mean_band
+
+Errors = NDArray[np.float64]
+"""(seeds, epochs, 2): training and validation error, 1 - accuracy."""
+
+
+# Dashes and markers too: lines that cross must survive a black-and-white print.
+_DASHES = ("-", "--", ":", "-.", (0, (6, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
+_SHAPES = "os^DvP"
+_COLOURS = (TRAIN, VAL, "#009e73", "#8a5a00", "#7b3294", "#333333")
+_MARKERS = 10  # of a line; further epochs have none
+_ROOM = 14  # characters of a legend in an inch
+_LONGEST = 50  # characters of a label
+
+
+def figure_errors(errors: Mapping[str, Errors]) -> Figure:
+    """Training error on the left and validation error on the right, a line for each label."""
+    with settings():
+        if not errors:
+            return empty_figure("no finished runs")
+        figure = new_figure(9.5, 4.6 + 0.2 * (len(errors) // 3))
+        left, right = figure.subplots(1, 2, sharey=True)
+        for axes, side, title in ((left, 0, "Training error"), (right, 1, "Validation error")):
+            for place, (name, values) in enumerate(errors.items()):
+                _draw(axes, values[:, :, side], name, place)
+            _finish(axes, list(errors.values()))
+            axes.set_title(title, loc="left")
+        _explain(figure, left, list(errors.values()))
+        return figure
+
+
+def figure_mode(mode: str, errors: Mapping[str, Errors]) -> Figure:
+    """Training and validation error of one mode, for each backend."""
+    with settings():
+        figure = new_figure(6.5, 4.6)
+        axes = figure.add_subplot()
+        for place, (backend, values) in enumerate(errors.items()):
+            suffix = f", {backend}" if len(errors) > 1 else ""
+            for side, split in enumerate(("training", "validation")):
+                _draw(axes, values[:, :, side], split + suffix, 2 * place + side)
+        _finish(axes, list(errors.values()))
+        axes.set_title(f"Error of {mode}", loc="left", parse_math=False)
+        _explain(figure, axes, list(errors.values()))
+        return figure
+
+
+def _draw(axes: Axes, values: NDArray[np.float64], name: str, place: int) -> None:
+    """The mean of `values` (seeds, epochs), in a band where there are several seeds; `place` counts lines from 0."""
+    mean, low, high = mean_band(values)
+    epochs, kinds = np.arange(1, len(mean) + 1), len(_DASHES)
+    dashes, colour = _DASHES[place % kinds], _COLOURS[place % kinds]
+    marker = _SHAPES[(place + place // kinds) % kinds]
+    if len(values) > 1:
+        axes.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
+        for edge in (low, high):
+            axes.plot(epochs, edge, linestyle=dashes, color=colour, linewidth=0.6, alpha=0.7)
+    if len(values) > 1 == len(mean):
+        axes.vlines(epochs, low, high, color=colour, linewidth=1)  # a band of one epoch has no width
+    every = max(1, len(mean) // _MARKERS)
+    at = (place % every, every)  # apart from those of the others, where lines run together
+    label = f"{_short(name)} (n = {len(values)})"
+    axes.plot(epochs, mean, linestyle=dashes, marker=marker, markevery=at, ms=5, lw=1.7, c=colour, label=label)
+
+
+def _short(name: str) -> str:
+    half = _LONGEST // 2
+    return name if len(name) <= _LONGEST else f"{name[:half]}...{name[-half:]}"
+
+
+def _finish(axes: Axes, errors: Sequence[Errors]) -> None:
+    axes.set(xlabel="epoch", xlim=(0.5, max(values.shape[1] for values in errors) + 0.5))
+    axes.set_ylim(0, min(1.02, 1.03 * max(axes.get_ylim()[1], 0.02)))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+    axes.grid(True)
+
+
+def _explain(figure: Figure, axes: Axes, errors: Sequence[Errors]) -> None:
+    """The legend above, and what a band means below."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = int(_ROOM * figure.get_figwidth()) // (max(map(len, labels)) + 8)
+    legend = figure.legend(handles, labels, loc="outside upper center", ncols=min(max(1, columns), 3, len(labels)))
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    if any(len(values) > 1 for values in errors):
+        figure.supxlabel("mean over n seeds; band: 95 % interval of the mean", fontsize=9, color="#444444")

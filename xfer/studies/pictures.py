@@ -1,0 +1,67 @@
+"""The figures of a study, and the page that holds them with its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from xfer.plots import write_figure
+from xfer.results.report import picture, write_page
+from xfer.results.run import Run
+from xfer.studies import text as study_text
+from xfer.studies.results import Group, Study
+
+CAPTION = "Error by epoch, mean over seeds with its 95 % interval"
+
+
+def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
+    """Draw `errors.png` and an `error_<mode>.png` for each mode; gives the files. Errors of earlier modes go."""
+    from xfer.studies.figures import figure_errors, figure_mode
+
+    for stale in folder.glob("error*.png"):
+        stale.unlink()
+    if not groups:
+        return []
+    several = len({group.backend for group in groups}) > 1
+    labels = [f"{group.mode} ({group.backend})" if several else group.mode for group in groups]
+    errors = [np.stack([_errors(run) for run in group.runs.values()]) for group in groups]
+    files = [folder / "errors.png"]
+    write_figure(files[0], figure_errors(dict(zip(labels, errors, strict=True))))
+    for mode, members in groupby(zip(groups, errors, strict=True), key=lambda pair: pair[0].mode):
+        files.append(folder / f"error_{mode}.png")
+        write_figure(files[-1], figure_mode(mode, {group.backend: values for group, values in members}))
+    return files
+
+
+def _errors(run: Run) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """(epochs, 2): training and validation error."""
+    return 1 - np.array([[row["train_accuracy"], row["val_accuracy"]] for row in run.history], np.float64)
+
+
+def report(study: Study, pictures: Sequence[Path], path: Path) -> None:
+    """Write the page: tables, what they show, and figures. It needs no other file."""
+    tables = [study_text.result_table(study), study_text.pair_table(study)]
+    sections = [
+        *(_table(table) for table in tables if table[1]),
+        _list(study_text.verdicts(study)),
+        *(f"<p>{escape(note)}</p>" for note in study_text.notes(study)),
+        _list(study_text.failures(study)),
+        *(picture(file, CAPTION) for file in pictures),
+    ]
+    write_page(path, study.name, f"{len(study.runs)} runs", sections)
+
+
+def _table(table: study_text.Table) -> str:
+    head, cells = table
+    lines = ("".join(f"<td>{escape(cell)}</td>" for cell in line) for line in cells)
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
+    return f'<section class="wide"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></section>'
+
+
+def _list(lines: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""

@@ -1,0 +1,146 @@
+"""What a study says: recipes x backends x seeds, read from TOML and laid out as the runs that it asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from xfer.backends import declared
+from xfer.errors import BackendError, ConfigError, expected
+from xfer.nets.pretrained import IMAGENET
+from xfer.recipe.load import FLAGS, make_recipe, read_toml, validated
+from xfer.recipe.recipe import Recipe
+from xfer.section import Section
+
+
+def _file_name(name: str) -> str:
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError("expected letters, digits, '.', '_' and '-', as it becomes part of the names of files")
+    return name
+
+
+def _each_once(values: Any) -> Any:
+    if isinstance(values, tuple) and not 0 < len(set(values)) == len(values):
+        raise ValueError("expected one or more, each of them once")
+    if isinstance(values, int) and values < 1:
+        raise ValueError("expected a number above 0, or a list of seeds")
+    return values
+
+
+Name = Annotated[str, AfterValidator(_file_name)]
+Names = Annotated[tuple[Name, ...], AfterValidator(_each_once)]
+Seeds = Annotated[int | tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], AfterValidator(_each_once)]
+
+
+class Mode(Section):
+    """A recipe of a study, with nothing left out. `recipe` is relative to the study's file."""
+
+    recipe: str
+    backends: Names
+    seeds: Seeds
+    set: dict[str, Any] = Field(default_factory=dict)
+
+
+class StudyFile(Section):
+    """A study as it is written. What a mode leaves out is as here.
+
+    seeds  a count, 4 for the seeds 0 to 3, or a list
+    set    overrides for every run; a mode's own go over them
+    """
+
+    name: Name
+    recipe: str | None = None
+    backends: Names = ("torch",)
+    seeds: Seeds = 1
+    set: dict[str, Any] = Field(default_factory=dict)
+    modes: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run that a study asks for."""
+
+    mode: str
+    backend: str
+    seed: int
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        return f"{self.mode}-{self.backend}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study's runs in the order of its file: by mode, backend and seed."""
+
+    name: str
+    runs: tuple[Planned, ...]
+
+
+def read_plan(
+    path: Path,
+    *,
+    backends: Sequence[str] = (),
+    seeds: int | Sequence[int] | None = None,
+    weights: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Read a study and all its recipes.
+
+    backends, seeds  in place of all that the study says
+    weights          for the recipes that start from `imagenet`; never for those that start from random weights
+    overrides        by dotted key, over the recipe, the study's `set` and the mode's `set`
+
+    Raises ConfigError, in one line, for whatever in the study or in a recipe cannot be meant, and BackendError for a
+    backend that is not known.
+    """
+    content = read_toml(path, "study")
+    said = validated(StudyFile, {"name": path.stem} | content, str(path))
+    usual = said.model_dump(mode="json", include={"recipe", "backends", "seeds"}, exclude_none=True)
+    asked = {"backends": list(backends) or None, "seeds": seeds if isinstance(seeds, int | None) else list(seeds)}
+    asked = {key: value for key, value in asked.items() if value is not None}
+    runs: list[Planned] = []
+    for name, own in said.modes.items():
+        where = f"{path}: modes.{name}"
+        mode = validated(Mode, usual | own | asked, where)
+        changes = _dotted(said.set, f"{path}: set") | _dotted(mode.set, f"{where}: set")
+        changes |= _dotted(overrides or {}, "overrides")
+        runs.extend(_runs(name, mode, path.parent / mode.recipe, changes, weights))
+    if len({run.name for run in runs}) < len(runs):
+        raise ConfigError(f"{path}: two of its runs would have the same name. Cure: rename a mode")
+    return Plan(said.name, tuple(runs))
+
+
+def _runs(name: str, mode: Mode, path: Path, changes: dict[str, Any], weights: str | None) -> Iterator[Planned]:
+    content, known = read_toml(path), declared()
+    for framework in mode.backends:
+        if framework not in known:
+            raise BackendError(expected(f"backend of mode {name}", framework, known))
+        for seed in range(mode.seeds) if isinstance(mode.seeds, int) else mode.seeds:
+            own = changes | {"seed": seed}
+            recipe = make_recipe(content, own, f"mode {name} ({path})")
+            if weights is not None and recipe.weights.source == IMAGENET:
+                recipe = make_recipe(content, own | {"weights.source": weights})
+            yield Planned(name, framework, seed, recipe)
+
+
+def _dotted(said: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Overrides by dotted key, whether they were written as `"train.epochs" = 3` or as `train.epochs = 3`."""
+    found = dict(_flat(said))
+    if "seed" in found:
+        raise ConfigError(f"{where}: seed cannot be set, as a study gives the seeds. Cure: seeds = [{found['seed']}]")
+    return {FLAGS.get(key, key): value for key, value in found.items()}
+
+
+def _flat(said: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in said.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield before + key, value

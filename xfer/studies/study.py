@@ -1,0 +1,118 @@
+"""A study: recipes x backends x seeds, trained, tabulated and tested against each other.
+
+read_plan -> train what is not done -> summarise -> study.json, study.md, plots/, report.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from xfer.errors import CheckpointError, ConfigError
+from xfer.results.run import Run
+from xfer.studies import text as study_text
+from xfer.studies.plan import Plan, read_plan
+from xfer.studies.processes import is_done, train_all
+from xfer.studies.results import Ended, Failed, Group, Study, gather, summarise
+from xfer.system.files import write_json, write_text
+
+__all__ = ["Ended", "Plan", "Study", "events", "read_plan", "save", "study"]
+
+RUNS = "runs"
+
+
+def study(
+    source: str | Path,
+    *,
+    backends: Sequence[str] = (),
+    seeds: int | Sequence[int] | None = None,
+    data: str | Path | None = None,
+    weights: str | Path | None = None,
+    output: str | Path | None = None,
+    device: str = "auto",
+    jobs: int = 1,
+    margin: float = 0.01,
+    overwrite: bool = False,
+    **overrides: Any,
+) -> Study:
+    """Do all runs of a study that are not done, and give its results.
+
+    source           a TOML file
+    backends, seeds  in place of those the study says; `seeds` is a count or a list
+    weights          for the recipes that start from `imagenet`, never for those that start from random weights
+    output           default: `studies/<name>`, with the runs in `runs/<mode>-<backend>-<seed>`
+    jobs             runs at a time
+    margin           differences in accuracy below it count as none, in (0, 1)
+    overwrite        do anew a finished run of another recipe that lies where one of these belongs
+    overrides        as for `xfer.train`, over every recipe
+
+    Runs that fail are in the result's `failed`. Raises XferError, before anything is trained, for a study, a recipe
+    or an output folder that cannot be meant.
+    """
+    changes = overrides | ({} if data is None else {"data": str(data)})
+    plan = read_plan(
+        Path(source),
+        backends=backends,
+        seeds=seeds,
+        weights=None if weights is None else str(weights),
+        overrides=changes,
+    )
+    folder = None if output is None else Path(output)
+    *_, found = events(plan, folder, device=device, jobs=jobs, margin=margin, overwrite=overwrite)
+    assert isinstance(found, Study)
+    return found
+
+
+def events(
+    plan: Plan,
+    output: Path | None = None,
+    *,
+    device: str = "auto",
+    jobs: int = 1,
+    margin: float = 0.01,
+    overwrite: bool = False,
+) -> Iterator[Ended | Study]:
+    """A study as it happens: each run as it ends, then the results. `study` gives the last alone."""
+    if jobs < 1:
+        raise ConfigError(f"jobs = {jobs}: expected a number above 0")
+    if not 0 < margin < 1:
+        raise ConfigError(f"margin = {margin:g}: expected a share between 0 and 1, for instance 0.01 for one point")
+    output = output or Path("studies", plan.name)
+    ended: dict[str, Ended] = {}
+    for one in _run_all(plan, output / RUNS, device, jobs, overwrite):
+        ended[one.run.name] = one
+        yield one
+    groups = gather([run for run in plan.runs if ended[run.name].reason is None], output / RUNS)
+    failed = [
+        Failed(run.mode, run.backend, run.seed, reason)
+        for run in plan.runs
+        if (reason := ended[run.name].reason) is not None
+    ]
+    found = summarise(plan.name, groups, failed, margin)
+    save(found, groups, output)
+    yield found
+
+
+def _run_all(plan: Plan, parent: Path, device: str, jobs: int, overwrite: bool) -> Iterator[Ended]:
+    done = [is_done(run, parent / run.name, device, overwrite) for run in plan.runs]  # refuses before anything starts
+    before = [run for run, there in zip(plan.runs, done, strict=True) if there]
+    to_do = [run for run, there in zip(plan.runs, done, strict=True) if not there]
+    total = len(plan.runs)
+    for number, run in enumerate(before, start=1):
+        yield Ended(run, number, total, True, Run.load(parent / run.name).result, None)
+    for number, (run, reason) in enumerate(train_all(to_do, parent, device, jobs), start=len(before) + 1):
+        result = Run.load(parent / run.name).result if reason is None else None
+        yield Ended(run, number, total, False, result, reason)
+
+
+def save(found: Study, groups: Sequence[Group], folder: Path) -> None:
+    """Write `study.json`, `study.md`, `plots/` and `report.html`. Raises CheckpointError where that cannot be done."""
+    from xfer.studies.pictures import draw, report
+
+    try:
+        write_json(folder / "study.json", found.as_json())
+        write_text(folder / "study.md", study_text.markdown(found))
+        report(found, draw(groups, folder / "plots"), folder / "report.html")
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written ({error}). Cure: another --output") from error

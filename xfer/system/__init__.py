@@ -1,0 +1,1 @@
+"""Files, locks, threads, processes, signals, memory and downloads: what any program needs."""

@@ -1,0 +1,1 @@
+"""A run as it happens, and what it writes down. Start reading at `run`."""

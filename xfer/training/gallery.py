@@ -1,0 +1,80 @@
+"""The pictures of a finished run, and its report."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfer import plots
+from xfer.arrays import Int64
+from xfer.data.loader import read_batches
+from xfer.data.split import Split
+from xfer.errors import DataError
+from xfer.metrics import Evaluation
+from xfer.pixels.augment import Transform, output_size
+from xfer.results.read import read_metrics
+from xfer.results.report import write_report
+from xfer.training.run import Prepared
+
+TILES = 16
+
+
+def draw(p: Prepared, path: Path, best: Evaluation) -> Path:
+    """Draw everything into `plots/`, and give the report that shows it."""
+    target = path / "plots"
+    target.mkdir(exist_ok=True)
+    classes, augment, train, val = p.data.classes, p.recipe.augment, p.data.train, p.data.val
+    images, some = _read(p, train, augment.train_transforms, _spread(len(train.labels), p.recipe.seed))
+    plots.plot_samples(target / "samples.png", images, train.labels[some], classes)
+    plots.plot_curves(target / "curves.png", read_metrics(path))
+    plots.plot_confusion_matrix(target / "confusion_matrix.png", val.labels, best.predictions, classes)
+    images, some = _read(p, val, augment.eval_transforms, _spread(len(val.labels), p.recipe.seed))
+    chances = best.probabilities[some].max(axis=1)
+    plots.plot_predictions(
+        target / "predictions.png", images, val.labels[some], best.predictions[some], chances, classes
+    )
+    worst = np.argsort(-best.losses, kind="stable")[:TILES]
+    images, worst = _read(p, val, augment.eval_transforms, worst)
+    plots.plot_top_losses(
+        target / "top_losses.png", images, val.labels[worst], best.predictions[worst], best.losses[worst], classes
+    )
+    return write_report(path)
+
+
+def draw_against(path: Path, other: Path, val_labels: Int64) -> Path:
+    """The run in `path` against one from random weights in `other`, into a picture of `path`."""
+    curves = {"from ImageNet weights": read_metrics(path), "from random weights": read_metrics(other)}
+    target = path / "plots" / "against_random.png"
+    plots.plot_comparison(target, curves, float(np.bincount(val_labels).max() / len(val_labels)))
+    return target
+
+
+def _spread(count: int, seed: int) -> Int64:
+    """Up to TILES samples, in a seeded order: files lie sorted by class, and the first few would be of one."""
+    return np.random.default_rng((seed, 2)).permutation(count)[:TILES]
+
+
+def _read(
+    p: Prepared, split: Split, transforms: tuple[Transform, ...], indices: Int64
+) -> tuple[NDArray[np.uint8], Int64]:
+    """The pictures at these places, and the places: without those of files that changed or vanished in the meantime.
+
+    All is trained and saved by now, and what could not be shown is no reason to fail.
+    """
+
+    def read(some: Int64) -> NDArray[np.uint8]:
+        (batch, _), *_ = read_batches(split, transforms, [some], seed=p.recipe.seed, view=0, workers=0)
+        return batch.inputs
+
+    try:
+        return read(indices), indices
+    except DataError:
+        left = {}
+        for place in indices.tolist():
+            with suppress(DataError):
+                left[place] = read(np.array([place]))
+        none = np.zeros((0, *output_size(transforms), 3), np.uint8)
+        return np.concatenate([none, *left.values()]), np.array(list(left), np.int64)

@@ -1,0 +1,189 @@
+"""The training loop, written once. It calls closures and knows neither frameworks, nor files, nor printing."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from xfer.arrays import Digests, Float32, Int64
+from xfer.backend import Batch, Lazy, LossSpec, PredictStep, TrainStep
+from xfer.data.loader import chunks, sample_order
+from xfer.data.sources import Source
+from xfer.errors import XferError
+from xfer.metrics import Evaluation, evaluate, mean_loss
+from xfer.progress import Progress
+from xfer.recipe.schedule import Schedule, factor
+
+LAG = 8  # steps whose results stay on the device, so that reading a loss never waits for the step in progress
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of `metrics.jsonl`. Losses are means over samples, accuracies fractions, `lr` the base rate at the end.
+
+    `batches_digest` covers every training batch so far, in order: pictures, labels and dropout masks. It is a chain:
+    each batch's is the sha256, in hexadecimal, of the one before (32 zero bytes at first) and the batch's own bytes.
+    """
+
+    epoch: int  # 1-based, over the whole run
+    phase: int  # 1-based
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    lr: float
+    seconds: float
+    images_per_second: float  # training images, in training time
+    best: bool
+    batches_digest: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where training stands between two steps. With the weights and the optimizer's state it decides all that follows.
+
+    The sums are those of the epoch in progress: of losses and of right answers over samples, and of its seconds.
+    """
+
+    epoch: int = 0  # 0-based, over the whole run: the one in progress
+    step: int = 0  # how many of its steps are done
+    loss_sum: float = 0.0
+    right: int = 0
+    digest: str = 64 * "0"  # as `batches_digest` of an epoch, up to here
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that one phase of training needs, as closures and data."""
+
+    step: TrainStep
+    predict: PredictStep
+    train: Source
+    val: Source
+    train_labels: Int64
+    val_labels: Int64
+    lr_mults: tuple[float, ...]  # of each group the step moves
+    schedule: Schedule
+    lr: float
+    epochs: int
+    batch_size: int
+    views: int | None  # None: a fresh one each epoch
+    dropout: float
+    head_width: int
+    seed: int
+    loss: LossSpec | None = None  # for `train_loss`; None: the figure that the step gives
+
+
+def train(
+    t: Training, first_epoch: int, phase: int, start: Point, progress: Progress
+) -> Iterator[Tally | tuple[Epoch, Evaluation, Point]]:
+    """Train from `start` to the end of the phase, which began with `first_epoch`.
+
+    After each step the tally is given, always the same one; after each epoch the epoch, the evaluation that follows
+    it, and where training stands now. `progress` is called for a step when its tally has been given.
+    `best` is the caller's to decide. Raises XferError when a loss is not finite, with the step and the likely cause.
+    """
+    count = len(t.train_labels)
+    steps = math.ceil(count / t.batch_size)
+    point = start
+    for epoch in range(start.epoch, first_epoch + t.epochs):
+        done = epoch - first_epoch
+        rates = [t.lr * factor(t.schedule, done * steps + s, steps, t.epochs) for s in range(steps)]
+        tally = Tally(point, rates, t.loss)
+        yield from _train_epoch(t, tally, progress)
+        trained, validating = tally.point(), time.perf_counter()
+        result = evaluate(t.predict, t.val, t.val_labels, t.batch_size, progress)
+        point = Point(epoch=epoch + 1, digest=trained.digest)
+        yield (
+            Epoch(
+                epoch=epoch + 1,
+                phase=phase + 1,
+                train_loss=trained.loss_sum / count,
+                train_accuracy=trained.right / count,
+                val_loss=result.loss,
+                val_accuracy=result.accuracy,
+                lr=rates[-1],
+                seconds=trained.seconds + time.perf_counter() - validating,
+                images_per_second=count / trained.seconds,
+                best=False,
+                batches_digest=trained.digest,
+            ),
+            result,
+            point,
+        )
+
+
+class Tally:
+    """Counts the steps of an epoch. The results of the last LAG stay on the device until they are asked for."""
+
+    def __init__(self, start: Point, rates: Sequence[float], spec: LossSpec | None = None) -> None:
+        self.start, self.rates, self.spec = start, rates, spec
+        self.started = time.perf_counter() - start.seconds
+        self.step, self.digest = start.step, bytes.fromhex(start.digest)
+        self.loss_sum, self.right = start.loss_sum, start.right
+        self.waiting: deque[tuple[int, Int64, Lazy]] = deque()
+
+    def add(self, batch: Batch, digests: Digests, lazy: Lazy) -> None:
+        """Count a step that was taken."""
+        link = hashlib.sha256(self.digest)
+        for part in (digests, batch.labels, batch.keep):
+            link.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
+        self.digest = link.digest()
+        self.waiting.append((self.step, batch.labels, lazy))
+        self.step += 1
+        self._read(LAG)
+
+    def point(self) -> Point:
+        """Where training stands. Waits for the device."""
+        self._read(0)
+        seconds = time.perf_counter() - self.started
+        return Point(self.start.epoch, self.step, self.loss_sum, self.right, self.digest.hex(), seconds)
+
+    def _read(self, leave: int) -> None:
+        while len(self.waiting) > leave:
+            number, labels, lazy = self.waiting.popleft()
+            loss, logits = lazy()
+            if not math.isfinite(loss):
+                raise XferError(
+                    f"the loss became {loss} at step {number + 1} of epoch {self.start.epoch + 1}, at a learning rate "
+                    f"of {self.rates[number]:g}. Cure: a smaller optimizer.lr, or optimizer.clip_norm = 1.0"
+                )
+            # A framework may sum a batch's losses in any order, and not repeat the last bit; its logits do repeat.
+            self.loss_sum += len(labels) * (loss if self.spec is None else mean_loss(logits, labels, self.spec))
+            self.right += int((logits.argmax(axis=1) == labels).sum())
+
+
+def _train_epoch(t: Training, tally: Tally, progress: Progress) -> Iterator[Tally]:
+    """The steps that the tally's epoch still lacks."""
+    epoch, count = tally.start.epoch, len(t.train_labels)
+    todo = chunks(sample_order(count, t.seed, epoch), t.batch_size)[tally.step :]
+    if not todo:  # it was left after its last step, before the evaluation
+        return
+    done = count - sum(map(len, todo))
+    view = epoch if t.views is None else epoch % t.views
+    for indices, (batch, digests) in zip(todo, t.train.batches(todo, view), strict=True):
+        batch = replace(batch, keep=keep_mask(t.seed, epoch, indices, t.head_width, t.dropout))
+        lrs = [tally.rates[tally.step] * mult for mult in t.lr_mults]
+        tally.add(batch, digests, t.step(batch, lrs))
+        done += len(indices)
+        yield tally  # before others hear of it: an error of theirs then finds a boundary that was given
+        progress(f"epoch {epoch + 1}", done, count)
+
+
+def keep_mask(seed: int, epoch: int, indices: Iterable[int], width: int, dropout: float) -> Float32 | None:
+    """Inverted dropout (Srivastava et al. 2014) for the head's inputs, `(N, width)`; None when nothing is dropped.
+
+    Each sample has a generator of its own, so neither the batch size nor the framework changes a mask.
+    """
+    if dropout == 0:
+        return None
+    # The 2 sets these numbers apart from those of a picture and of the order of samples.
+    rows = [np.random.default_rng((seed, epoch, int(i), 2)).random(width) >= dropout for i in indices]
+    return (np.stack(rows) / (1 - dropout)).astype(np.float32)

@@ -1,0 +1,112 @@
+"""Going on with a run: which one, and whether everything it depends on is as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from xfer.data.dataset import Dataset
+from xfer.errors import CheckpointError, ConfigError
+from xfer.recipe.load import load_recipe, make_recipe
+from xfer.recipe.recipe import Recipe
+from xfer.results.read import STATE, is_finished, is_run
+from xfer.training.run import Prepared
+from xfer.training.state import State
+
+AUTO = "auto"
+
+
+def identity(p: Prepared) -> dict[str, Any]:
+    """What a state belongs to: it goes on to the same end only where all of this is the same, the backend aside."""
+    counts = f"{len(p.data.train.labels)} + {len(p.data.val.labels)}"
+    return {
+        "recipe": p.recipe.model_dump(mode="json", exclude_none=True),
+        "source_digest": p.source_digest,
+        "data_digest": data_digest(p.data),
+        "pictures": counts,
+        "backend": p.backend.name,
+    }
+
+
+def data_digest(data: Dataset) -> str:
+    """Sha256, in hexadecimal, of classes, and in order of all files: names below the root, labels, contents."""
+    total = hashlib.sha256("\n".join(data.classes).encode())
+    root = os.path.join(data.root, "")
+    for split in (data.train, data.val):
+        names = "\n".join(str(file).removeprefix(root) for file in split.files)
+        total.update(names.encode("utf-8", "surrogateescape"))
+        total.update(split.labels.tobytes())
+        total.update(b"" if split.digests is None else split.digests.tobytes())
+    return total.hexdigest()
+
+
+def refuse_changes(p: Prepared, stored: Mapping[str, Any], path: Path) -> None:
+    """Raises CheckpointError, naming it, when something is not what it was when the state was written."""
+    now = identity(p)
+    was = make_recipe(stored["recipe"], {}, str(path)).model_dump(mode="json")  # with keys that are younger than it
+    if (recipe := p.recipe.model_dump(mode="json")) != was:
+        key = _difference(was, recipe)
+        raise CheckpointError(f"{path}/config.toml: changed since the run stopped ({key} now). Cure: undo that change")
+    if now["data_digest"] != stored["data_digest"]:
+        were = f"{stored['pictures']} pictures then, {now['pictures']} now"
+        raise CheckpointError(
+            f"data {p.data.root}: changed since {path} stopped ({were}). Cure: bring back the data as they were, or "
+            f"start again with --overwrite"
+        )
+    if now["source_digest"] != stored["source_digest"]:
+        raise CheckpointError(
+            f"weights {p.recipe.weights.source}: changed since {path} stopped, which trains on from them. "
+            f"Cure: bring back the file as it was"
+        )
+
+
+def find_run(resume: str | Path, output: Path | None, overwrite: bool = False) -> Path | None:
+    """The run to go on with. `auto`: the one in `output`, or the newest below `runs/` that has not ended, or None.
+
+    Raises CheckpointError when a folder that was named holds none, and ConfigError for what contradicts itself.
+    """
+    if overwrite:
+        raise ConfigError("--resume goes on with a run, and --overwrite replaces it. Cure: leave out one of them")
+    if str(resume) == AUTO:
+        if output is not None:
+            return output if is_run(output) else None
+        waiting = [path for path in Path("runs").glob("*") if is_run(path) and not is_finished(path)]
+        return max(waiting, key=_last_written, default=None)
+    path = Path(resume)
+    if not is_run(path):
+        raise CheckpointError(f"--resume {path}: expected the folder of a run, with a config.toml, or 'auto'")
+    if output is not None and output.resolve() != path.resolve():
+        raise ConfigError(f"--output {output}: a run goes on in its own folder, {path}. Cure: leave out --output")
+    return path
+
+
+def _last_written(path: Path) -> float:
+    return max(file.stat().st_mtime for file in (path / "config.toml", path / STATE) if file.exists())
+
+
+def own_recipe(path: Path, asked: Recipe | None) -> Recipe:
+    """The recipe of a run. Raises ConfigError when another one is asked for."""
+    recipe = load_recipe(path / "config.toml")
+    if asked is not None and asked != recipe:
+        key = _difference(recipe.model_dump(mode="json"), asked.model_dump(mode="json"))
+        raise ConfigError(f"{path}: a run goes on with its own recipe ({key} asked for). Cure: leave that out")
+    return recipe
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> str:
+    """The first key that differs, by its dotted name, with both of its values."""
+    key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
+    one, other = old.get(key), new.get(key)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return _difference(one, other, f"{prefix}{key}.")
+    return f"{prefix}{key} was {one!r}, {other!r} is"
+
+
+def went_on(start: State, backend: str) -> State:
+    """The state, with a record of who goes on from it, and where."""
+    record = {"epoch": start.point.epoch + 1, "step": start.point.step, "backend": backend}
+    return replace(start, resumed=(*start.resumed, record))

@@ -1,0 +1,139 @@
+"""The state of a run between two steps: plain data, from which the run goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfer.arrays import Float32, Int64, Weights
+from xfer.backend import Backend, Model, TrainStep
+from xfer.errors import CheckpointError
+from xfer.formats.sealed import read_sealed, write_sealed
+from xfer.metrics import Evaluation, better, evaluation
+from xfer.training.loop import Epoch, Point
+
+FORMAT = "xfer-state-1"
+CURE = "Cure: start again with --overwrite; best.safetensors, if it is there, still predicts"
+
+
+@dataclass(frozen=True)
+class State:
+    """All that decides what follows, besides the recipe, the data and the weights that training started from.
+
+    weights        those that may have changed by now, at the names that some phase so far has not frozen
+    optimizer      as `TrainStep.export_state` gives it, by canonical names: any backend goes on from it
+    history        the epochs so far; the last one marked `best` is the best
+    logits         (n_val, C) after the last epoch, and after the best one; None before the first has ended
+    best_weights   of the best epoch, at the names of `weights`
+    seconds        of the whole run so far, `seconds_features` of these on the boundary cache
+    resumed        {epoch, step, backend} of each time the run went on
+    """
+
+    point: Point
+    weights: Weights
+    optimizer: Mapping[str, NDArray[Any]]
+    history: tuple[Epoch, ...] = ()
+    logits: Float32 | None = None
+    best_logits: Float32 | None = None
+    best_weights: Mapping[str, Float32] | None = None
+    seconds_features: float = 0.0
+    seconds: float = 0.0
+    resumed: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def finite(self) -> bool:
+        """Whether it is of any use to go on from here."""
+        return all(np.isfinite(array).all() for array in self.weights.values())
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a run remembers between epochs. `best_weights` are those of all names."""
+
+    history: tuple[Epoch, ...] = ()
+    last: Evaluation | None = None
+    best: Evaluation | None = None
+    best_weights: Mapping[str, Float32] = field(default_factory=dict)
+    seconds_features: float = 0.0
+
+    def after(self, epoch: Epoch, result: Evaluation, export: Callable[[], Weights]) -> Standing:
+        """With one more epoch; `export` gives the weights, if it is the best so far."""
+        if not better(result, self.best):
+            return replace(self, history=(*self.history, epoch), last=result)
+        history = (*self.history, replace(epoch, best=True))
+        return Standing(history, result, result, export(), self.seconds_features)
+
+
+def capture(
+    backend: Backend, model: Model, step: TrainStep, names: Collection[str], standing: Standing, point: Point
+) -> State:
+    """The state at a step boundary, in copies. `names`: those that were not frozen all the time."""
+    every, best = backend.export_weights(model), standing.best
+    return State(
+        point=point,
+        weights={name: every[name] for name in names},
+        optimizer=step.export_state(),
+        history=standing.history,
+        logits=standing.last.logits if standing.last else None,
+        best_logits=best.logits if best else None,
+        best_weights={name: standing.best_weights[name] for name in names} if best else None,
+        seconds_features=standing.seconds_features,
+    )
+
+
+def restore(backend: Backend, model: Model, state: State, val_labels: Int64) -> Standing:
+    """Give the model, which has its first weights, those of the state; and what the run remembered then."""
+    first = backend.export_weights(model)
+    backend.import_weights(model, {**first, **state.weights})
+    if state.logits is None or state.best_logits is None or state.best_weights is None:
+        return Standing(seconds_features=state.seconds_features)
+    last, best = (evaluation(logits, val_labels) for logits in (state.logits, state.best_logits))
+    return Standing(state.history, last, best, {**first, **state.best_weights}, state.seconds_features)
+
+
+_PLAIN = ("seconds_features", "seconds", "resumed")
+_NAMED = ("weights", "optimizer", "best_weights")
+_SINGLE = ("logits", "best_logits")
+
+
+def write_state(path: Path, state: State, identity: Mapping[str, Any]) -> None:
+    """Write it whole, with what it belongs to. Raises OSError, and then leaves the file that was there."""
+    arrays = {f"{part}/{name}": a for part in _NAMED for name, a in (getattr(state, part) or {}).items()}
+    arrays |= {part: a for part in _SINGLE if (a := getattr(state, part)) is not None}
+    said = {key: getattr(state, key) for key in _PLAIN}
+    said |= {"point": asdict(state.point), "history": [asdict(epoch) for epoch in state.history]}
+    write_sealed(path, arrays, {"format": FORMAT, "state": json.dumps(said), "identity": json.dumps(identity)})
+
+
+def read_state(path: Path) -> tuple[State, dict[str, Any]]:
+    """The state, and what it belongs to. Raises CheckpointError for a file that is damaged, or of another format."""
+    try:
+        arrays, metadata = read_sealed(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}, so that the run cannot go on from it. {CURE}") from None
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: format {metadata.get('format')!r}, expected {FORMAT!r}. {CURE}")
+    said, identity = json.loads(metadata["state"]), json.loads(metadata["identity"])
+    parts: dict[str, dict[str, NDArray[Any]]] = {part: {} for part in _NAMED}
+    for key, array in arrays.items():
+        if key not in _SINGLE:
+            part, _, name = key.partition("/")
+            parts[part][name] = array
+    state = State(
+        point=Point(**said["point"]),
+        weights=parts["weights"],
+        optimizer=parts["optimizer"],
+        history=tuple(Epoch(**row) for row in said["history"]),
+        logits=arrays.get("logits"),
+        best_logits=arrays.get("best_logits"),
+        best_weights=parts["best_weights"] or None,
+        **{key: said[key] for key in ("seconds_features", "seconds")},
+        resumed=tuple(said["resumed"]),
+    )
+    return state, identity

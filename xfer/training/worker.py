@@ -1,0 +1,81 @@
+"""A process that trains one run after another on one backend, for a study.
+
+It is told each run as a line of JSON on standard input, and answers each with a line on standard output.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from xfer.api import events, resumed
+from xfer.backend import Backend
+from xfer.backends import load_backend
+from xfer.errors import CheckpointError, XferError
+from xfer.recipe.load import make_recipe
+from xfer.recipe.recipe import Recipe
+from xfer.results.read import STATE, read_recipe
+from xfer.results.run import Run
+from xfer.system.files import write_json
+from xfer.training.run import Fitted, Prepared
+
+
+def main(name: str, device: str, jobs: str) -> None:
+    """Train until standard input ends. `jobs`: how many such processes share the machine."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the study, which ends its processes itself
+    # Frameworks print what they like: only answers may reach the standard output that the study reads.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    backend: Backend | None = None
+    for line in sys.stdin:
+        asked = json.loads(line)
+        try:
+            backend = backend or load_backend(name)  # imported once, and not on the time of the first run
+            _forget_peak()
+            _train(backend, device, asked, int(jobs))
+            answer: dict[str, Any] = {}
+        except XferError as error:
+            answer = {"reason": str(error)}
+        except Exception as error:
+            traceback.print_exc()
+            answer = {"reason": f"{type(error).__name__}: {error}", "broken": True}
+        print(json.dumps(answer), file=answers, flush=True)
+        if "broken" in answer:
+            return  # what a framework is after an error of its own is not known: the next run gets a new process
+
+
+def _train(backend: Backend, device: str, asked: dict[str, Any], jobs: int) -> None:
+    recipe, output = make_recipe(asked["recipe"], {}), Path(asked["output"])
+    try:
+        *_, run = _begun(recipe, output, backend, device)
+    except CheckpointError:  # it cannot go on from where it stopped
+        *_, run = events(recipe, backend, device, output, overwrite=True)
+    assert isinstance(run, Run)
+    known = json.loads((output / "env.json").read_text(encoding="utf-8"))
+    write_json(output / "env.json", known | {"jobs": jobs})
+
+
+def _begun(recipe: Recipe, output: Path, backend: Backend, device: str) -> Iterator[Prepared | Fitted | Run]:
+    """The run: it goes on where an earlier call of the study left it, or begins."""
+    if (output / STATE).exists() and read_recipe(output) == recipe:
+        return resumed(output, recipe, backend, device)
+    return events(recipe, backend, device, output, overwrite=True)
+
+
+def _forget_peak() -> None:
+    """Count the peak of memory from here on, where the system can (Linux), and not from an earlier run."""
+    gc.collect()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
