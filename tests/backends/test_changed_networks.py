@@ -175,7 +175,7 @@ def test_weights_of_the_plain_network_are_taken_by_a_changed_one(target, plain, 
     with pytest.raises(WeightsError, match=r"weights\.partial = true"):
         prepare(recipe_of(data, **said), backend, device)
     prepared = prepare(recipe_of(data, **said, **{"weights.partial": True}), backend, device)
-    taken, given = prepared.loaded, xfer.nets.read_weights(plain)[0]
+    taken, given = prepared.loaded, read_weights(plain)[0]
     assert not taken.names("resized", "incomplete")
     assert all(name.startswith(fresh) for name in taken.names("random"))
     assert taken.names("random")
