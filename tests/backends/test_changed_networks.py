@@ -13,7 +13,7 @@ from xfer.archs import LOGITS
 from xfer.backend import Batch, LossSpec, ModelSpec, OptimizerSpec
 from xfer.data.find import find_images
 from xfer.errors import WeightsError
-from xfer.formats.files import write_weights
+from xfer.formats.files import read_weights, write_weights
 from xfer.nets.catalogue import ARCHS
 from xfer.nets.freeze import FreezePolicy, boundary, resolve
 from xfer.results.checkpoint import load_checkpoint
