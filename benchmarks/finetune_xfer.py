@@ -6,7 +6,7 @@ import argparse
 import json
 
 from benchmarks.finetune_common import processor_seconds
-from xfer.api import as_recipe
+from xfer.recipe.load import as_recipe
 from xfer.training.run import fit, prepare
 
 

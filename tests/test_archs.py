@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from xfer.archs import adapted
 from xfer.errors import ConfigError
 from xfer.nets.catalogue import ARCHS
-from xfer.nets.freeze import FreezePolicy, boundary, resolve
+from xfer.nets.freeze import FreezePolicy, resolve
 
 RESNETS = [name for name in ARCHS if name.startswith("resnet")]
 counts = st.lists(st.integers(1, 40), min_size=1, max_size=4).map(tuple)
@@ -39,7 +39,7 @@ def test_hidden_layers_are_a_stage_of_any_network(name):
     assert [arch.stage_of(n) for n in names] == ["extra"] * 4 + ["head"] * 2
     groups = resolve(FreezePolicy("extra", head_lr_mult=10), arch, names)
     assert {g.lr_mult: g.names for g in groups.trainable} == {1.0: tuple(names[:4]), 10.0: tuple(names[4:])}
-    assert boundary(groups, arch) == "extra"
+    assert arch.first_stage(groups.moving) == "extra"
     assert resolve(FreezePolicy("head"), arch, names).frozen == set(names[:4])
 
 

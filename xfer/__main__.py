@@ -7,9 +7,11 @@ from contextlib import suppress
 from typing import NoReturn
 
 from xfer.cli.main import main
+from xfer.system import own_process
 
 
 def run() -> None:
+    own_process.begin()
     code: object = 0
     try:
         main()

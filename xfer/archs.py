@@ -1,7 +1,7 @@
 """What the core must know of a network: its stages, its head, and which names belong to which.
 
-An adapter builds the network; this table only lets the core speak about its weights by name. Names are
-canonical: torchvision's for the ResNets, those of `efficientnet_lite_pytorch` for EfficientNet-Lite0.
+An adapter builds the network; an `Arch` only lets the core speak about its weights by name. Those that xfer brings are
+in `xfer.nets.catalogue`; a backend may bring others.
 """
 
 from __future__ import annotations
@@ -53,6 +53,15 @@ class Arch:
             if name.startswith(prefixes):
                 return stage
         raise ConfigError(f"weight {name!r} belongs to no stage of {self.name}")
+
+    def first_stage(self, names: Iterable[str], start: str | None = None) -> str:
+        """The first stage, from `start` on, that holds one of the names; the last one where none does.
+
+        Where `names` are all that may change, what lies before it is a pure function of the picture.
+        """
+        stages = self.stage_names[0 if start is None else self.stage_names.index(start) :]
+        holding = {self.stage_of(name) for name in names}
+        return next(stage for stage in stages if stage in holding or stage == stages[-1])
 
 
 def adapted(arch: Arch, layers: Sequence[int] | None = None, extra: Sequence[int] = ()) -> Arch:

@@ -1,7 +1,8 @@
-"""The seam: everything that crosses between the core and a framework, and how a backend is found.
+"""The seam: everything that crosses between the core and a framework.
 
 Only ndarrays cross. A backend never reads a recipe, a policy or a file: it gets explicit names, groups and numbers.
-`model` is opaque to the core. In-tree backends come through the same entry points as a stranger's.
+`model` is opaque to the core. Eight methods and two attributes make a `Backend`; what it may have besides is in
+`Capabilities`. How one is written and accepted: docs/backends.md.
 """
 
 from __future__ import annotations
@@ -53,10 +54,14 @@ class ModelSpec:
 class Batch:
     """One batch at a boundary of the network.
 
-    inputs   (N, H, W, 3) uint8 at the first stage; float32 at any other, (N, F) at the head
+    inputs   (N, H, W, 3) uint8 at the first stage; float32 at any other: (N, C, h, w), channels first, where the
+             stage before it gives maps, and (N, F) behind the pooling: at the head, and at hidden layers before it
     labels   (N,) int64, in [0, classes)
     keep     (N, F) float32 or None: what the head's inputs are multiplied with in training, 0 or 1 / (1 - p).
              Dropout is data: made in the core from the seed, it is the same in every framework and on resume.
+
+    The arrays are the step's while it runs, and the core's again when it returns: a step neither changes them nor
+    keeps a view of them, for the next batch may be written where this one was.
     """
 
     inputs: NDArray[Any]
@@ -91,10 +96,18 @@ class ParamGroups:
     def trainable_names(self) -> tuple[str, ...]:
         return tuple(name for group in self.trainable for name in group.names)
 
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """Every name that is not frozen."""
+        return (*self.trainable_names, *self.updating)
+
 
 @dataclass(frozen=True)
 class OptimizerSpec:
-    """An update rule, by torch's definitions. `clip_norm` bounds the global L2 norm of the gradients first.
+    """An update rule, by torch's definitions.
+
+    `clip_norm` bounds the global L2 norm of all gradients first: they are multiplied by
+    min(1, clip_norm / (norm + 1e-6)), and the decay is added after that.
 
     sgd     d = g + decay * w;  v = d at the first step, then momentum * v + d;  w -= lr * v
             (nesterov: w -= lr * (d + momentum * v))
@@ -140,7 +153,7 @@ class TrainStep(Protocol):
 
 class PredictStep(Protocol):
     def __call__(self, inputs: NDArray[Any]) -> Float32:
-        """What leaves the boundary, for inputs of any batch size."""
+        """What leaves the boundary, for inputs of any batch size: laid out as `Batch.inputs`, C-contiguous."""
         ...
 
 
@@ -164,7 +177,10 @@ class Backend(Protocol):
         ...
 
     def export_weights(self, model: Model) -> Weights:
-        """Every weight and running statistic, as copies."""
+        """Every weight and running statistic, as copies, in the order of the computation.
+
+        The order is for people, in tables and reports: nothing is computed from it.
+        """
         ...
 
     def import_weights(self, model: Model, weights: Mapping[str, Float32]) -> None:
@@ -186,24 +202,23 @@ class Backend(Protocol):
         ...
 
 
-class NativeInput(Protocol):
-    """Optional, for backends that also offer their framework's own input pipeline."""
+@dataclass(frozen=True)
+class InputSpec:
+    """What a framework's own input pipeline is to read.
 
-    def native_batches(
-        self,
-        files: Sequence[str],
-        labels: Int64,
-        transforms: Sequence[Any],
-        chunks: Sequence[Int64],
-        seed: int,
-        workers: int,
-    ) -> Iterator[Batch]:
-        """One batch for each array of indices in `chunks`, in order, uint8 `(N, H, W, 3)`.
+    files       of a whole split, `labels` (n,) int64 their classes
+    transforms  specs of `xfer.pixels.augment`. Random ones follow the same distributions as the core's, but not the
+                same draws; a picture's depend on `seed` and its index alone
+    chunks      arrays of indices, each a batch
+    workers     threads or processes; 0: one for each processor
+    """
 
-        `transforms` are the specs of `xfer.pixels.augment`; random ones follow the same distributions as the core's,
-        but not the same draws.
-        """
-        ...
+    files: Sequence[str]
+    labels: Int64
+    transforms: Sequence[Any]
+    chunks: Sequence[Int64]
+    seed: int
+    workers: int
 
 
 @dataclass(frozen=True)
@@ -214,7 +229,46 @@ class Diagnosis:
     cure: str = ""
 
 
-class Diagnosing(Protocol):
-    """Optional, for backends that know what slows or breaks their framework."""
+class Capabilities(Protocol):
+    """What a backend may have besides, all of it optional. `capability` knows what stands for a member that is absent.
 
-    def diagnose(self) -> tuple[Diagnosis, ...]: ...
+    shares_features   whether features that it computed serve other runs (True). A backend that listens in, say, must
+                      see all that is computed
+    numerics          a setting of its own that may change the last bits (none): features are kept for each apart
+    """
+
+    shares_features: bool
+    numerics: str
+
+    def native_batches(self, spec: InputSpec) -> Iterator[Batch]:
+        """The framework's own input pipeline: a batch for each of the chunks, in order, uint8 `(N, H, W, 3)`.
+
+        Raises DataError, with the file, for a picture that cannot be used, and BackendError for a transform that the
+        framework has no counterpart of.
+        """
+        ...
+
+    def diagnose(self) -> tuple[Diagnosis, ...]:
+        """What slows or breaks the framework here, for `xfer doctor`."""
+        ...
+
+    def tune_process(self, device: str) -> None:
+        """Settings of the whole process that make the framework faster. Called in processes of xfer's own alone:
+
+        a command, and those that it starts. A program that imports xfer is left as it is.
+        """
+        ...
+
+
+_ABSENT: Mapping[str, Any] = {
+    "shares_features": True,
+    "numerics": "",
+    "native_batches": None,
+    "diagnose": tuple,
+    "tune_process": lambda device: None,
+}
+
+
+def capability(backend: Backend, name: str) -> Any:
+    """A member of `Capabilities`, or what stands for it where the backend has none: of a native pipeline, None."""
+    return getattr(backend, name, _ABSENT[name])

@@ -5,15 +5,12 @@ In-tree backends come through the same entry points as a stranger's.
 
 from __future__ import annotations
 
-import gc
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from importlib.metadata import EntryPoint, entry_points
 
 from xfer.archs import Arch
-from xfer.backend import Backend
+from xfer.backend import Backend, capability
 from xfer.errors import BackendError, expected
+from xfer.system import own_process
 
 GROUP = "xfer.backends"
 
@@ -30,8 +27,7 @@ def load_backend(name: str) -> Backend:
         raise BackendError(expected("backend", name, known))
     entry = known[name]
     try:
-        with nullcontext() if entry.module in sys.modules else _nothing_collected():
-            backend = entry.load()()
+        backend = entry.load()()
     except ImportError as error:
         package = entry.dist.name if entry.dist else entry.module
         raise BackendError(
@@ -40,25 +36,6 @@ def load_backend(name: str) -> Backend:
     if not isinstance(backend, Backend):
         raise BackendError(f"backend '{name}' ({entry.value}) does not implement xfer.backend.Backend")
     return backend
-
-
-@contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """No garbage collection: a framework makes some 300,000 objects as it is imported, and nearly all of them stay.
-
-    Looking through them again and again took half a second: a sixth of importing torch and torchvision, and as much
-    again as they grew old.
-    """
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if not gc.get_freeze_count():  # or else somebody's own frozen objects would thaw
-            gc.freeze()
-            gc.unfreeze()  # into the oldest generation
-        if was:
-            gc.enable()
 
 
 def pick_device(backend: Backend, wanted: str) -> str:
@@ -79,3 +56,9 @@ def known_arch(backend: Backend, name: str) -> Arch:
     if name not in backend.archs:
         raise BackendError(expected("arch", name, backend.archs))
     return backend.archs[name]
+
+
+def settle(backend: Backend, device: str) -> None:
+    """Make a process of xfer's own fast, once its framework is there. See `xfer.system.own_process`."""
+    capability(backend, "tune_process")(device)
+    own_process.settle()

@@ -13,25 +13,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from xfer.backend import ModelSpec
-from xfer.backends import declared, load_backend
-from xfer.errors import XferError
+import numpy as np
+
+from xfer.backend import Backend, ModelSpec, capability
+from xfer.backends import declared, load_backend, settle
+from xfer.errors import Finding, XferError
+from xfer.nets.net import build_net
+from xfer.system import own_process, processes
 
 SPEED_SECONDS = 2.5  # of measuring, for each backend
 TIMEOUT = 180.0  # a first import from a cold disk can take a minute
-
-
-@dataclass(frozen=True)
-class Finding:
-    level: Literal["ok", "problem"]
-    text: str
-    cure: str = ""
-
-    def line(self) -> str:
-        return f"{self.level:8s}{self.text}" + (f". Cure: {self.cure}" if self.cure else "")
 
 
 def survey(speed: bool = False) -> list[dict[str, Any]]:
@@ -64,15 +57,13 @@ def _findings(record: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _in_own_process(name: str, speed: bool) -> dict[str, Any]:
-    command = [sys.executable, "-m", "xfer.doctor", name, "speed" if speed else ""]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-        return dict(json.loads(done.stdout.splitlines()[-1]))
+        answer = processes.ask("xfer.doctor", name, "speed" if speed else "", timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
         return {"name": name, "works": False, "problem": f"gave no answer in {TIMEOUT:.0f} s"}
-    except (IndexError, ValueError):
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return {"name": name, "works": False, "problem": f"died with exit code {done.returncode}: {last}"}
+    if isinstance(answer.content, dict):
+        return answer.content
+    return {"name": name, "works": False, "problem": f"died with exit code {answer.code}: {answer.last_words}"}
 
 
 def probe(name: str, speed: bool) -> dict[str, Any]:
@@ -81,25 +72,22 @@ def probe(name: str, speed: bool) -> dict[str, Any]:
         backend = load_backend(name)
     except XferError as error:
         return {"name": name, "works": False, "problem": str(error)}
-    diagnose = getattr(backend, "diagnose", tuple)
     return {
         "name": name,
         "works": True,
         "devices": backend.devices(),
         "versions": backend.versions(),
         "archs": list(backend.archs),
-        "diagnoses": [(d.text, d.cure) for d in diagnose()],
+        "diagnoses": [(d.text, d.cure) for d in capability(backend, "diagnose")()],
         "speed": _speed(backend) if speed else None,
     }
 
 
-def _speed(backend: Any) -> tuple[str, str, float]:
+def _speed(backend: Backend) -> tuple[str, str, float]:
     """Images per second of inference, batches of 8, on the best device, with the first network the backend builds."""
-    import numpy as np
-
     arch, device = next(iter(backend.archs.values())), backend.devices()[0]
-    model = backend.build(ModelSpec(arch.name, 10, (224, 224), arch.mean, arch.std), device)
-    predict = backend.make_predict_step(model, arch.stage_names[0], "logits")
+    settle(backend, device)
+    predict = build_net(backend, device, ModelSpec(arch.name, 10, (224, 224), arch.mean, arch.std)).predict_step()
     images = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3), np.uint8)
     predict(images)  # compiles, and warms up
     started, count = time.perf_counter(), 0
@@ -110,4 +98,5 @@ def _speed(backend: Any) -> tuple[str, str, float]:
 
 
 if __name__ == "__main__":
+    own_process.begin()
     print(json.dumps(probe(sys.argv[1], sys.argv[2:] == ["speed"])))

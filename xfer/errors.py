@@ -1,9 +1,11 @@
-"""The one family of errors. A message says what was found, what was expected, and the cure."""
+"""The one family of errors, and findings. A message says what was found, what was expected, and the cure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Literal
 
 
 class XferError(Exception):
@@ -28,6 +30,19 @@ class WeightsError(XferError):
 
 class CheckpointError(XferError):
     """A run folder or checkpoint that cannot be read or written."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to be said that stops nothing: what is as it should be, what is for a look, or what is wrong."""
+
+    level: Literal["ok", "warning", "problem"]
+    text: str
+    cure: str = ""
+
+    def line(self, width: int = 8) -> str:
+        """The level, in a column of this width, then the text and the cure."""
+        return f"{self.level:{width}s}{self.text}" + (f". Cure: {self.cure}" if self.cure else "")
 
 
 def expected(what: str, received: object, known: Iterable[str]) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from types import ModuleType
-from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -13,8 +12,8 @@ from mindspore import Tensor, ops
 from mindspore.device_context import ascend, gpu
 
 from xfer.archs import Arch
-from xfer.arrays import Float32, Int64, Weights
-from xfer.backend import Batch, Diagnosis, LossSpec, ModelSpec, OptimizerSpec, ParamGroups
+from xfer.arrays import Float32, Weights
+from xfer.backend import Batch, Diagnosis, InputSpec, LossSpec, ModelSpec, OptimizerSpec, ParamGroups
 from xfer.errors import BackendError, WeightsError, expected
 from xfer.nets.catalogue import ARCHS
 from xfer_mindspore.layers import Scope
@@ -87,16 +86,8 @@ class MindSporeBackend:
     def make_predict_step(self, model: Model, start: str, stop: str) -> PredictStep:
         return PredictStep(model, start, stop, self._graph())
 
-    def native_batches(
-        self,
-        files: Sequence[str],
-        labels: Int64,
-        transforms: Sequence[Any],
-        chunks: Sequence[Int64],
-        seed: int,
-        workers: int,
-    ) -> Iterator[Batch]:
-        return native_batches(files, labels, transforms, chunks, seed, workers)
+    def native_batches(self, spec: InputSpec) -> Iterator[Batch]:
+        return native_batches(spec)
 
     def _graph(self) -> bool:
         # On a CPU of 2 cores, ResNet-18 in batches of 16, milliseconds a step in pynative / graph mode: inference at

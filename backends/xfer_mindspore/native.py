@@ -20,8 +20,7 @@ from mindspore.dataset.vision import Inter
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from xfer.arrays import Int64
-from xfer.backend import Batch
+from xfer.backend import Batch, InputSpec
 from xfer.errors import BackendError, DataError
 from xfer.pixels.augment import (
     CenterCrop,
@@ -54,41 +53,35 @@ ADJUST = {
 RANDOM = Lock()
 
 
-def native_batches(
-    files: Sequence[str], labels: Int64, transforms: Sequence[Any], chunks: Sequence[Int64], seed: int, workers: int
-) -> Iterator[Batch]:
-    """As in `xfer.backend.NativeInput`; `workers` threads, 0 for one on each processor.
-
-    A picture's draws depend on `seed` and its index alone: neither workers nor order nor other pictures change them.
-    Raises DataError, with the file, for a picture that cannot be used.
-    """
-    if not chunks:
+def native_batches(spec: InputSpec) -> Iterator[Batch]:
+    """As `xfer.backend.Capabilities` says; workers are threads."""
+    if not spec.chunks:
         return
-    operators = [_operator(spec) for spec in transforms if not isinstance(spec, Normalize)]
+    operators = [_operator(transform) for transform in spec.transforms if not isinstance(transform, Normalize)]
     errors: dict[int, DataError] = {}
 
     def read(index: NDArray[Any]) -> NDArray[np.uint8]:
         """Pixels, or none where there is an error: MindSpore would make a page of its own text of an exception."""
         i = int(index)
         try:
-            return _read_one(files[i], operators, np.random.default_rng((seed, i)))
+            return _read_one(spec.files[i], operators, np.random.default_rng((spec.seed, i)))
         except DataError as error:
             errors[i] = error
             return np.empty(0, np.uint8)
 
     # Threads: with `python_multiprocessing`, ending an epoch takes half a second for each worker, MindSpore sets the
     # start method of the whole interpreter, and its watchdog ends this process when a worker dies.
-    dataset = ds.NumpySlicesDataset(np.concatenate(chunks), ["index"], shuffle=False)
-    threads = min(workers or processors(), os.cpu_count() or 1)  # more are refused
+    dataset = ds.NumpySlicesDataset(np.concatenate(spec.chunks), ["index"], shuffle=False)
+    threads = min(spec.workers or processors(), os.cpu_count() or 1)  # more are refused
     dataset = dataset.map(read, ["index"], ["pixels"], num_parallel_workers=threads)
     rows = dataset.create_dict_iterator(num_epochs=1, output_numpy=True)
     try:
-        for indices in chunks:
+        for indices in spec.chunks:
             pixels = [next(rows)["pixels"] for _ in indices]
             for index in indices:
                 if int(index) in errors:
                     raise errors[int(index)]
-            yield Batch(np.stack(pixels), labels[indices])
+            yield Batch(np.stack(pixels), spec.labels[indices])
     finally:
         rows.stop()
 

@@ -11,7 +11,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
 
-from xfer.archs import EXTRA, LOGITS, adapted
+from xfer.archs import EXTRA, LOGITS, Arch, adapted
 from xfer.backend import ModelSpec
 from xfer.nets.catalogue import ARCHS
 from xfer_mindspore import convnet, efficientnet, resnet
@@ -28,6 +28,11 @@ class Model:
     spec: ModelSpec
     parameters: dict[str, Parameter]
     versions: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def arch(self) -> Arch:
+        """The network as the core sees it, with the changes that the specification asks for."""
+        return self.spec.adapted(ARCHS)
 
     def changed(self, names: Iterable[str]) -> None:
         """To be called by whoever changed the values of these parameters."""

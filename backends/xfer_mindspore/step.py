@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import mindspore as ms
@@ -14,7 +14,6 @@ from xfer.archs import norm_layers
 from xfer.arrays import Float32, Int64
 from xfer.backend import Batch, Lazy, LossSpec, OptimizerSpec, ParamGroups
 from xfer.errors import BackendError
-from xfer.nets.catalogue import ARCHS
 from xfer_mindspore.fold import Folded
 from xfer_mindspore.graph import Compiled
 from xfer_mindspore.layers import ONE_VALUE, Scope
@@ -31,12 +30,12 @@ class TrainStep:
         self.model, self.optimizer, self.loss, self.groups, self.steps = model, optimizer, loss, groups, 0
         self.numbers = Numbers(graph)
         self.update = Update(optimizer, groups, model.parameters)
-        self.moving = (*groups.trainable_names, *groups.updating)
+        self.moving = groups.moving
         self.before = _before(model, groups, start, graph)
         self.run = _step(model, groups, self.update)
         if graph:
             # MindSpore 2.10 fails on the gradient of a ResNet's stem in a graph for any size.
-            whole = _first_stage(model, groups.trainable_names) == ARCHS[model.spec.arch].stage_names[0]
+            whole = model.arch.first_stage(groups.trainable_names) == model.arch.stage_names[0]
             self.run = ms.jit(self.run) if whole else Compiled(self.run)
 
     def __call__(self, batch: Batch, lrs: Sequence[float]) -> Lazy:
@@ -74,12 +73,6 @@ class TrainStep:
         self.steps = steps
 
 
-def _first_stage(model: Model, names: Iterable[str]) -> str:
-    """The first stage that holds one of the names."""
-    arch = model.spec.adapted(ARCHS)
-    return min((arch.stage_of(name) for name in names), key=arch.stage_names.index)
-
-
 def loss_targets(loss: LossSpec, labels: Int64, classes: int) -> tuple[Float32, Float32]:
     """Probabilities (N, C), each row's sum 1, and factors (N,): the loss is the sum of factor times cross-entropy.
 
@@ -95,8 +88,7 @@ def loss_targets(loss: LossSpec, labels: Int64, classes: int) -> tuple[Float32, 
 
 def _before(model: Model, groups: ParamGroups, start: str, graph: bool) -> list[Callable[[Tensor], Tensor]]:
     """What a batch passes before the first stage that needs a gradient, each part at rest but for its statistics."""
-    first = _first_stage(model, groups.trainable_names)
-    cut = _first_stage(model, (*groups.trainable_names, *groups.updating))
+    first, cut = (model.arch.first_stage(names) for names in (groups.trainable_names, groups.moving))
     parts: list[Callable[[Tensor], Tensor]] = []
     if start != cut:  # the very computation that a boundary cache keeps
         parts.append(Folded(model, start, cut, graph))
@@ -117,7 +109,7 @@ def _scope(model: Model, groups: ParamGroups) -> Scope:
 
 def _step(model: Model, groups: ParamGroups, update: Update) -> Callable[..., tuple[Tensor, Tensor]]:
     """The computation of a step: a function of tensors alone, so that it can be compiled."""
-    suffix = Network(_scope(model, groups), model.spec, _first_stage(model, groups.trainable_names))
+    suffix = Network(_scope(model, groups), model.spec, model.arch.first_stage(groups.trainable_names))
     entropy = ops.SoftmaxCrossEntropyWithLogits()
 
     def forward(x: Tensor, targets: Tensor, factors: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -15,8 +15,8 @@ import torchvision
 from numpy.typing import NDArray
 
 from xfer.archs import Arch
-from xfer.arrays import Float32, Int64, Weights
-from xfer.backend import Batch, Diagnosis, LossSpec, ModelSpec, OptimizerSpec, ParamGroups, PredictStep
+from xfer.arrays import Float32, Weights
+from xfer.backend import Batch, Diagnosis, InputSpec, LossSpec, ModelSpec, OptimizerSpec, ParamGroups, PredictStep
 from xfer.nets.catalogue import ARCHS
 from xfer_torch.fold import Folded
 from xfer_torch.nets import Network, build
@@ -38,9 +38,11 @@ class TorchBackend:
         text = f"oneDNN: ONEDNN_MAX_CPU_ISA is {limit or 'not set'}; {torch.get_num_threads()} threads"
         return (Diagnosis(text, "unset ONEDNN_MAX_CPU_ISA: it can halve torch's speed" if limit else ""),)
 
-    def build(self, spec: ModelSpec, device: str) -> Network:
+    def tune_process(self, device: str) -> None:
         if device == "cpu":
             _keep_freed_memory()
+
+    def build(self, spec: ModelSpec, device: str) -> Network:
         return build(spec, device)
 
     def export_weights(self, model: Network) -> Weights:
@@ -64,18 +66,10 @@ class TorchBackend:
 
         return predict
 
-    def native_batches(
-        self,
-        files: Sequence[str],
-        labels: Int64,
-        transforms: Sequence[Any],
-        chunks: Sequence[Int64],
-        seed: int,
-        workers: int,
-    ) -> Iterator[Batch]:
+    def native_batches(self, spec: InputSpec) -> Iterator[Batch]:
         from xfer_torch.native import native_batches  # torchvision.transforms.v2 takes a while to import
 
-        return native_batches(files, labels, transforms, chunks, seed, workers)
+        return native_batches(spec)
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h

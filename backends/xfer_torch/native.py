@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
-from xfer.arrays import Int64
-from xfer.backend import Batch
+from xfer.backend import Batch, InputSpec
 from xfer.errors import BackendError, DataError
 from xfer.pixels.augment import (
     CenterCrop,
@@ -39,28 +38,22 @@ Pixels = NDArray[np.uint8]
 Operator = Callable[[Picture], Picture]
 
 
-def native_batches(
-    files: Sequence[str], labels: Int64, transforms: Sequence[Any], chunks: Sequence[Int64], seed: int, workers: int
-) -> Iterator[Batch]:
-    """As in `xfer.backend.NativeInput`; `workers` processes, 0 for one on each processor.
-
-    A picture's draws depend on `seed` and its index alone: neither workers nor order nor other pictures change them.
-    Raises DataError, with the file, for a picture that cannot be used.
-    """
+def native_batches(spec: InputSpec) -> Iterator[Batch]:
+    """As `xfer.backend.Capabilities` says; workers are processes."""
     loader = DataLoader(
-        _Pictures(files, _operators(transforms), seed),
-        batch_sampler=[indices.tolist() for indices in chunks],
-        num_workers=min(workers or processors(), len(chunks)),
+        _Pictures(spec.files, _operators(spec.transforms), spec.seed),
+        batch_sampler=[indices.tolist() for indices in spec.chunks],
+        num_workers=min(spec.workers or processors(), len(spec.chunks)),
         collate_fn=_collate,
-        generator=torch.Generator().manual_seed(seed),  # or else it draws from the caller's
+        generator=torch.Generator().manual_seed(spec.seed),  # or else it draws from the caller's
     )
     batches = iter(loader)
     try:
-        for indices in chunks:
+        for indices in spec.chunks:
             pixels = next(batches)
             if isinstance(pixels, DataError):
                 raise pixels
-            yield Batch(pixels, labels[indices])
+            yield Batch(pixels, spec.labels[indices])
     finally:
         del batches  # the last reference: its processes end here, however the loop did
 

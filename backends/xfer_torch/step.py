@@ -25,7 +25,7 @@ SLOTS = {"momentum": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq"}  # th
 class TrainStep:
     def __init__(self, net: Network, optimizer: OptimizerSpec, loss: LossSpec, groups: ParamGroups, start: str) -> None:
         self.net, self.start, self.clip_norm = net, start, optimizer.clip_norm
-        self.cut = _cut(net, groups, start)
+        self.cut = net.spec.adapted(ARCHS).first_stage(groups.moving, start)
         self.prefix = None if self.cut == start else Folded(net)
         tensors = dict(net.tensors())
         self.params = {name: tensors[name] for name in groups.trainable_names}
@@ -92,14 +92,6 @@ class TrainStep:
             if "exp_avg" in slots:
                 slots["step"] = torch.tensor(float(self.steps))
             self.optimizer.state[parameter] = slots
-
-
-def _cut(net: Network, groups: ParamGroups, start: str) -> str:
-    """The last boundary at or after `start` with nothing but frozen names before it."""
-    arch = net.spec.adapted(ARCHS)
-    stages = arch.stage_names[arch.stage_names.index(start) :]
-    moving = {arch.stage_of(name) for name in (*groups.trainable_names, *groups.updating)}
-    return next(stage for stage in stages if stage in moving or stage == stages[-1])
 
 
 def _lazy(loss: Tensor, logits: Tensor) -> Lazy:

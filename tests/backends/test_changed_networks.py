@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import xfer
-from xfer.api import as_recipe
 from xfer.archs import LOGITS
 from xfer.backend import Batch, LossSpec, ModelSpec, OptimizerSpec
 from xfer.data.find import find_images
 from xfer.errors import WeightsError
 from xfer.formats.files import read_weights, write_weights
 from xfer.nets.catalogue import ARCHS
-from xfer.nets.freeze import FreezePolicy, boundary, resolve
+from xfer.nets.freeze import FreezePolicy, resolve
+from xfer.recipe.load import as_recipe
 from xfer.results.checkpoint import load_checkpoint
 from xfer.testing.conformance import LAWS, random_weights
 from xfer.testing.delegate import Delegate
@@ -100,7 +100,7 @@ def test_a_step_moves_exactly_the_names_that_are_not_frozen_and_alike(pair, laye
         after.append(backend.export_weights(model))
         changed = {name for name in before if not np.array_equal(before[name], after[-1][name])}
         assert changed == set(before) - groups.frozen
-        assert boundary(groups, table) == train_from
+        assert table.first_stage(groups.moving) == train_from
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert max(np.abs(after[0][n] - after[1][n]).max() for n in after[0]) < 1e-4
 
@@ -180,7 +180,7 @@ def test_weights_of_the_plain_network_are_taken_by_a_changed_one(target, plain, 
     assert all(name.startswith(fresh) for name in taken.names("random"))
     assert taken.names("random")
     assert all(name.startswith(unused) for name in taken.names("unused"))
-    weights = backend.export_weights(prepared.model)
+    weights = prepared.net.export()
     assert all(np.array_equal(weights[name], given[name]) for name in taken.names("loaded"))
     assert len(taken.names("loaded", "unused")) + 2 == len(given)
 
@@ -194,5 +194,5 @@ def test_real_weights_in_a_network_without_its_last_stage(pair, data):
     a, b = (prepare(recipe_of(data, **said), backend, device) for backend, device in pair)
     assert a.source_digest == b.source_digest
     assert a.loaded == b.loaded
-    x, y = (p.backend.make_predict_step(p.model, "stem", LOGITS)(images(4)) for p in (a, b))
+    x, y = (p.net.predict_step()(images(4)) for p in (a, b))
     assert relative(x, y) < 1e-4

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xfer.api import as_recipe
+from xfer.backend import InputSpec
 from xfer.backends import declared
 from xfer.data.dataset import open_dataset
 from xfer.data.loader import chunks, picture_digest
@@ -34,6 +34,7 @@ from xfer.pixels.augment import (
     apply,
 )
 from xfer.pixels.images import open_image
+from xfer.recipe.load import as_recipe
 from xfer.section import Section
 from xfer.testing.delegate import Delegate
 from xfer.testing.fixtures import require
@@ -58,7 +59,8 @@ def backend(request):
 
 @pytest.fixture
 def native(backend):
-    return backend.native_batches
+    """The framework's own pipeline, given the fields of an InputSpec."""
+    return lambda *fields: backend.native_batches(InputSpec(*fields))
 
 
 @pytest.fixture(scope="module")
@@ -378,9 +380,9 @@ class Listening(Delegate):
         super().__init__(inner)
         self.calls = []
 
-    def native_batches(self, files, labels, transforms, chunks, seed, workers):
-        self.calls.append((files, []))
-        for batch in self.inner.native_batches(files, labels, transforms, chunks, seed, workers):
+    def native_batches(self, spec):
+        self.calls.append((spec.files, []))
+        for batch in self.inner.native_batches(spec):
             self.calls[-1][1].extend(zip(map(picture_digest, batch.inputs), batch.labels.tolist(), strict=True))
             yield batch
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import xfer
-from xfer.api import as_recipe
 from xfer.archs import LOGITS
 from xfer.backend import Batch, LossSpec, ModelSpec, OptimizerSpec
 from xfer.data.find import find_images
@@ -15,10 +14,11 @@ from xfer.data.loader import read_batches
 from xfer.data.split import Split
 from xfer.formats.files import read_weights
 from xfer.nets.catalogue import ARCHS
-from xfer.nets.freeze import FreezePolicy, boundary, resolve
+from xfer.nets.freeze import FreezePolicy, resolve
 from xfer.nets.pretrained import resolve_source
 from xfer.nets.weights import init_weights, merge
 from xfer.pixels.augment import default_eval
+from xfer.recipe.load import as_recipe
 from xfer.testing.fixtures import Target, require, targets
 from xfer.testing.kit import random_weights
 from xfer.testing.pictures import write_class_folders
@@ -135,7 +135,7 @@ def test_one_step_has_the_same_loss_and_moves_the_same_names_alike(pair, arch, n
         after.append(backend.export_weights(model))
         changed = {name for name in before if not np.array_equal(before[name], after[-1][name])}
         assert changed == set(before) - groups.frozen
-        assert boundary(groups, table) == train_from
+        assert table.first_stage(groups.moving) == train_from
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
     assert apart(*after) < 1e-4
 

@@ -9,8 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from xfer.api import as_recipe
-from xfer.recipe.load import to_toml
+from xfer.recipe.load import as_recipe, to_toml
 from xfer.results.read import STATE
 from xfer.testing.fixtures import require, targets
 from xfer.testing.pictures import write_class_folders

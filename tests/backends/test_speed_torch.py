@@ -7,12 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from xfer.api import as_recipe  # noqa: E402
 from xfer.archs import LOGITS  # noqa: E402
 from xfer.backend import Batch, LossSpec, ModelSpec, OptimizerSpec  # noqa: E402
 from xfer.errors import BackendError  # noqa: E402
 from xfer.nets.catalogue import ARCHS  # noqa: E402
 from xfer.nets.freeze import FreezePolicy, resolve  # noqa: E402
+from xfer.recipe.load import as_recipe  # noqa: E402
 from xfer.testing.kit import random_weights  # noqa: E402
 from xfer.testing.numpy_backend import NumpyBackend  # noqa: E402
 from xfer.training.run import prepare  # noqa: E402

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xfer.api import as_recipe
+from xfer.recipe.load import as_recipe
 from xfer.testing.fixtures import require
 from xfer.testing.pictures import write_class_folders
 from xfer.training.run import fit, prepare
@@ -23,7 +23,7 @@ def one_epoch(path, data, backend):
     """What was prepared, its first weights, and the end of the epoch."""
     recipe = as_recipe(path, {"data": str(data), "weights": "random", "epochs": 1})
     prepared = prepare(recipe, *require(backend))
-    first = prepared.backend.export_weights(prepared.model)
+    first = prepared.net.export()
     *_, last = fit(prepared)
     return prepared, first, last
 

@@ -830,7 +830,7 @@ def after_the_check(monkeypatch):
             change()
             return data
 
-        monkeypatch.setattr("xfer.training.prepare.open_data", changing)
+        monkeypatch.setattr("xfer.recipe.meaning.open_data", changing)
 
     return arrange
 

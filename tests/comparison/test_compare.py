@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import xfer.backend
-from xfer.cli.console import pair_lines, result_table, setting_table
+from xfer.cli.comparison_text import pair_lines, result_table, setting_table
 from xfer.cli.main import main
 from xfer.comparison.compare import Unpaired, compare, differing, flat, pair, verdict
 from xfer.comparison.predicted import Predicted, mismatch, read_predicted, relative_names
@@ -383,6 +383,6 @@ def test_unpaired_runs_have_no_paired_statistics(folders):
 
 
 def test_scipy_is_imported_by_what_needs_it_alone():
-    code = "import sys, xfer.cli.console, xfer.cli.main; print('scipy' in sys.modules)"
+    code = "import sys, xfer.cli.comparison_text, xfer.cli.main; print('scipy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -12,17 +12,16 @@ from PIL import Image
 import xfer.data.dataset
 import xfer.features.cache
 import xfer.features.key
-from xfer.api import as_recipe
 from xfer.backend import ModelSpec
 from xfer.data.dataset import open_dataset
 from xfer.data.loader import read_batches
-from xfer.data.split import joined
+from xfer.data.split import Split, joined
 from xfer.errors import DataError, XferError
 from xfer.features import store as feature_store
 from xfer.formats.files import write_weights
-from xfer.nets import freeze
 from xfer.nets.weights import init_weights
 from xfer.pixels.images import file_digest
+from xfer.recipe.load import as_recipe
 from xfer.results.predict import relabel
 from xfer.testing.numpy_backend import STAGES, TINY, NumpyBackend
 from xfer.testing.pictures import write_class_folders
@@ -86,7 +85,7 @@ class Counting(NumpyBackend):
 def fitted(recipe, backend=None, **changes):
     prepared = prepare(as_recipe(recipe, changes), backend or NumpyBackend())
     *_, last = fit(prepared)
-    return last.epoch.batches_digest, prepared.backend.export_weights(prepared.model)
+    return last.epoch.batches_digest, prepared.net.export()
 
 
 def added(store, recipe, backend=None, **changes):
@@ -259,7 +258,7 @@ class Exact(NumpyBackend):
         return lambda inputs: np.concatenate([one(inputs[i : i + 1]) for i in range(len(inputs))])
 
     def make_train_step(self, model, optimizer, loss, groups, start):
-        cut = freeze.boundary(groups, TINY)
+        cut = TINY.first_stage(groups.moving)
         inner = super().make_train_step(model, optimizer, loss, groups, cut)
         return inner if start == cut else _Step(self.make_predict_step(model, start, cut), inner)
 
@@ -345,9 +344,10 @@ def test_a_file_that_was_edited_after_it_was_checked_is_not_kept_under_its_old_d
 
 def test_native_pictures_are_kept_for_their_run_only(store, recipe):
     class Native(Counting):
-        def native_batches(self, files, labels, transforms, chunks, seed, workers):
-            split = xfer.data.split.Split(files, labels)
-            return (b for b, _ in read_batches(split, transforms, chunks, seed=seed, view=0, workers=workers))
+        def native_batches(self, spec):
+            split = Split(spec.files, spec.labels)
+            how = {"seed": spec.seed, "view": 0, "workers": spec.workers}
+            return (batch for batch, _ in read_batches(split, spec.transforms, spec.chunks, **how))
 
     backend = Native()
     assert added(store, recipe, backend, **{"data.pipeline": "native"}) == {}

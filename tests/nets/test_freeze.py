@@ -3,7 +3,7 @@ import pytest
 from xfer.archs import is_statistic
 from xfer.errors import ConfigError
 from xfer.nets.catalogue import ARCHS
-from xfer.nets.freeze import FreezePolicy, boundary, resolve
+from xfer.nets.freeze import FreezePolicy, resolve
 
 ARCH = ARCHS["resnet18"]
 NORM = ("weight", "bias", "running_mean", "running_var")
@@ -74,11 +74,11 @@ def test_decay_may_leave_out_norm_layers_and_biases():
 
 @pytest.mark.parametrize("stage", ARCH.stage_names)
 def test_the_boundary_is_where_training_starts(stage):
-    assert boundary(split(train_from=stage), ARCH) == stage
+    assert ARCH.first_stage(split(train_from=stage).moving) == stage
 
 
 def test_drifting_statistics_move_the_boundary_to_the_front():
-    assert boundary(split(train_from="head", norm_stats="update"), ARCH) == "stem"
+    assert ARCH.first_stage(split(train_from="head", norm_stats="update").moving) == "stem"
 
 
 def test_an_unknown_stage_is_refused_with_the_nearest():

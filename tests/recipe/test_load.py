@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from xfer.errors import ConfigError
 from xfer.recipe.load import DEMO, FLAGS, load_recipe, make_recipe, parse_override, to_toml
+from xfer.recipe.meaning import plan
 from xfer.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parents[2] / "configs"
@@ -123,8 +124,8 @@ def test_every_plain_flag_names_a_key():
 
 def test_a_recipe_without_phases_is_one_phase():
     recipe = make_recipe({"train": {"epochs": 3, "train_from": "layer4"}, "optimizer": {"lr": 0.5}}, {})
-    (phase,) = recipe.plan
-    assert dataclasses.astuple(phase) == (3, "layer4", "follow", 0.5, 1.0)
+    (phase,) = plan(recipe)
+    assert dataclasses.astuple(phase) == (0, 0, 3, "layer4", "follow", 0.5, 1.0)
 
 
 def test_a_phase_inherits_what_it_leaves_out():
@@ -133,7 +134,8 @@ def test_a_phase_inherits_what_it_leaves_out():
         "optimizer": {"lr": 0.5, "head_lr_mult": 10.0},
         "phases": [{"epochs": 1, "train_from": "head"}, {"epochs": 2, "lr": 0.0}],
     }
-    first, second = make_recipe(content, {}).plan
+    first, second = plan(make_recipe(content, {}))
+    assert [(phase.number, phase.first_epoch, phase.end) for phase in (first, second)] == [(0, 0, 1), (1, 1, 3)]
     assert (first.train_from, first.lr, first.head_lr_mult) == ("head", 0.5, 10.0)
     assert (second.train_from, second.lr) == ("layer4", 0.0)
 

@@ -36,14 +36,14 @@ def test_everything_survives_the_file(checkpoint, tmp_path):
 
 def test_a_model_gets_every_weight(checkpoint):
     backend = NumpyBackend()
-    exported = backend.export_weights(checkpoint.model(backend, "cpu"))
+    exported = checkpoint.net(backend, "cpu").export()
     assert all(np.array_equal(exported[n], w) for n, w in checkpoint.weights.items())
 
 
 def test_weights_of_another_network_are_refused(checkpoint):
     del checkpoint.weights["fc.bias"]
     with pytest.raises(WeightsError, match=r"fc\.bias"):
-        checkpoint.model(NumpyBackend(), "cpu")
+        checkpoint.net(NumpyBackend(), "cpu")
 
 
 def test_what_is_no_checkpoint_is_named(tmp_path):

@@ -25,7 +25,7 @@ from xfer.studies.study import Ended, events, read_plan, study
 from xfer.testing.numpy_backend import NumpyBackend
 from xfer.testing.pictures import write_class_folders
 from xfer.training.resume import identity
-from xfer.training.run import boundaries, prepare
+from xfer.training.run import prepare, train
 from xfer.training.state import write_state
 
 RECIPE = """
@@ -197,7 +197,7 @@ def test_a_run_that_was_cut_off_goes_on_and_one_that_cannot_is_done_anew(finishe
     output = copied(finished, tmp_path)
     stopped, damaged = (output / "runs" / name for name in ("all-numpy-0", "head-numpy-1"))
     prepared = prepare(read_recipe(stopped), NumpyBackend())
-    steps = boundaries(prepared)
+    steps = train(prepared)
     for _ in range(3):
         event = next(steps)
     write_state(stopped / STATE, event.state(), identity(prepared))

@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 
 import xfer
-from xfer.api import as_recipe
 from xfer.backend import ModelSpec
-from xfer.cli import console
+from xfer.cli import run_text
 from xfer.errors import CheckpointError, ConfigError, WeightsError
 from xfer.formats.files import digest, write_weights
 from xfer.nets.convert import convert
 from xfer.nets.weights import init_weights
 from xfer.pixels.augment import default_eval
-from xfer.recipe.load import load_recipe, make_recipe, to_toml
+from xfer.recipe.load import as_recipe, load_recipe, make_recipe, to_toml
 from xfer.results.checkpoint import Checkpoint, load_checkpoint
 from xfer.testing.conformance import LAWS
 from xfer.testing.delegate import Delegate
@@ -82,7 +81,7 @@ def test_partial_is_strict_where_everything_fits(recipe):
     partial = prepare(as_recipe(recipe, {"weights.partial": True}), NumpyBackend())
     assert partial.source_digest == strict.source_digest
     assert strict.loaded is None
-    assert set(partial.loaded.names("loaded")) == set(strict.shapes) - {"fc.weight", "fc.bias"}
+    assert set(partial.loaded.names("loaded")) == set(strict.net.shapes) - {"fc.weight", "fc.bias"}
 
 
 def test_strict_loading_into_a_changed_network_is_refused_with_the_cure(recipe):
@@ -133,10 +132,10 @@ def test_the_recipe_survives_its_file(recipe, tmp_path):
 @pytest.mark.parametrize("cache", [True, False])
 def test_training_moves_the_hidden_layers_and_nothing_before(recipe, cache):
     prepared = prepare(widened(recipe, **{"features.cache": cache, "model.dropout": 0.3}), NumpyBackend())
-    assert prepared.arch.features == 5
-    before = prepared.backend.export_weights(prepared.model)
+    assert prepared.net.arch.features == 5
+    before = prepared.net.export()
     list(xfer.training.run.fit(prepared))
-    after = prepared.backend.export_weights(prepared.model)
+    after = prepared.net.export()
     changed = {n for n in before if not np.array_equal(before[n], after[n])}
     assert changed == {n for n in before if n.startswith(("extra.", "fc."))}
 
@@ -163,19 +162,19 @@ def test_another_run_in_the_folder_leaves_no_record_of_the_first(recipe, tmp_pat
 
 
 def test_the_table_is_printed_with_its_warning(recipe, capsys):
-    console.show(prepare(widened(recipe, train_from="head"), NumpyBackend()))
+    run_text.show(prepare(widened(recipe, train_from="head"), NumpyBackend()))
     said = capsys.readouterr().out
     assert "left at random" in said
     assert "warning: frozen at random values: extra.0.weight, extra.0.bias, extra.1.weight and 1 more. " in said
     assert "Cure: train_from = 'extra'" in said
-    console.show(prepare(recipe, NumpyBackend()))
+    run_text.show(prepare(recipe, NumpyBackend()))
     assert "left at random" not in capsys.readouterr().out
 
 
 def test_a_checkpoint_goes_on_into_the_same_changed_network(recipe, run):
     onward = widened(recipe, weights=str(run.path / "best.safetensors"), **{"weights.partial": False})
     prepared = prepare(onward, NumpyBackend())
-    weights = prepared.backend.export_weights(prepared.model)
+    weights = prepared.net.export()
     best = run.checkpoint.weights
     assert all(np.array_equal(weights[n], best[n]) for n in best if not n.startswith("fc."))
 
@@ -191,7 +190,7 @@ def test_changes_survive_the_file(changes, tmp_path):
     loaded = load_checkpoint(tmp_path / "c.safetensors")
     assert loaded.spec == saved.spec
     assert loaded.record == {"epoch": "3"}
-    exported = NumpyBackend().export_weights(loaded.model(NumpyBackend(), "cpu"))
+    exported = loaded.net(NumpyBackend(), "cpu").export()
     assert digest(exported) == digest(saved.weights)
 
 

@@ -67,6 +67,8 @@ def training(step, **changes):
         lr_mults=(1.0, 10.0),
         schedule=Schedule(kind="step", step_epochs=1, gamma=0.1),
         lr=0.5,
+        phase=0,
+        first_epoch=0,
         epochs=2,
         batch_size=3,
         views=None,
@@ -77,8 +79,8 @@ def training(step, **changes):
     return replace(standard, **changes)
 
 
-def run(t, first=0, phase=0):
-    halts = train(t, first, phase, Point(epoch=first), silent)
+def run(t):
+    halts = train(t, Point(epoch=t.first_epoch), silent)
     return [(halt[0], halt[1]) for halt in halts if isinstance(halt, tuple)]
 
 
@@ -113,8 +115,8 @@ def test_a_step_is_not_waited_for_while_others_run():
 
 @pytest.mark.parametrize(("views", "wanted"), [(None, [3, 4, 5, 6]), (2, [1, 0, 1, 0]), (1, [0, 0, 0, 0])])
 def test_epochs_take_their_views_in_turn(views, wanted):
-    t = training(Step(), views=views, epochs=4, val=Numbers())
-    epochs = run(t, first=3)
+    t = training(Step(), views=views, first_epoch=3, epochs=4, val=Numbers())
+    epochs = run(t)
     assert t.train.views == wanted
     assert t.val.views == [0] * 4
     assert [e.epoch for e, _ in epochs] == [4, 5, 6, 7]
@@ -192,13 +194,11 @@ def test_the_training_loss_is_what_a_step_minimises(spec):
 def test_stopped_after_any_step_the_sums_and_the_digest_go_on():
     whole, _ = run(training(Step(loss=lambda n: 1.0)))
     for stop in range(1, 4):
-        halts = train(training(Step(loss=lambda n: 1.0)), 0, 0, Point(), silent)
+        halts = train(training(Step(loss=lambda n: 1.0)), Point(), silent)
         *_, tally = islice(halts, stop)
         point = tally.point()
         assert (point.epoch, point.step) == (0, stop)
-        rest = [
-            halt[0] for halt in train(training(Step(loss=lambda n: 1.0)), 0, 0, point, silent) if type(halt) is tuple
-        ]
+        rest = [halt[0] for halt in train(training(Step(loss=lambda n: 1.0)), point, silent) if type(halt) is tuple]
         for key in ("epoch", "train_loss", "train_accuracy", "batches_digest", "lr"):
             assert getattr(rest[0], key) == getattr(whole[0], key)
 
@@ -206,6 +206,6 @@ def test_stopped_after_any_step_the_sums_and_the_digest_go_on():
 def test_a_step_has_been_given_when_progress_hears_of_it():
     given, heard = [], []
     t = training(Step())
-    for halt in train(t, 0, 0, Point(), lambda what, done, total: heard.append((what, len(given)))):
+    for halt in train(t, Point(), lambda what, done, total: heard.append((what, len(given)))):
         given.append(halt)
     assert heard[:4] == [("epoch 1", 1), ("epoch 1", 2), ("epoch 1", 3), ("validation", 3)]

@@ -18,17 +18,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import xfer
-from xfer.api import as_recipe
 from xfer.errors import CheckpointError, ConfigError, XferError
 from xfer.formats.files import read_weights, write_weights
+from xfer.recipe.load import as_recipe
 from xfer.results.read import LOCK, STATE, is_finished
 from xfer.system.interrupts import Interrupted
 from xfer.system.locks import locked
 from xfer.testing.numpy_backend import NumpyBackend
 from xfer.testing.pictures import write_class_folders
 from xfer.testing.resuming import assert_same_end, assert_same_folders, ended, resumptions, stopping
-from xfer.training import record, resume
-from xfer.training.run import boundaries, prepare
+from xfer.training import record, resume, run
+from xfer.training.run import prepare
 from xfer.training.state import read_state
 
 CLI = """
@@ -78,7 +78,7 @@ def unthrottled(monkeypatch):
     """Save the state after every step and every epoch, and draw nothing: pictures are not what is tested here."""
     monkeypatch.setattr(record, "STATE_EVERY", 0.0)
     monkeypatch.setattr(record, "STATE_SHARE", float("inf"))
-    monkeypatch.setattr(xfer.api, "draw", lambda *args: None)
+    monkeypatch.setattr("xfer.training.record.draw", lambda *args: None)
 
 
 def train(recipe, path, **said):
@@ -230,7 +230,7 @@ def test_a_signal_before_training_leaves_nothing(data, tmp_path):
     wait = "lambda *a: (print('opening', flush=True), time.sleep(30))"
     slow = CLI.replace(
         "from xfer.cli.main",
-        f"import xfer.training.prepare\nxfer.training.prepare.open_data = {wait}\nfrom xfer.cli.main",
+        f"import xfer.recipe.meaning\nxfer.recipe.meaning.open_data = {wait}\nfrom xfer.cli.main",
     )
     words = command(data, tmp_path / "run")
     process = subprocess.Popen([words[0], "-c", slow, *words[3:]], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -311,11 +311,11 @@ def test_a_run_that_never_saved_its_state_begins_again(recipe, tmp_path, stopped
 
 def test_a_run_killed_while_writing_its_result_writes_it_again(recipe, tmp_path, unthrottled, monkeypatch):
     train(recipe, tmp_path / "whole")
-    monkeypatch.setattr(xfer.api, "draw", lambda *args: stop_now())
+    monkeypatch.setattr("xfer.training.record.draw", lambda *args: stop_now())
     with pytest.raises(KeyboardInterrupt):
         train(recipe, tmp_path / "run")
     assert not is_finished(tmp_path / "run")
-    monkeypatch.setattr(xfer.api, "draw", lambda *args: None)
+    monkeypatch.setattr("xfer.training.record.draw", lambda *args: None)
     train(None, None, resume=tmp_path / "run")
     assert_same_folders(tmp_path / "whole", tmp_path / "run")
 
@@ -543,7 +543,7 @@ def error_of_nobody(work):
 
 
 def test_a_state_is_not_saved_more_than_once_a_second(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(xfer.api, "draw", lambda *args: None)
+    monkeypatch.setattr("xfer.training.record.draw", lambda *args: None)
     written = []
     monkeypatch.setattr(record, "write_state", lambda path, state, identity: written.append(state.point))
     xfer.train(recipe, NumpyBackend(), output=tmp_path / "run", epochs=20)
@@ -561,7 +561,7 @@ def test_saving_takes_at_most_a_tenth_of_the_time(recipe, tmp_path, monkeypatch)
 
     monkeypatch.setattr(record, "write_state", slowly)
     monkeypatch.setattr(record.time, "monotonic", lambda: now[0])
-    prepared = prepare(xfer.api.as_recipe(recipe, {"epochs": 40}), NumpyBackend())
+    prepared = prepare(xfer.recipe.load.as_recipe(recipe, {"epochs": 40}), NumpyBackend())
     states = record.StateWriter(prepared, tmp_path)
     for event in xfer.training.run.fit(prepared):
         now[0] += 3
@@ -582,8 +582,8 @@ def test_seconds_are_summed_over_the_parts(stopped):
 
 def test_a_state_holds_nothing_that_was_frozen_all_along(recipe):
     p = prepare(recipe, NumpyBackend())
-    event = next(boundaries(p))
+    event = next(run.train(p))
     state = event.state()
-    assert set(state.weights) == set(p.shapes) - p.groups[0].frozen
+    assert set(state.weights) == set(p.net.shapes) - p.groups[0].frozen
     assert {key.partition(":")[2] for key in state.optimizer if key != "step"} == set(p.groups[0].trainable_names)
     assert json.dumps(resume.identity(p))

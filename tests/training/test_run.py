@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import xfer
-from xfer.api import as_recipe
 from xfer.data.dataset import open_dataset
 from xfer.errors import BackendError, CheckpointError, ConfigError, DataError, WeightsError
 from xfer.features.cache import FeatureCache
 from xfer.formats.files import digest
+from xfer.recipe.load import as_recipe
 from xfer.results.checkpoint import load_checkpoint
 from xfer.results.read import read_metrics
 from xfer.results.run import Run
@@ -105,7 +105,7 @@ def test_the_boundary_cache_changes_nothing(recipe, train_from, views):
     prepared, kept = fitted(recipe, **changes)
     _, anew = fitted(recipe, **changes, **{"features.cache": False})
     assert kept.epoch.batches_digest == anew.epoch.batches_digest
-    for name in prepared.shapes:
+    for name in prepared.net.shapes:
         assert np.allclose(kept.best_weights[name], anew.best_weights[name], atol=1e-6), name
     assert np.allclose(kept.result.logits, anew.result.logits, atol=1e-5)
 
@@ -118,7 +118,7 @@ def test_features_too_large_for_memory_go_to_a_file_and_change_nothing(recipe, m
     _, mapped = fitted(recipe, train_from="layer1")
     assert len(rooms) == 3
     assert all(isinstance(values, np.memmap) for values in rooms)
-    assert all(np.array_equal(kept.best_weights[name], mapped.best_weights[name]) for name in prepared.shapes)
+    assert all(np.array_equal(kept.best_weights[name], mapped.best_weights[name]) for name in prepared.net.shapes)
 
 
 def test_each_view_of_a_picture_is_computed_once(recipe, monkeypatch):
@@ -131,11 +131,11 @@ def test_each_view_of_a_picture_is_computed_once(recipe, monkeypatch):
 
 def test_frozen_names_keep_their_bits_and_the_others_move(recipe):
     prepared = prepare(as_recipe(recipe, {"train_from": "layer1"}), NumpyBackend())
-    before = prepared.backend.export_weights(prepared.model)
+    before = prepared.net.export()
     list(fit(prepared))
-    after = prepared.backend.export_weights(prepared.model)
+    after = prepared.net.export()
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
-    assert changed == set(prepared.shapes) - prepared.groups[0].frozen == {
+    assert changed == set(prepared.net.shapes) - prepared.groups[0].frozen == {
         "layer1.weight", "norm1.weight", "norm1.bias", "norm1.running_mean", "norm1.running_var", "fc.weight", "fc.bias"
     }  # fmt: skip
 
@@ -144,8 +144,8 @@ def test_phases_follow_each_other_with_their_own_freezing(recipe):
     content = recipe.model_dump(mode="json", exclude_none=True)
     content["phases"] = [{"epochs": 1, "train_from": "head"}, {"epochs": 2, "train_from": "stem", "lr": 0.001}]
     prepared = prepare(xfer.recipe.load.make_recipe(content, {}), NumpyBackend())
-    first = prepared.backend.export_weights(prepared.model)["stem.weight"]
-    seen = [(f.epoch, prepared.backend.export_weights(prepared.model)["stem.weight"]) for f in fit(prepared)]
+    first = prepared.net.export()["stem.weight"]
+    seen = [(f.epoch, prepared.net.export()["stem.weight"]) for f in fit(prepared)]
     assert [(e.epoch, e.phase) for e, _ in seen] == [(1, 1), (2, 2), (3, 2)]
     assert np.array_equal(seen[0][1], first)
     assert not np.array_equal(seen[1][1], first)
@@ -156,7 +156,7 @@ def test_the_head_starts_the_same_whatever_the_rest_starts_from(recipe, tmp_path
     run = xfer.train(recipe, NumpyBackend(), output=tmp_path / "run", **{"train.train_from": "stem"})
     again = prepare(as_recipe(recipe, {"weights": str(run.path / "best.safetensors")}), NumpyBackend())
     fresh = prepare(recipe, NumpyBackend())
-    a, b = (p.backend.export_weights(p.model) for p in (again, fresh))
+    a, b = (p.net.export() for p in (again, fresh))
     assert np.array_equal(a["fc.weight"], b["fc.weight"])
     assert not np.array_equal(a["stem.weight"], b["stem.weight"])
     assert np.array_equal(a["stem.weight"], load_checkpoint(run.path).weights["stem.weight"])
@@ -206,7 +206,7 @@ def test_the_best_is_on_disk_when_training_dies(recipe, tmp_path):
 
 
 def test_random_weights_are_a_baseline_with_everything_trained(recipe):
-    baseline = xfer.api.from_random(recipe, "stem")
+    baseline = xfer.recipe.meaning.from_random(recipe, "stem")
     assert (baseline.weights.source, baseline.train.train_from, baseline.train.epochs) == ("random", "stem", 3)
     assert (baseline.data, baseline.model, baseline.seed) == (recipe.data, recipe.model, recipe.seed)
 
@@ -230,7 +230,7 @@ def test_dropout_is_the_architectures_or_the_recipes(recipe):
 
 def test_pictures_are_normalised_as_the_recipe_says_or_else_as_the_weights_were(recipe, tmp_path):
     def spec(**said):
-        spec = prepare(as_recipe(recipe, said), NumpyBackend()).spec
+        spec = prepare(as_recipe(recipe, said), NumpyBackend()).net.spec
         return spec.mean, spec.std
 
     own, usual = ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)), (TINY.mean, TINY.std)

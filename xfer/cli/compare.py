@@ -20,18 +20,18 @@ def compare(sources: tuple[Path, ...], margin: float, output: Path | None, json_
 
     The first is the reference: the others are tested against it on the same validation images.
     """
-    from xfer.cli import console
+    from xfer.cli import comparison_text, console
     from xfer.comparison.compare import compare as compare_runs
     from xfer.comparison.pictures import save
     from xfer.results.run import Run
 
     runs = [Run.load(source) for source in sources]
-    found = compare_runs(runs, margin)
-    written = [] if output is None else save(found, runs, output)
+    comparison = compare_runs(runs, margin)
+    written = [] if output is None else save(comparison, runs, output)
     if json_:
-        console.as_json(found.as_json())
+        console.as_json(comparison.as_json())
         return
-    console.compared(found)
+    comparison_text.compared(comparison)
     for path in written:
         click.echo(f"written       {path}")
 
@@ -107,12 +107,12 @@ def study_(
     output = output or Path("studies", plan.name)
     for event in events(plan, output, **flags):
         if isinstance(event, Study):
-            found = event
+            results = event
         elif not (quiet or json_):
             click.echo(study_text.ended(event))
     if json_:
-        console.as_json(found.as_json())
+        console.as_json(results.as_json())
     else:
-        click.echo(f"\n{study_text.markdown(found)}\nreport        {output / 'report.html'}")
-    if found.failed:
+        click.echo(f"\n{study_text.markdown(results)}\nreport        {output / 'report.html'}")
+    if results.failed:
         raise click.exceptions.Exit(1)

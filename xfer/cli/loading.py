@@ -27,13 +27,13 @@ def loading_table(source: str, loaded: Loaded, arch: Arch) -> Table:
     shown = [fate for fate in HEADINGS if fate in sums]
     for fate in shown:
         table.add_column(HEADINGS[fate], justify="right")
-    for stage, found in counts(loaded, arch).items():
+    for stage, fates in counts(loaded, arch).items():
         name = stage if stage in arch.stage_names else f"{stage} (in the file only)"
-        table.add_row(name, *_cells(found, shown))
+        table.add_row(name, *_cells(fates, shown))
     table.add_section()
     table.add_row("total", *_cells(sums, shown))
     return table
 
 
-def _cells(found: Mapping[Fate, Count], shown: list[Fate]) -> list[str]:
-    return [f"{found[fate].tensors} ({found[fate].values:,})" if fate in found else "" for fate in shown]
+def _cells(fates: Mapping[Fate, Count], shown: list[Fate]) -> list[str]:
+    return [f"{fates[fate].tensors} ({fates[fate].values:,})" if fate in fates else "" for fate in shown]

@@ -19,11 +19,11 @@ def backends(json_: bool) -> None:
     from xfer.cli import console
     from xfer.doctor import survey
 
-    found = survey()
+    records = survey()
     if json_:
-        console.as_json(found)
+        console.as_json(records)
         return
-    for row in found:
+    for row in records:
         state = ", ".join(row["devices"]) if row["works"] else f"not usable: {row['problem']}"
         click.echo(f"{row['name']:10s} {state}")
 
@@ -82,13 +82,13 @@ def check(source: str, output: Path | None, sets: tuple[str, ...], quiet: bool, 
 
     recipe = make_recipe({}, dict(map(parse_override, sets)), "--set")
     with console.progress_bars(quiet) as progress:
-        found = check_data(source, recipe, progress)
-    findings = find(found)
-    written = data_text.write(found, findings, output) if output else []
+        report = check_data(source, recipe, progress)
+    findings = find(report)
+    written = data_text.write(report, findings, output) if output else []
     if json_:
-        console.as_json(data_text.as_record(found, findings))
+        console.as_json(data_text.as_record(report, findings))
     else:
-        for line in (*data_text.lines(found, findings), *(f"written   {path}" for path in written)):
+        for line in (*data_text.lines(report, findings), *(f"written   {path}" for path in written)):
             click.echo(line)
     if any(finding.level == "problem" for finding in findings):
         raise click.exceptions.Exit(1)
@@ -107,16 +107,16 @@ def ls(json_: bool) -> None:
     from xfer.features.store import entries, open_store
 
     store = open_store()
-    found = entries(store)
-    total = sum(entry.bytes for entry in found)
+    kept = entries(store)
+    total = sum(entry.bytes for entry in kept)
     if json_:
-        kept = [{"key": e.key, "bytes": e.bytes, "used": e.used, **e.about} for e in found]
-        console.as_json({"path": str(store.root), "limit": store.limit, "total": total, "entries": kept})
+        rows = [{"key": e.key, "bytes": e.bytes, "used": e.used, **e.about} for e in kept]
+        console.as_json({"path": str(store.root), "limit": store.limit, "total": total, "entries": rows})
         return
-    for entry in found:
+    for entry in kept:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
         click.echo(f"{entry.key[:12]}  {_size(entry.bytes):>9s}  {used}  {_about(entry.about)}")
-    click.echo(f"{len(found)} entries, {_size(total)} of at most {_size(store.limit)} in {store.root}")
+    click.echo(f"{len(kept)} entries, {_size(total)} of at most {_size(store.limit)} in {store.root}")
 
 
 @cache.command()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 
 from xfer.arrays import Digests, Int64
-from xfer.backend import Backend, Batch, NativeInput
+from xfer.backend import Backend, Batch, InputSpec, capability
 from xfer.data.loader import picture_digest, read_batches
 from xfer.data.split import Split
 from xfer.errors import BackendError, ConfigError
@@ -43,7 +43,7 @@ class Pictures:
 class NativePictures:
     """Read and augmented by the framework: the same distributions as the core's, but other draws."""
 
-    backend: NativeInput
+    read: Callable[[InputSpec], Iterator[Batch]]
     split: Split
     transforms: tuple[Transform, ...]
     seed: int
@@ -52,7 +52,7 @@ class NativePictures:
     def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Batch, Digests]]:
         files, labels = [str(f) for f in self.split.files], self.split.labels
         seed = int(np.random.default_rng((self.seed, view)).integers(2**31))
-        for batch in self.backend.native_batches(files, labels, self.transforms, chunks, seed, self.workers):
+        for batch in self.read(InputSpec(files, labels, self.transforms, chunks, seed, self.workers)):
             digests = b"".join(picture_digest(image) for image in batch.inputs)
             yield batch, np.frombuffer(digests, np.uint8).reshape(-1, 16)
 
@@ -71,6 +71,7 @@ def open_source(
         return Pictures(split, transforms, seed, workers, draft)
     if draft:
         raise ConfigError("data.decode = 'draft': the native pipeline decodes by itself. Cure: data.pipeline = 'core'")
-    if not hasattr(backend, "native_batches"):
+    native = capability(backend, "native_batches")
+    if native is None:
         raise BackendError(f"data.pipeline = 'native': backend '{backend.name}' has none. Cure: data.pipeline = 'core'")
-    return NativePictures(cast(NativeInput, backend), split, transforms, seed, workers)
+    return NativePictures(native, split, transforms, seed, workers)

@@ -94,8 +94,8 @@ class FeatureCache:
         """From the store, or else computed and put there: by one process, while others that want it wait."""
         key = origin.key(view)
         with feature_store.hold(store, key, self.progress):
-            found = feature_store.read(store, key, IN_MEMORY)
-            return found or self._put(store, key, self._compute(view), origin.describe(view))
+            kept = feature_store.read(store, key, IN_MEMORY)
+            return kept or self._put(store, key, self._compute(view), origin.describe(view))
 
     def _put(self, store: Store, key: str, kept: Kept, about: dict[str, Any]) -> Kept:
         """Keep what can be kept. A folder that cannot be written, or a full disk, is no error."""

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,12 +22,11 @@ from PIL import features as pillow
 from pydantic import BaseModel
 
 from xfer import __version__
-from xfer.archs import Arch
-from xfer.arrays import Weights
-from xfer.backend import Backend, ModelSpec
+from xfer.backend import Backend, capability
 from xfer.data import loader
 from xfer.data.sources import Pictures, Source
 from xfer.formats.files import digest
+from xfer.nets.net import Net
 from xfer.pixels import augment, colour, geometry, images, jpeg
 
 FORMAT = 1
@@ -59,46 +58,53 @@ class Origin:
         return self.about | ({} if self.seed is None else {"seed": self.seed, "view": view + 1})
 
 
-def prefix_digest(weights: Weights, arch: Arch, cut: str) -> str:
-    """Of all weights that lie before a boundary."""
-    before = arch.stage_names[: arch.stage_names.index(cut)]
-    return digest({name: value for name, value in weights.items() if arch.stage_of(name) in before})
+@dataclass(frozen=True)
+class Prefix:
+    """The frozen part of a network: what lies before the boundary `cut`."""
+
+    net: Net
+    cut: str
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all its weights, as they are when this is first asked for."""
+        arch = self.net.arch
+        before = arch.stage_names[: arch.stage_names.index(self.cut)]
+        return digest({name: array for name, array in self.net.export().items() if arch.stage_of(name) in before})
 
 
 def shareable(source: Source, backend: Backend) -> bool:
-    """Whether a key can tell these features from all others.
+    """Whether a key can tell these features from all others, and the backend wants them shared.
 
-    It cannot for what a native pipeline draws, and for files that nobody has read yet. A backend with
-    `shares_features = False` does not want it: one that listens in, say, and so must see all that is computed.
+    It cannot for what a native pipeline draws, and for files that nobody has read yet.
     """
     known = isinstance(source, Pictures) and source.split.digests is not None
-    return known and getattr(backend, "shares_features", True)
+    return known and bool(capability(backend, "shares_features"))
 
 
-def origin(
-    source: Source, backend: Backend, device: str, arch: Arch, spec: ModelSpec, cut: str, prefix: str, dtype: str
-) -> Origin:
-    """Where the features of a shareable source come from. `prefix` is a `prefix_digest`."""
+def origin(source: Source, prefix: Prefix, dtype: str, about: Mapping[str, Any]) -> Origin:
+    """Where the features of a shareable source come from. `about` is for people, as in `Origin`."""
     assert isinstance(source, Pictures), "not shareable"
-    files = source.split.digests
+    files, net = source.split.digests, prefix.net
     assert files is not None, "not shareable"
     ingredients = {
         "format": FORMAT,
-        "versions": _versions() | backend.versions(),
-        "code": _code(type(backend)),
-        "backend": backend.name,
-        "numerics": getattr(backend, "numerics", ""),  # a setting of its own that may change the last bits
-        "device": device.split(":")[0],
-        "arch": _plain(arch),
-        "spec": {name: value for name, value in _plain(spec).items() if name != "num_classes"},
-        "boundary": [arch.stage_names[0], cut],
-        "weights": prefix,
+        "versions": _versions() | net.backend.versions(),
+        "code": _code(type(net.backend)),
+        "backend": net.backend.name,
+        "numerics": capability(net.backend, "numerics"),
+        "device": net.device.split(":")[0],
+        "arch": _plain(net.arch),
+        "spec": {name: value for name, value in _plain(net.spec).items() if name != "num_classes"},
+        "boundary": [net.first, prefix.cut],
+        "weights": prefix.digest,
         "pictures": {f.name: _plain(getattr(source, f.name)) for f in fields(source) if f.name not in _NO_PART},
         "files": [len(files), hashlib.sha256(np.ascontiguousarray(files).tobytes()).hexdigest()],
         "dtype": dtype,
     }
-    about = {"arch": arch.name, "boundary": cut, "backend": backend.name, "device": device, "n": len(files)}
-    return Origin(ingredients, source.seed if augment.is_random(source.transforms) else None, about)
+    place = {"boundary": prefix.cut, "backend": net.backend.name, "device": net.device}
+    described = {**about, "arch": net.arch.name, **place, "n": len(files)}
+    return Origin(ingredients, source.seed if augment.is_random(source.transforms) else None, described)
 
 
 def _versions() -> dict[str, str]:

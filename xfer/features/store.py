@@ -121,10 +121,10 @@ def read(store: Store, key: str, mapped_above: int) -> Kept | None:
     return Kept(values, digests)
 
 
-def _load(path: Path, said: Mapping[str, Any], mapped_above: int) -> NDArray[Any]:
-    if path.stat().st_size != said["bytes"] or _digest(path) != said["blake2b"]:
+def _load(path: Path, written: Mapping[str, Any], mapped_above: int) -> NDArray[Any]:
+    if path.stat().st_size != written["bytes"] or _digest(path) != written["blake2b"]:
         raise ValueError(f"{path} is damaged")
-    loaded: NDArray[Any] = np.load(path, mmap_mode="r" if said["bytes"] > mapped_above else None, allow_pickle=False)
+    loaded: NDArray[Any] = np.load(path, mmap_mode="r" if written["bytes"] > mapped_above else None, allow_pickle=False)
     return loaded
 
 
@@ -164,8 +164,8 @@ def _digest(path: Path) -> str:
 
 def entries(store: Store) -> list[Entry]:
     """Least recently used first."""
-    found = [entry for path in _listed(store, _KEY) if (entry := _entry(path)) is not None]
-    return sorted(found, key=lambda entry: entry.used)
+    known = [entry for path in _listed(store, _KEY) if (entry := _entry(path)) is not None]
+    return sorted(known, key=lambda entry: entry.used)
 
 
 def _listed(store: Store, pattern: str) -> Iterator[Path]:

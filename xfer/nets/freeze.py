@@ -60,12 +60,3 @@ def _grouped(policy: FreezePolicy, arch: Arch, moved: Sequence[str], norms: Sequ
         rate = policy.head_lr_mult if name in arch.head_names else 1.0
         members.setdefault((rate, decay), []).append(name)
     return tuple(ParamGroup(tuple(group), rate, decay) for (rate, decay), group in members.items())
-
-
-def boundary(groups: ParamGroups, arch: Arch) -> str:
-    """The last stage with nothing but frozen names before it.
-
-    What comes before is a pure function of the picture, so that training may as well start there.
-    """
-    moving = {arch.stage_of(name) for name in (*groups.trainable_names, *groups.updating)}
-    return next(stage for stage in arch.stage_names if stage in moving or stage == arch.stage_names[-1])

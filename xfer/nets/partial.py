@@ -66,11 +66,11 @@ def partial_merge(
     misfits = {_layer(n) for n in {*shapes, *files} if n not in shapes or n not in files or files[n] != shapes[n]}
     tensors = [Tensor(n, _fate(n, shapes[n], files, head, misfits), shapes[n], files.get(n)) for n in shapes]
     tensors += [Tensor(name, "unused", None, shape) for name, shape in files.items() if name not in shapes]
-    found = Loaded(tuple(tensors))
-    taken = set(found.names("loaded"))
+    report = Loaded(tuple(tensors))
+    taken = set(report.names("loaded"))
     if not taken:
         raise WeightsError(f"no layer of the file fits the network. {_cause(shapes, files, head)}")
-    return {name: loaded[name] if name in taken else init[name] for name in shapes}, found
+    return {name: loaded[name] if name in taken else init[name] for name in shapes}, report
 
 
 def _layer(name: str) -> str:
@@ -122,7 +122,8 @@ def counts(loaded: Loaded, arch: Arch) -> dict[str, dict[Fate, Count]]:
     """Stage -> fate -> how many; the stages in the order of the computation, those of the file alone behind them."""
     stages = {t.name: stage_of(t.name, arch) for t in loaded.tensors}
     order = dict.fromkeys((*arch.stage_names, *stages.values()))
-    return {s: found for s in order if (found := _count(t for t in loaded.tensors if stages[t.name] == s))}
+    of_stage = {stage: _count(t for t in loaded.tensors if stages[t.name] == stage) for stage in order}
+    return {stage: fates for stage, fates in of_stage.items() if fates}
 
 
 def total(loaded: Loaded) -> dict[Fate, Count]:
@@ -156,14 +157,14 @@ def warning(loaded: Loaded, phases: Sequence[ParamGroups], arch: Arch) -> str:
 def as_record(loaded: Loaded, phases: Sequence[ParamGroups], arch: Arch, source: str) -> dict[str, Any]:
     """Everything by name, and the sums, as plain data for JSON."""
 
-    def plain(found: Mapping[Fate, Count]) -> dict[str, dict[str, int]]:
-        return {fate: {"tensors": count.tensors, "values": count.values} for fate, count in found.items()}
+    def plain(fates: Mapping[Fate, Count]) -> dict[str, dict[str, int]]:
+        return {fate: {"tensors": count.tensors, "values": count.values} for fate, count in fates.items()}
 
     rows = [{"name": t.name, "fate": t.fate, "network": t.network, "file": t.file} for t in loaded.tensors]
     return {
         "source": source,
         "total": plain(total(loaded)),
-        "stages": {stage: plain(found) for stage, found in counts(loaded, arch).items()},
+        "stages": {stage: plain(fates) for stage, fates in counts(loaded, arch).items()},
         "frozen_at_random_values": list(frozen_fresh(loaded, phases)),
         "tensors": rows,
     }

@@ -77,8 +77,8 @@ def merge(
         ],
     }
     if any(faults.values()):
-        found = "; ".join(f"{len(names)} {fault}: {_first(names)}" for fault, names in faults.items() if names)
-        raise WeightsError(f"{source} does not fit the network: {found}. {_cure(shapes, loaded, not keep_head)}")
+        summary = "; ".join(f"{len(names)} {fault}: {_first(names)}" for fault, names in faults.items() if names)
+        raise WeightsError(f"{source} does not fit the network: {summary}. {_cure(shapes, loaded, not keep_head)}")
     return {name: init[name] if name in replaced else loaded[name] for name in shapes}
 
 

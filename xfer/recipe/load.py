@@ -43,6 +43,13 @@ def load_recipe(path: Path | str | None, overrides: Mapping[str, Any] | None = N
     return make_recipe({} if path is None else read_toml(Path(path)), overrides or {}, name)
 
 
+def as_recipe(recipe: Recipe | str | Path | None, overrides: Mapping[str, Any]) -> Recipe:
+    """A recipe, a TOML file or (None) the defaults, with `overrides` laid over it."""
+    if isinstance(recipe, Recipe):
+        return make_recipe(recipe.model_dump(mode="json", exclude_none=True), overrides)
+    return load_recipe(recipe, overrides)
+
+
 def make_recipe(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str = "recipe") -> Recipe:
     """Validate a parsed recipe with overrides by dotted key, or by a plain flag's name."""
     merged = json.loads(_as_json(content, name))

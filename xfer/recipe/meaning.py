@@ -1,95 +1,174 @@
-"""What a recipe means: from its sections to data, sizes, losses, groups of weights and rules of updating."""
+"""What a recipe means: phases, data, specs, the loss and the groups of weights that it asks for."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer.archs import Arch
+from xfer.archs import Arch, adapted
 from xfer.arrays import Int64
-from xfer.backend import LossSpec, OptimizerSpec, ParamGroups
+from xfer.backend import Backend, LossSpec, ModelSpec, OptimizerSpec, ParamGroups
+from xfer.backends import known_arch
 from xfer.data.dataset import Dataset, open_dataset
 from xfer.errors import ConfigError
-from xfer.nets import freeze
-from xfer.pixels.augment import output_size
+from xfer.nets.freeze import FreezePolicy, NormStats, resolve, stages_from
+from xfer.pixels.augment import is_random, output_size
 from xfer.progress import Progress, silent
-from xfer.recipe.recipe import PlannedPhase, Recipe
+from xfer.recipe.load import make_recipe
+from xfer.recipe.recipe import Phase, Recipe
 
 AUTO_VIEWS = 4
+Triple = tuple[float, float, float]
 
 
-def _views(recipe: Recipe, frozen_prefix: bool) -> int | None:
-    views = recipe.train.views
-    if isinstance(views, int):
-        return views
-    return AUTO_VIEWS if views == "auto" and frozen_prefix else None
+@dataclass(frozen=True)
+class PlannedPhase:
+    """A phase as it will be run, in the order of the recipe: its `number` and its `first_epoch` count from 0."""
+
+    number: int
+    first_epoch: int
+    epochs: int
+    train_from: str
+    norm_stats: NormStats
+    lr: float
+    head_lr_mult: float
+
+    @property
+    def end(self) -> int:
+        """The first epoch behind it."""
+        return self.first_epoch + self.epochs
 
 
-def _rule(recipe: Recipe) -> OptimizerSpec:
-    said = recipe.optimizer
-    return OptimizerSpec(said.kind, said.momentum, said.nesterov, said.betas, said.eps, said.clip_norm)
+def plan(recipe: Recipe) -> tuple[PlannedPhase, ...]:
+    """The phases with nothing left out; a recipe that names none is one phase. Stages are not looked at."""
+    train, optimizer = recipe.train, recipe.optimizer
+    phases = recipe.phases or (Phase(epochs=train.epochs),)
+    return tuple(
+        PlannedPhase(
+            number=number,
+            first_epoch=sum(earlier.epochs for earlier in phases[:number]),
+            epochs=phase.epochs,
+            train_from=phase.train_from or train.train_from,
+            norm_stats=phase.norm_stats or train.norm_stats,
+            lr=optimizer.lr if phase.lr is None else phase.lr,
+            head_lr_mult=optimizer.head_lr_mult if phase.head_lr_mult is None else phase.head_lr_mult,
+        )
+        for number, phase in enumerate(phases)
+    )
 
 
-def _image_size(recipe: Recipe) -> tuple[int, int]:
+def epochs(recipe: Recipe) -> int:
+    """Of all phases together."""
+    return plan(recipe)[-1].end
+
+
+def network(recipe: Recipe, backend: Backend) -> Arch:
+    """The network, changed as asked. Raises BackendError for one that the backend has not, ConfigError for no stage."""
+    arch = adapted(known_arch(backend, recipe.model.arch), recipe.model.layers, recipe.model.extra)
+    for phase in plan(recipe):
+        stages_from(phase.train_from, arch)
+    return arch
+
+
+def image_size(recipe: Recipe) -> tuple[int, int]:
+    """(height, width) in pixels of the pictures that the network sees. Raises ConfigError where they would differ."""
     train, size = (output_size(t) for t in (recipe.augment.train_transforms, recipe.augment.eval_transforms))
     if train != size:
         raise ConfigError(f"augment: training makes pictures of {train}, evaluation of {size}; expected the same size")
     return size
 
 
-def open_data(recipe: Recipe, progress: Progress = silent, source: str | None = None) -> Dataset:
-    """The data a recipe names, or those in `source`, split and checked as it says."""
-    said = recipe.data
-    return open_dataset(
-        source or said.source,
-        val_fraction=said.val_fraction,
-        seed=recipe.seed,
-        suffixes=said.suffixes,
-        on_bad_image=said.on_bad_image,
-        on_leak=said.on_leak,
-        workers=said.workers,
-        progress=progress,
-    )
+def model_spec(
+    recipe: Recipe, arch: Arch, classes: int, size: tuple[int, int], metadata: Mapping[str, str]
+) -> ModelSpec:
+    """`metadata` is that of the weights that training starts from."""
+    mean, std = _normalization(recipe, arch, metadata)
+    model = recipe.model
+    return ModelSpec(arch.name, classes, size, mean, std, model.layers, model.extra, recipe.train.precision)
 
 
-Triple = tuple[float, float, float]
-
-
-def _normalization(recipe: Recipe, arch: Arch, metadata: dict[str, str]) -> tuple[Triple, Triple]:
+def _normalization(recipe: Recipe, arch: Arch, metadata: Mapping[str, str]) -> tuple[Triple, Triple]:
     """Mean and std as the recipe says; else as the weights were trained with; else as is usual for the network."""
-    if (said := recipe.augment.normalize) is not None:
-        return said.mean, said.std
+    if (normalize := recipe.augment.normalize) is not None:
+        return normalize.mean, normalize.std
     if "mean" in metadata and "std" in metadata:
         mean, std = (json.loads(metadata[key]) for key in ("mean", "std"))
         return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
     return arch.mean, arch.std
 
 
-def _groups(recipe: Recipe, phase: PlannedPhase, arch: Arch, shapes: dict[str, tuple[int, ...]]) -> ParamGroups:
-    optimizer = recipe.optimizer
-    policy = freeze.FreezePolicy(
-        phase.train_from,
-        phase.norm_stats,
-        phase.head_lr_mult,
-        optimizer.weight_decay,
-        optimizer.decay_norm_and_bias,
+def open_data(recipe: Recipe, progress: Progress = silent, source: str | None = None) -> Dataset:
+    """The data a recipe names, or those in `source`, split and checked as it says."""
+    data = recipe.data
+    return open_dataset(
+        source or data.source,
+        val_fraction=data.val_fraction,
+        seed=recipe.seed,
+        suffixes=data.suffixes,
+        on_bad_image=data.on_bad_image,
+        on_leak=data.on_leak,
+        workers=data.workers,
+        progress=progress,
     )
-    return freeze.resolve(policy, arch, list(shapes))
 
 
-def _loss(recipe: Recipe, data: Dataset) -> LossSpec:
-    said, classes = recipe.loss.class_weights, len(data.classes)
-    if said == "balanced":
+def views(recipe: Recipe, frozen_prefix: bool) -> int | None:
+    """How many views of each training picture there are; None: a fresh one each epoch."""
+    if not is_random(recipe.augment.train_transforms):
+        return 1
+    if isinstance(recipe.train.views, int):
+        return recipe.train.views
+    return AUTO_VIEWS if recipe.train.views == "auto" and frozen_prefix else None
+
+
+def optimizer_spec(recipe: Recipe) -> OptimizerSpec:
+    o = recipe.optimizer
+    return OptimizerSpec(o.kind, o.momentum, o.nesterov, o.betas, o.eps, o.clip_norm)
+
+
+def groups(recipe: Recipe, phase: PlannedPhase, arch: Arch, names: Sequence[str]) -> ParamGroups:
+    """Who moves in a phase, and how fast. `names`: all of the network's."""
+    decay, also_norms = recipe.optimizer.weight_decay, recipe.optimizer.decay_norm_and_bias
+    policy = FreezePolicy(phase.train_from, phase.norm_stats, phase.head_lr_mult, decay, also_norms)
+    return resolve(policy, arch, names)
+
+
+def loss_spec(recipe: Recipe, data: Dataset) -> LossSpec:
+    """Raises ConfigError for class weights that are not one for each class."""
+    weights, classes = recipe.loss.class_weights, len(data.classes)
+    if weights == "balanced":
         return LossSpec(recipe.loss.label_smoothing, balanced_weights(data.train.labels, classes))
-    if said is not None and len(said) != classes:
-        raise ConfigError(f"loss.class_weights has {len(said)} values, expected one for each of {classes} classes")
-    return LossSpec(recipe.loss.label_smoothing, said)
+    if weights is not None and len(weights) != classes:
+        raise ConfigError(f"loss.class_weights has {len(weights)} values, expected one for each of {classes} classes")
+    return LossSpec(recipe.loss.label_smoothing, weights)
 
 
 def balanced_weights(labels: Int64, classes: int) -> tuple[float, ...]:
     """Class weights inverse to the counts, with a mean of 1 over the samples: n / (classes * count)."""
-    counts: NDArray[Any] = np.bincount(labels, minlength=classes)
+    counts: NDArray[np.int64] = np.bincount(labels, minlength=classes)
     return tuple(float(w) for w in len(labels) / (classes * counts))
+
+
+def from_random(recipe: Recipe, stem: str) -> Recipe:
+    """The same data, network and epochs, but everything from the stage `stem` on trained from random weights.
+
+    With Adam and a warm-up, which serve random weights better than what a recipe says for pretrained ones.
+    """
+    count = epochs(recipe)
+    own = {
+        "weights.source": "random",
+        "train.train_from": stem,
+        "train.norm_stats": "follow",
+        "train.epochs": count,
+        "train.views": "fresh",
+        "optimizer.kind": "adam",
+        "optimizer.nesterov": False,
+        "optimizer.lr": 1e-3,
+        "schedule.kind": "cosine",
+        "schedule.warmup_epochs": 0.2 * count,
+    }
+    return make_recipe(recipe.model_dump(mode="json", exclude_none=True) | {"phases": []}, own)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -55,10 +54,10 @@ class Augment(Section):
     @property
     def normalize(self) -> Normalize | None:
         """The one normalisation that both lists ask for, if any does."""
-        found = {split_normalize(t)[1] for t in (self.train or (), self.eval or ())} - {None}
-        if len(found) > 1:
+        asked = {split_normalize(t)[1] for t in (self.train or (), self.eval or ())} - {None}
+        if len(asked) > 1:
             raise ConfigError("augment: train and eval normalise differently. Cure: give both the same Normalize")
-        return found.pop() if found else None
+        return asked.pop() if asked else None
 
 
 class Model(Section):
@@ -154,29 +153,3 @@ class Recipe(Section):
     loss: Loss = Loss()
     features: Features = Features()
     phases: tuple[Phase, ...] = ()
-
-    @property
-    def plan(self) -> tuple[PlannedPhase, ...]:
-        """The phases with nothing left out; a recipe that names none is one phase."""
-        train, optimizer = self.train, self.optimizer
-        return tuple(
-            PlannedPhase(
-                epochs=phase.epochs,
-                train_from=phase.train_from or train.train_from,
-                norm_stats=phase.norm_stats or train.norm_stats,
-                lr=optimizer.lr if phase.lr is None else phase.lr,
-                head_lr_mult=optimizer.head_lr_mult if phase.head_lr_mult is None else phase.head_lr_mult,
-            )
-            for phase in self.phases or (Phase(epochs=train.epochs),)
-        )
-
-
-@dataclass(frozen=True)
-class PlannedPhase:
-    """A phase as it will be run. `train_from` is not yet known to be a stage of the network."""
-
-    epochs: int
-    train_from: str
-    norm_stats: NormStats
-    lr: float
-    head_lr_mult: float

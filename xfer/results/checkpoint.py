@@ -12,11 +12,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from xfer.arrays import Weights
-from xfer.backend import Backend, Model, ModelSpec
+from xfer.backend import Backend, ModelSpec
 from xfer.backends import known_arch
 from xfer.errors import CheckpointError, WeightsError
 from xfer.formats.files import read_with_metadata, write_weights
 from xfer.formats.sealed import FORMAT
+from xfer.nets.net import Net, build_net
 from xfer.nets.weights import merge
 from xfer.pixels.augment import Transform
 
@@ -54,7 +55,7 @@ class Checkpoint:
         write_weights(path, self.weights, self.metadata())
 
     def metadata(self) -> dict[str, str]:
-        said = {
+        parts = {
             "classes": list(self.classes),
             "image_size": self.spec.image_size,
             "mean": self.spec.mean,
@@ -63,17 +64,15 @@ class Checkpoint:
             "layers": self.spec.layers,
             "extra": self.spec.extra,
         }
-        texts = {key: json.dumps(value, ensure_ascii=False) for key, value in said.items()}
+        texts = {key: json.dumps(value, ensure_ascii=False) for key, value in parts.items()}
         return {"format": FORMAT, "arch": self.spec.arch, **texts, **self.record}
 
-    def model(self, backend: Backend, device: str) -> Model:
-        """A model on `device` with these weights. Raises WeightsError when they do not fit the architecture."""
+    def net(self, backend: Backend, device: str) -> Net:
+        """The network on `device`, with these weights. Raises WeightsError when they do not fit the architecture."""
         known_arch(backend, self.spec.arch)
-        arch = self.spec.adapted(backend.archs)
-        model = backend.build(self.spec, device)
-        shapes = {name: value.shape for name, value in backend.export_weights(model).items()}
-        backend.import_weights(model, merge(shapes, self.weights, arch.head_names, {}, self.name, keep_head=True))
-        return model
+        net = build_net(backend, device, self.spec)
+        net.load(merge(net.shapes, self.weights, net.arch.head_names, {}, self.name, keep_head=True))
+        return net
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from xfer import metrics
-from xfer.archs import LOGITS
 from xfer.arrays import Float32, Int64
 from xfer.backend import Backend
 from xfer.backends import load_backend, pick_device
@@ -69,10 +68,9 @@ def evaluate(
 ) -> metrics.Evaluation:
     """Loss and accuracy on a split whose labels count the checkpoint's classes."""
     backend = load_backend(backend) if isinstance(backend, str) else backend
-    model = checkpoint.model(backend, pick_device(backend, device))
-    step = backend.make_predict_step(model, backend.archs[checkpoint.spec.arch].stage_names[0], LOGITS)
+    net = checkpoint.net(backend, pick_device(backend, device))
     source = Pictures(split, checkpoint.transforms, seed=0, workers=0)
-    return metrics.evaluate(step, source, split.labels, BATCH, progress)
+    return metrics.evaluate(net.predict_step(), source, split.labels, BATCH, progress)
 
 
 def relabel(split: Split, classes: Sequence[str], wanted: Sequence[str]) -> Split:

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from xfer.archs import LOGITS, Arch, is_statistic, norm_layers
+from xfer.archs import LOGITS, is_statistic, norm_layers
 from xfer.arrays import Float32, Weights
-from xfer.backend import Backend, Batch, LossSpec, Model, ModelSpec, OptimizerSpec, ParamGroup, ParamGroups, TrainStep
+from xfer.backend import Backend, Batch, LossSpec, ModelSpec, OptimizerSpec, ParamGroup, ParamGroups, TrainStep
+from xfer.nets.net import Net, build_net
 
 CLASSES = 3
 IMAGE_SIZE = (32, 40)  # (height, width): not square, so that a swap of the two shows
@@ -25,12 +27,13 @@ def random_weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Weights:
     """Weights for any network, such that its activations neither die nor explode and no array is all zero.
 
     Matrices and convolutions have the variance of He et al. (2015), uniform because that is drawn fastest; norm layers
-    scale by 0.3-0.7, so that residual sums stay small.
+    scale by 0.3-0.7, so that residual sums stay small. What a name gets depends on the seed, the name and its shape
+    alone: on no order, and on no other name.
     """
-    rng = np.random.default_rng(seed)
     norms = set(norm_layers(shapes))
 
     def draw(name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+        rng = np.random.default_rng((seed, crc32(name.encode())))
         if name.endswith(".running_var"):
             return rng.uniform(0.5, 1.5, shape)
         if name.endswith(".weight") and name.removesuffix(".weight") in norms:
@@ -66,32 +69,16 @@ def random_features(n: int, features: int, classes: int = CLASSES, seed: int = 0
 
 
 @dataclass(frozen=True)
-class Bench:
-    """A model with known weights, ready to be tested."""
+class Bench(Net):
+    """A network with known weights, ready to be tested."""
 
-    backend: Backend
-    device: str
-    arch: Arch
-    spec: ModelSpec
-    model: Model
     weights: Weights
 
-    @property
-    def first(self) -> str:
-        return self.arch.stage_names[0]
-
-    @property
-    def boundaries(self) -> tuple[str, ...]:
-        return (*self.arch.stage_names, LOGITS)
-
-    def export(self) -> Weights:
-        return self.backend.export_weights(self.model)
-
     def reset(self, changes: Mapping[str, Float32] | None = None) -> None:
-        self.backend.import_weights(self.model, {**self.weights, **(changes or {})})
+        self.load({**self.weights, **(changes or {})})
 
     def predict(self, inputs: NDArray[Any], start: str | None = None, stop: str = LOGITS) -> Float32:
-        return self.backend.make_predict_step(self.model, start or self.first, stop)(inputs)
+        return self.predict_step(start, stop)(inputs)
 
     def step(
         self,
@@ -100,7 +87,7 @@ class Bench:
         loss: LossSpec | None = None,
         start: str | None = None,
     ) -> TrainStep:
-        return self.backend.make_train_step(self.model, optimizer, loss or LossSpec(), groups, start or self.first)
+        return self.train_step(optimizer, loss or LossSpec(), groups, start)
 
     def still(self, groups: ParamGroups, batch: Batch) -> tuple[float, Float32]:
         """Loss and logits of a step with rates of 0."""
@@ -140,11 +127,10 @@ def make_groups(
 def prepare(backend: Backend, device: str, arch_name: str, seed: int = 0, spec: ModelSpec | None = None) -> Bench:
     """Build a network and give it random weights."""
     arch = backend.archs[arch_name]
-    spec = spec or ModelSpec(arch_name, CLASSES, IMAGE_SIZE, arch.mean, arch.std)
-    model = backend.build(spec, device)
-    weights = random_weights({name: w.shape for name, w in backend.export_weights(model).items()}, seed)
-    backend.import_weights(model, weights)
-    return Bench(backend, device, arch, spec, model, weights)
+    net = build_net(backend, device, spec or ModelSpec(arch_name, CLASSES, IMAGE_SIZE, arch.mean, arch.std))
+    weights = random_weights(net.shapes, seed)
+    net.load(weights)
+    return Bench(net.backend, net.device, net.spec, net.arch, net.model, weights)
 
 
 def needs_norm_layers(bench: Bench) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""For tests of resuming: stopping a run at any boundary in this process, and comparing how two runs ended."""
+"""For tests of resuming: stopping a run between any two steps in this process, and comparing how two runs ended."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ from xfer.formats.sealed import read_checked
 from xfer.recipe.recipe import Recipe
 from xfer.results.checkpoint import BEST
 from xfer.results.read import STATE, read_metrics, read_result
-from xfer.training import write as folder
+from xfer.training.prepared import Prepared
 from xfer.training.resume import identity
-from xfer.training.run import Fitted, Prepared, boundaries, prepare
-from xfer.training.state import read_state, write_state
+from xfer.training.run import EpochEnd, prepare, train
+from xfer.training.state import BEGINNING, read_state, write_state
+from xfer.training.write import LAST
 
 TIMED = {"seconds", "images_per_second", "seconds_total", "seconds_training", "seconds_features", "peak_memory"}
 """What a record says about time and memory, and a run that was stopped cannot repeat."""
 
-End = tuple[Prepared, Fitted, Weights]
+End = tuple[Prepared, EpochEnd, Weights]
 """A run in memory, its last epoch, and the weights after it."""
 
 
 def ended(recipe: Recipe, backends: Sequence[Backend], stops: Sequence[int], folder: Path, device: str = "auto") -> End:
-    """Train to the end, but stop at each of these boundaries, counted from where it went on, and go on from the file.
+    """Train to the end, but stop at each of these halts, counted from where it went on, and go on from the file.
 
     Everything is made anew after a stop. Each part has its backend; the last one has the rest.
     """
-    start, last = None, None
+    start, last = BEGINNING, None
     for number in range(len(stops) + 1):
         p = prepare(recipe, backends[min(number, len(backends) - 1)], device)
-        for count, event in enumerate(boundaries(p, start=start), start=1):
-            last = event if isinstance(event, Fitted) else last
+        for count, event in enumerate(train(p, start), start=1):
+            last = event if isinstance(event, EpochEnd) else last
             if number < len(stops) and count == stops[number]:
                 write_state(folder / STATE, event.state(), identity(p))
                 start, _ = read_state(folder / STATE)
@@ -45,7 +46,7 @@ def ended(recipe: Recipe, backends: Sequence[Backend], stops: Sequence[int], fol
         else:
             break
     assert last is not None, "a recipe has at least one epoch"
-    return p, last, p.backend.export_weights(p.model)
+    return p, last, p.net.export()
 
 
 def assert_same_end(one: End, other: End) -> None:
@@ -63,7 +64,7 @@ def assert_same_end(one: End, other: End) -> None:
 
 def assert_same_folders(one: Path, other: Path) -> None:
     """Two finished runs left the same, bit for bit, but for what speaks of time, of memory and of resuming."""
-    for name in (BEST, folder.LAST):
+    for name in (BEST, LAST):
         (a, said_a), (b, said_b) = read_checked(one / name), read_checked(other / name)
         assert said_a == said_b
         assert a.keys() == b.keys()

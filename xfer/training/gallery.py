@@ -17,7 +17,7 @@ from xfer.metrics import Evaluation
 from xfer.pixels.augment import Transform, output_size
 from xfer.results.read import read_metrics
 from xfer.results.report import write_report
-from xfer.training.run import Prepared
+from xfer.training.prepared import Prepared
 
 TILES = 16
 

@@ -72,6 +72,8 @@ class Training:
     lr_mults: tuple[float, ...]  # of each group the step moves
     schedule: Schedule
     lr: float
+    phase: int  # 0-based
+    first_epoch: int  # 0-based, over the whole run
     epochs: int
     batch_size: int
     views: int | None  # None: a fresh one each epoch
@@ -81,10 +83,8 @@ class Training:
     loss: LossSpec | None = None  # for `train_loss`; None: the figure that the step gives
 
 
-def train(
-    t: Training, first_epoch: int, phase: int, start: Point, progress: Progress
-) -> Iterator[Tally | tuple[Epoch, Evaluation, Point]]:
-    """Train from `start` to the end of the phase, which began with `first_epoch`.
+def train(t: Training, start: Point, progress: Progress) -> Iterator[Tally | tuple[Epoch, Evaluation, Point]]:
+    """Train from `start` to the end of the phase.
 
     After each step the tally is given, always the same one; after each epoch the epoch, the evaluation that follows
     it, and where training stands now. `progress` is called for a step when its tally has been given.
@@ -93,8 +93,8 @@ def train(
     count = len(t.train_labels)
     steps = math.ceil(count / t.batch_size)
     point = start
-    for epoch in range(start.epoch, first_epoch + t.epochs):
-        done = epoch - first_epoch
+    for epoch in range(start.epoch, t.first_epoch + t.epochs):
+        done = epoch - t.first_epoch
         rates = [t.lr * factor(t.schedule, done * steps + s, steps, t.epochs) for s in range(steps)]
         tally = Tally(point, rates, t.loss)
         yield from _train_epoch(t, tally, progress)
@@ -104,7 +104,7 @@ def train(
         yield (
             Epoch(
                 epoch=epoch + 1,
-                phase=phase + 1,
+                phase=t.phase + 1,
                 train_loss=trained.loss_sum / count,
                 train_accuracy=trained.right / count,
                 val_loss=result.loss,

@@ -1,32 +1,133 @@
-"""What a run writes down while it trains: a line for each epoch, the best checkpoint, and the state to go on from."""
+"""A run in its folder: claimed, locked, written down while it trains, and finished or left so that it can go on.
+
+The only room that knows both how a run goes (`run`) and what lies in its folder (`write`, `state`, `gallery`).
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
-from xfer.results.read import STATE
-from xfer.system.interrupts import Interrupted
-from xfer.training import write as folder
+from xfer.backend import Backend
+from xfer.progress import Progress, silent
+from xfer.recipe.recipe import Recipe
+from xfer.results.read import LOCK, STATE, backend_name, is_finished
+from xfer.results.run import Run
+from xfer.system.interrupts import Interrupted, Interrupts
+from xfer.system.locks import locked
+from xfer.training import write
+from xfer.training.gallery import draw
 from xfer.training.loop import Epoch
-from xfer.training.resume import identity
-from xfer.training.run import Fitted, Prepared, Stepped
-from xfer.training.state import State, write_state
+from xfer.training.prepared import Prepared
+from xfer.training.resume import identity, own_recipe, refuse_changes, went_on
+from xfer.training.run import EpochEnd, StepEnd, prepare, train
+from xfer.training.state import BEGINNING, State, read_state, write_state
 
 SAVE_EVERY = 20.0  # seconds between writes of the best checkpoint; it is always written at the end
 STATE_EVERY = 1.0  # seconds: a head on kept features runs 200 epochs in that time, and fsync takes as long as one
 STATE_SHARE = 0.1  # of the time at most goes into states: those of large networks take a second to write
 CHECKPOINT_EVERY = 10.0  # minutes between states inside an epoch
 
+Events: TypeAlias = "Generator[Prepared | EpochEnd | Run, None, None]"
+"""A run as it happens: what was prepared, then each epoch, then the finished run.
+
+Closed early, it ends where it is, with the best checkpoint on the disk.
+"""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who follows a run: hears of its progress, and may ask it to end; and how often it is saved meanwhile.
+
+    checkpoint_every   minutes between states inside an epoch; 0: only where epochs end
+    """
+
+    progress: Progress = silent
+    checkpoint_every: float = CHECKPOINT_EVERY
+    interrupts: Interrupts = field(default_factory=Interrupts)
+
+    @property
+    def watched(self) -> Progress:
+        """The progress, which also ends the run where that was asked for."""
+        return self.interrupts.watched(self.progress)
+
+
+def begin(
+    recipe: Recipe,
+    backend: str | Backend,
+    device: str = "auto",
+    output: Path | None = None,
+    overwrite: bool = False,
+    watch: Watch | None = None,
+) -> Events:
+    """A fresh run, in `output` or in a new folder below `runs/`."""
+    started, watch = time.perf_counter(), watch or Watch()
+    p = prepare(recipe, backend, device, watch.watched)
+    path = write.claim(p, output)
+    with locked(path / LOCK):
+        write.create(p, path, overwrite)
+        yield from _recorded(p, path, BEGINNING, started, watch)
+
+
+def resume(
+    path: Path,
+    asked: Recipe | None = None,
+    backend: str | Backend | None = None,
+    device: str = "auto",
+    watch: Watch | None = None,
+) -> Events:
+    """A run that goes on. One that is finished is given alone, and left as it is.
+
+    Raises CheckpointError when the state, the data or the weights file are not as they were, and ConfigError when
+    `asked` is another recipe than the run's.
+    """
+    started, watch = time.perf_counter(), watch or Watch()
+    with locked(path / LOCK):
+        recipe = own_recipe(path, asked)
+        if is_finished(path):
+            yield Run.load(path)
+            return
+        saved = read_state(path / STATE) if (path / STATE).exists() else None
+        p = prepare(recipe, backend or backend_name(path), device, watch.watched)
+        start = BEGINNING
+        if saved is None:  # it ended before there was anything to go on from
+            write.create(p, path, overwrite=True)
+        else:
+            refuse_changes(p, saved[1], path)
+            start = went_on(saved[0], p.net.backend.name)
+            write.reopen(p, path, start)
+        yield from _recorded(p, path, start, started, watch)
+
+
+def _recorded(p: Prepared, path: Path, start: State, started: float, watch: Watch) -> Events:
+    """The rest of a run whose folder is ready and locked."""
+    states = StateWriter(p, path, watch.checkpoint_every, start, started)
+    yield p
+    steps = train(p, start, watch.watched)
+    last: EpochEnd | None = None
+    try:
+        with watch.interrupts.hold():
+            for last in record(p, path, steps, states):
+                yield last
+        assert last is not None, "a recipe has at least one epoch"
+        with write.writing(path):
+            result = write.finish(p, path, last, states.seconds, states.resumed)
+            draw(p, path, last.best)
+            (path / STATE).unlink(missing_ok=True)  # without it the run counts as finished
+    except Interrupted as stop:
+        raise Interrupted(stop.number, stop.between, path) from None
+    yield Run(path, result)
+
 
 class StateWriter:
     """Saves the state of a run now and then.
 
     every    minutes between states inside an epoch; 0: only where epochs end
-    start    what the run went on from, if it did
+    start    what the run goes on from
     started  by `time.perf_counter`, when this part of the run began; None: now
     """
 
@@ -35,33 +136,31 @@ class StateWriter:
         p: Prepared,
         path: Path,
         every: float = CHECKPOINT_EVERY,
-        start: State | None = None,
+        start: State = BEGINNING,
         started: float | None = None,
     ) -> None:
         self.file, self.every, self.identity = path / STATE, 60 * every, identity(p)
-        self.before, self.resumed, self.known = (
-            (start.seconds, start.resumed, len(start.history)) if start else (0.0, (), 0)
-        )
+        self.before, self.resumed, self.known = start.seconds, start.resumed, len(start.history)
         self.started = time.perf_counter() if started is None else started
         self.at = time.monotonic()  # of the last one, or of the beginning
         self.took = 0.0  # seconds, the last one
-        self.saved: Stepped | Fitted | None = None  # the boundary of the last one
+        self.saved: StepEnd | EpochEnd | None = None  # the halt of the last one
 
     @property
     def seconds(self) -> float:
         """Of the whole run so far."""
         return self.before + time.perf_counter() - self.started
 
-    def offer(self, event: Stepped | Fitted) -> bool:
-        """Save the state of this boundary if it is time to. Whether it was saved."""
+    def offer(self, event: StepEnd | EpochEnd) -> bool:
+        """Save the state of this halt if it is time to. Whether it was saved."""
         passed = time.monotonic() - self.at
         ended = passed >= max(STATE_EVERY, self.took / STATE_SHARE)
-        due = ended if isinstance(event, Fitted) else passed >= self.every > 0
+        due = ended if isinstance(event, EpochEnd) else passed >= self.every > 0
         if due:
             self.write(event)
         return due
 
-    def write(self, event: Stepped | Fitted) -> None:
+    def write(self, event: StepEnd | EpochEnd) -> None:
         """Save it, unless its weights are not finite: the last good state is worth more."""
         began = time.monotonic()
         state = replace(event.state(), seconds=self.seconds, resumed=self.resumed)
@@ -72,29 +171,29 @@ class StateWriter:
 
 
 def record(
-    p: Prepared, path: Path, events: Iterable[Stepped | Fitted], states: StateWriter | None = None
-) -> Iterator[Fitted]:
+    p: Prepared, path: Path, events: Iterable[StepEnd | EpochEnd], states: StateWriter | None = None
+) -> Iterator[EpochEnd]:
     """Pass the epochs on, writing each down, and the state from which the run could go on.
 
     The best checkpoint is on disk whenever this ends, even by an error; the state, too, if it was an Interrupted that
     came between two steps. Raises CheckpointError, in one line, when something cannot be written.
     """
-    event: Stepped | Fitted | None = None
-    last: Fitted | None = None
+    event: StepEnd | EpochEnd | None = None
+    last: EpochEnd | None = None
     written, saved_at = 0, time.monotonic()
     states = states or StateWriter(p, path)
     try:
         for event in events:
-            if isinstance(event, Fitted):
+            if isinstance(event, EpochEnd):
                 last = event
-                with folder.writing(path):
+                with write.writing(path):
                     if last.epoch.epoch > states.known:
                         _write_down(path, last.epoch)
                     if last.best_epoch.epoch != written and time.monotonic() - saved_at > SAVE_EVERY:
-                        written, saved_at = folder.save_best(p, path, last), time.monotonic()
-            with folder.writing(path):
+                        written, saved_at = write.save_best(p, path, last), time.monotonic()
+            with write.writing(path):
                 states.offer(event)
-            if isinstance(event, Fitted):
+            if isinstance(event, EpochEnd):
                 yield event
         _save(path, states, event)
     except Interrupted as stop:
@@ -103,18 +202,18 @@ def record(
         raise
     finally:
         if last is not None and last.best_epoch.epoch != written:
-            with folder.writing(path):
-                folder.save_best(p, path, last)
+            with write.writing(path):
+                write.save_best(p, path, last)
 
 
 def _write_down(path: Path, epoch: Epoch) -> None:
     with (path / "metrics.jsonl").open("a", encoding="utf-8") as lines:
         lines.write(json.dumps(asdict(epoch)) + "\n")
-    folder.log(path, folder.epoch_line(epoch))
+    write.log(path, write.epoch_line(epoch))
 
 
-def _save(path: Path, states: StateWriter, event: Stepped | Fitted | None) -> None:
-    """What this boundary is, unless it is saved already."""
+def _save(path: Path, states: StateWriter, event: StepEnd | EpochEnd | None) -> None:
+    """What this halt is, unless it is saved already."""
     if event is not None and states.saved is not event:
-        with folder.writing(path):
+        with write.writing(path):
             states.write(event)

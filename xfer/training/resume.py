@@ -11,10 +11,11 @@ from typing import Any
 
 from xfer.data.dataset import Dataset
 from xfer.errors import CheckpointError, ConfigError
-from xfer.recipe.load import load_recipe, make_recipe
+from xfer.recipe.keys import differing, flat
+from xfer.recipe.load import as_recipe, load_recipe, make_recipe
 from xfer.recipe.recipe import Recipe
-from xfer.results.read import STATE, is_finished, is_run
-from xfer.training.run import Prepared
+from xfer.results.read import STATE, is_finished, is_run, read_recipe
+from xfer.training.prepared import Prepared
 from xfer.training.state import State
 
 AUTO = "auto"
@@ -28,7 +29,7 @@ def identity(p: Prepared) -> dict[str, Any]:
         "source_digest": p.source_digest,
         "data_digest": data_digest(p.data),
         "pictures": counts,
-        "backend": p.backend.name,
+        "backend": p.net.backend.name,
     }
 
 
@@ -49,7 +50,7 @@ def refuse_changes(p: Prepared, stored: Mapping[str, Any], path: Path) -> None:
     now = identity(p)
     was = make_recipe(stored["recipe"], {}, str(path)).model_dump(mode="json")  # with keys that are younger than it
     if (recipe := p.recipe.model_dump(mode="json")) != was:
-        key = _difference(was, recipe)
+        key = _first_difference(was, recipe)
         raise CheckpointError(f"{path}/config.toml: changed since the run stopped ({key} now). Cure: undo that change")
     if now["data_digest"] != stored["data_digest"]:
         were = f"{stored['pictures']} pictures then, {now['pictures']} now"
@@ -92,18 +93,20 @@ def own_recipe(path: Path, asked: Recipe | None) -> Recipe:
     """The recipe of a run. Raises ConfigError when another one is asked for."""
     recipe = load_recipe(path / "config.toml")
     if asked is not None and asked != recipe:
-        key = _difference(recipe.model_dump(mode="json"), asked.model_dump(mode="json"))
+        key = _first_difference(recipe.model_dump(mode="json"), asked.model_dump(mode="json"))
         raise ConfigError(f"{path}: a run goes on with its own recipe ({key} asked for). Cure: leave that out")
     return recipe
 
 
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> str:
+def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """The first key that differs, by its dotted name, with both of its values."""
-    key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
-    one, other = old.get(key), new.get(key)
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return _difference(one, other, f"{prefix}{key}.")
-    return f"{prefix}{key} was {one!r}, {other!r} is"
+    first, *_ = differing([dict(flat(recipe, lists=False)) for recipe in (old, new)])
+    return f"{first.key} was {first.values[0]!r}, {first.values[1]!r} is"
+
+
+def asked_of(path: Path, recipe: Recipe | str | Path | None, overrides: Mapping[str, Any]) -> Recipe:
+    """The recipe that somebody asks for who resumes a run; what they leave open is as in the run."""
+    return as_recipe(read_recipe(path) if recipe is None else recipe, overrides)
 
 
 def went_on(start: State, backend: str) -> State:

@@ -1,9 +1,8 @@
 """One run, from a recipe to its best weights. Start reading here.
 
-recipe -> data -> model -> phases of training -> best weights
+recipe -> data -> network -> phases -> epochs -> best weights
 
-What is settled before the first step is in `prepare`, a phase's closures in `phases`, the loop in `loop`; `record`
-writes down what happens here, and `write` what is left at the end.
+A phase's closures are made in `phases`, and called in `loop`; `record` writes down what happens here.
 """
 
 from __future__ import annotations
@@ -13,26 +12,52 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from xfer.arrays import Weights
+from xfer.backend import Backend
+from xfer.backends import load_backend, pick_device
+from xfer.features.store import open_store
+from xfer.formats.files import digest
 from xfer.metrics import Evaluation
+from xfer.nets.first import first_weights
+from xfer.nets.net import build_net
+from xfer.nets.pretrained import resolve_source
 from xfer.progress import Progress, silent
-from xfer.recipe.meaning import open_data
+from xfer.recipe import meaning
+from xfer.recipe.recipe import Recipe
 from xfer.training import loop
 from xfer.training.phases import open_phase
-from xfer.training.prepare import Prepared, prepare
-from xfer.training.state import Standing, State, capture, restore
+from xfer.training.prepared import Prepared
+from xfer.training.state import BEGINNING, Standing, State, capture, restore
 
-__all__ = ["Fitted", "Prepared", "Stepped", "boundaries", "fit", "open_data", "prepare"]
+
+def prepare(recipe: Recipe, backend: str | Backend, device: str = "auto", progress: Progress = silent) -> Prepared:
+    """Open the data, build the network and give it its first weights. Writes nothing into a run folder.
+
+    Raises XferError for whatever a user can put right.
+    """
+    backend = load_backend(backend) if isinstance(backend, str) else backend
+    device, store = pick_device(backend, device), open_store()
+    arch, size, source = meaning.network(recipe, backend), meaning.image_size(recipe), recipe.weights.source
+    weights, metadata = resolve_source(source, arch.name, progress=progress) or (None, {})
+
+    data = meaning.open_data(recipe, progress)
+    loss = meaning.loss_spec(recipe, data)
+
+    net = build_net(backend, device, meaning.model_spec(recipe, arch, len(data.classes), size, metadata))
+    first, loaded = first_weights(net.shapes, arch.head_names, weights, recipe.seed, recipe.weights.partial, source)
+    net.load(first)
+    groups = tuple(meaning.groups(recipe, phase, arch, list(net.shapes)) for phase in meaning.plan(recipe))
+    return Prepared(recipe, net, data, groups, loss, store, digest(first), loaded)
 
 
 @dataclass(frozen=True)
-class Stepped:
+class StepEnd:
     """A step was done inside an epoch. `state` waits for the device and copies what a resumed run needs."""
 
     state: Callable[[], State]
 
 
 @dataclass(frozen=True)
-class Fitted:
+class EpochEnd:
     """An epoch and the evaluation after it, with the best epoch so far, its evaluation and its weights."""
 
     epoch: loop.Epoch
@@ -41,55 +66,43 @@ class Fitted:
     best: Evaluation
     best_weights: Weights
     seconds_features: float  # spent on the boundary cache so far
-    state: Callable[[], State]  # as of Stepped, until the next step
+    state: Callable[[], State]  # as of StepEnd, until the next step
 
 
-def fit(p: Prepared, progress: Progress = silent) -> Iterator[Fitted]:
-    """Train through all phases, giving each epoch as it ends."""
-    return (event for event in boundaries(p, progress) if isinstance(event, Fitted))
+def train(p: Prepared, start: State = BEGINNING, progress: Progress = silent) -> Iterator[StepEnd | EpochEnd]:
+    """Go through all phases, with a halt after each step and each epoch.
 
-
-def boundaries(p: Prepared, progress: Progress = silent, start: State | None = None) -> Iterator[Stepped | Fitted]:
-    """Train through all phases, with a halt after each step and each epoch.
-
-    From `start` on, what follows is what would have followed then. One that is at the end gives its last epoch again.
+    From a `start` that an earlier part of the run left, what follows is what would have followed then. One that is at
+    the end gives its last epoch again.
     """
-    standing = restore(p.backend, p.model, start, p.data.val.labels) if start else Standing()
-    point, first_epoch, names = start.point if start else loop.Point(), 0, set[str]()
-    if start and start.point.epoch == sum(phase.epochs for phase in p.recipe.plan):
-        yield _fitted(standing, partial(_same, start))
-    for number, phase in enumerate(p.recipe.plan):
-        names |= {*p.groups[number].trainable_names, *p.groups[number].updating}
-        if point.epoch < first_epoch + phase.epochs:
-            caches, training = open_phase(p, number, phase, first_epoch, progress)
-            seconds = standing.seconds_features + sum(cache.seconds for cache in caches)
-            standing = replace(standing, seconds_features=seconds)
-            if start and (point.epoch, point.step) > (first_epoch, 0):
-                training.step.import_state(start.optimizer)
-            start = None
-            snapshot = partial(capture, p.backend, p.model, training.step, sorted(names))
-            training = replace(training, loss=p.loss)
-            for event in loop.train(training, first_epoch, number, point, progress):
-                if isinstance(event, loop.Tally):
-                    yield Stepped(partial(_now, snapshot, standing, event))
-                else:
-                    epoch, result, point = event
-                    standing = standing.after(epoch, result, partial(p.backend.export_weights, p.model))
-                    yield _fitted(standing, partial(snapshot, standing, point))
-        first_epoch += phase.epochs
+    standing, point = restore(p.net, start, p.data.val.labels), start.point
+    if point.epoch == meaning.epochs(p.recipe):
+        yield _epoch_end(standing, lambda: start)
+    for phase in meaning.plan(p.recipe):
+        if point.epoch >= phase.end:
+            continue
+        training, seconds = open_phase(p, phase, progress)
+        standing = replace(standing, seconds_features=standing.seconds_features + seconds)
+        if (point.epoch, point.step) > (phase.first_epoch, 0):  # it was left inside of this phase
+            training.step.import_state(start.optimizer)
+        moved = sorted({name for groups in p.groups[: phase.number + 1] for name in groups.moving})
+        for event in loop.train(training, point, progress):
+            if isinstance(event, loop.Tally):
+                yield StepEnd(partial(capture, p.net, training.step, moved, standing, event))
+            else:
+                epoch, result, point = event
+                standing = standing.after(epoch, result, p.net.export)
+                yield _epoch_end(standing, partial(capture, p.net, training.step, moved, standing, point))
 
 
-def _now(snapshot: Callable[[Standing, loop.Point], State], standing: Standing, tally: loop.Tally) -> State:
-    return snapshot(standing, tally.point())
+def fit(p: Prepared, progress: Progress = silent) -> Iterator[EpochEnd]:
+    """Train through all phases, giving each epoch as it ends."""
+    return (event for event in train(p, progress=progress) if isinstance(event, EpochEnd))
 
 
-def _same(state: State) -> State:
-    return state
-
-
-def _fitted(standing: Standing, state: Callable[[], State]) -> Fitted:
+def _epoch_end(standing: Standing, state: Callable[[], State]) -> EpochEnd:
     assert standing.last is not None, "an epoch has ended"
     assert standing.best is not None, "the first epoch is the best so far"
     best_epoch = [epoch for epoch in standing.history if epoch.best][-1]
     best = best_epoch, standing.best, dict(standing.best_weights)
-    return Fitted(standing.history[-1], standing.last, *best, standing.seconds_features, state)
+    return EpochEnd(standing.history[-1], standing.last, *best, standing.seconds_features, state)

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.arrays import Float32, Int64, Weights
-from xfer.backend import Backend, Model, TrainStep
+from xfer.backend import TrainStep
 from xfer.errors import CheckpointError
 from xfer.formats.sealed import read_sealed, write_sealed
 from xfer.metrics import Evaluation, better, evaluation
-from xfer.training.loop import Epoch, Point
+from xfer.nets.net import Net
+from xfer.training.loop import Epoch, Point, Tally
 
 FORMAT = "xfer-state-1"
 CURE = "Cure: start again with --overwrite; best.safetensors, if it is there, still predicts"
@@ -70,14 +71,16 @@ class Standing:
         return Standing(history, result, result, export(), self.seconds_features)
 
 
-def capture(
-    backend: Backend, model: Model, step: TrainStep, names: Collection[str], standing: Standing, point: Point
-) -> State:
-    """The state at a step boundary, in copies. `names`: those that were not frozen all the time."""
-    every, best = backend.export_weights(model), standing.best
+BEGINNING = State(Point(), {}, {})
+"""Of a run that has not taken a step: its weights are the first ones."""
+
+
+def capture(net: Net, step: TrainStep, names: Collection[str], standing: Standing, at: Tally | Point) -> State:
+    """The state between two steps, in copies. `names`: those that were not frozen all the time."""
+    point, weights, best = at.point() if isinstance(at, Tally) else at, net.export(), standing.best
     return State(
         point=point,
-        weights={name: every[name] for name in names},
+        weights={name: weights[name] for name in names},
         optimizer=step.export_state(),
         history=standing.history,
         logits=standing.last.logits if standing.last else None,
@@ -87,10 +90,12 @@ def capture(
     )
 
 
-def restore(backend: Backend, model: Model, state: State, val_labels: Int64) -> Standing:
-    """Give the model, which has its first weights, those of the state; and what the run remembered then."""
-    first = backend.export_weights(model)
-    backend.import_weights(model, {**first, **state.weights})
+def restore(net: Net, state: State, val_labels: Int64) -> Standing:
+    """Give the network, which has its first weights, those of the state; and what the run remembered then."""
+    if not state.weights:
+        return Standing()
+    first = net.export()
+    net.load({**first, **state.weights})
     if state.logits is None or state.best_logits is None or state.best_weights is None:
         return Standing(seconds_features=state.seconds_features)
     last, best = (evaluation(logits, val_labels) for logits in (state.logits, state.best_logits))
@@ -106,9 +111,9 @@ def write_state(path: Path, state: State, identity: Mapping[str, Any]) -> None:
     """Write it whole, with what it belongs to. Raises OSError, and then leaves the file that was there."""
     arrays = {f"{part}/{name}": a for part in _NAMED for name, a in (getattr(state, part) or {}).items()}
     arrays |= {part: a for part in _SINGLE if (a := getattr(state, part)) is not None}
-    said = {key: getattr(state, key) for key in _PLAIN}
-    said |= {"point": asdict(state.point), "history": [asdict(epoch) for epoch in state.history]}
-    write_sealed(path, arrays, {"format": FORMAT, "state": json.dumps(said), "identity": json.dumps(identity)})
+    record = {key: getattr(state, key) for key in _PLAIN}
+    record |= {"point": asdict(state.point), "history": [asdict(epoch) for epoch in state.history]}
+    write_sealed(path, arrays, {"format": FORMAT, "state": json.dumps(record), "identity": json.dumps(identity)})
 
 
 def read_state(path: Path) -> tuple[State, dict[str, Any]]:
@@ -119,21 +124,21 @@ def read_state(path: Path) -> tuple[State, dict[str, Any]]:
         raise CheckpointError(f"{error}, so that the run cannot go on from it. {CURE}") from None
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path}: format {metadata.get('format')!r}, expected {FORMAT!r}. {CURE}")
-    said, identity = json.loads(metadata["state"]), json.loads(metadata["identity"])
+    record, identity = json.loads(metadata["state"]), json.loads(metadata["identity"])
     parts: dict[str, dict[str, NDArray[Any]]] = {part: {} for part in _NAMED}
     for key, array in arrays.items():
         if key not in _SINGLE:
             part, _, name = key.partition("/")
             parts[part][name] = array
     state = State(
-        point=Point(**said["point"]),
+        point=Point(**record["point"]),
         weights=parts["weights"],
         optimizer=parts["optimizer"],
-        history=tuple(Epoch(**row) for row in said["history"]),
+        history=tuple(Epoch(**row) for row in record["history"]),
         logits=arrays.get("logits"),
         best_logits=arrays.get("best_logits"),
         best_weights=parts["best_weights"] or None,
-        **{key: said[key] for key in ("seconds_features", "seconds")},
-        resumed=tuple(said["resumed"]),
+        **{key: record[key] for key in ("seconds_features", "seconds")},
+        resumed=tuple(record["resumed"]),
     )
     return state, identity

@@ -11,25 +11,26 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from xfer.api import events, resumed
 from xfer.backend import Backend
-from xfer.backends import load_backend
+from xfer.backends import load_backend, pick_device, settle
 from xfer.errors import CheckpointError, XferError
 from xfer.recipe.load import make_recipe
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import STATE, read_recipe
 from xfer.results.run import Run
+from xfer.system import own_process
 from xfer.system.files import write_json
-from xfer.training.run import Fitted, Prepared
+from xfer.training import record
+from xfer.training.record import Events
 
 
 def main(name: str, device: str, jobs: str) -> None:
     """Train until standard input ends. `jobs`: how many such processes share the machine."""
+    own_process.begin()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the study, which ends its processes itself
     # Frameworks print what they like: only answers may reach the standard output that the study reads.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
@@ -38,7 +39,7 @@ def main(name: str, device: str, jobs: str) -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         try:
-            backend = backend or load_backend(name)  # imported once, and not on the time of the first run
+            backend = backend or _opened(name, device)  # imported once, and not on the time of the first run
             _forget_peak()
             _train(backend, device, asked, int(jobs))
             answer: dict[str, Any] = {}
@@ -57,17 +58,23 @@ def _train(backend: Backend, device: str, asked: dict[str, Any], jobs: int) -> N
     try:
         *_, run = _begun(recipe, output, backend, device)
     except CheckpointError:  # it cannot go on from where it stopped
-        *_, run = events(recipe, backend, device, output, overwrite=True)
+        *_, run = record.begin(recipe, backend, device, output, overwrite=True)
     assert isinstance(run, Run)
     known = json.loads((output / "env.json").read_text(encoding="utf-8"))
     write_json(output / "env.json", known | {"jobs": jobs})
 
 
-def _begun(recipe: Recipe, output: Path, backend: Backend, device: str) -> Iterator[Prepared | Fitted | Run]:
+def _begun(recipe: Recipe, output: Path, backend: Backend, device: str) -> Events:
     """The run: it goes on where an earlier call of the study left it, or begins."""
     if (output / STATE).exists() and read_recipe(output) == recipe:
-        return resumed(output, recipe, backend, device)
-    return events(recipe, backend, device, output, overwrite=True)
+        return record.resume(output, recipe, backend, device)
+    return record.begin(recipe, backend, device, output, overwrite=True)
+
+
+def _opened(name: str, device: str) -> Backend:
+    backend = load_backend(name)
+    settle(backend, pick_device(backend, device))
+    return backend
 
 
 def _forget_peak() -> None:

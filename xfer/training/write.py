@@ -1,4 +1,4 @@
-"""The run folder: everything a run leaves behind, and how it is read again."""
+"""What a run writes into its folder: before the first step, when it goes on, and at the end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from xfer.results.read import STATE, is_finished, read_metrics
 from xfer.system.files import remove_parts, write_json, write_text
 from xfer.system.memory import peak_memory
 from xfer.training.loop import Epoch
-from xfer.training.run import Fitted, Prepared
+from xfer.training.prepared import Prepared
+from xfer.training.run import EpochEnd
 from xfer.training.state import State
 
 LAST = "last.safetensors"
@@ -39,7 +40,7 @@ def claim(p: Prepared, output: Path | None) -> Path:
     path = output
     try:
         if path is None:
-            return _make_free(Path("runs"), f"{p.data.name}-{p.arch.name}-{p.backend.name}")
+            return _make_free(Path("runs"), f"{p.data.name}-{p.net.arch.name}-{p.net.backend.name}")
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error}). Cure: another --output") from error
@@ -65,7 +66,7 @@ def create(p: Prepared, path: Path, overwrite: bool = False) -> Path:
         write_json(path / "env.json", environment(p))
         write_json(path / "classes.json", list(p.data.classes))
         if p.loaded is not None:
-            write_json(path / TAKEN, as_record(p.loaded, p.groups, p.arch, p.recipe.weights.source))
+            write_json(path / TAKEN, as_record(p.loaded, p.groups, p.net.arch, p.recipe.weights.source))
         write_skipped_csv(path / "skipped_images.csv", p.data.skipped)
         if len(p.data.leaks.pairs):
             write_leaks_csv(path / LEAKS, p.data.leaks)
@@ -90,7 +91,7 @@ def reopen(p: Prepared, path: Path, start: State) -> None:
         remove_parts(path)
         write_text(path / "metrics.jsonl", "".join(json.dumps(asdict(epoch)) + "\n" for epoch in start.history))
         write_json(path / "env.json", environment(p))
-        log(path, f"resumed at step {start.point.step} of epoch {start.point.epoch + 1} on {p.backend.name}")
+        log(path, f"resumed at step {start.point.step} of epoch {start.point.epoch + 1} on {p.net.backend.name}")
 
 
 @contextmanager
@@ -108,9 +109,9 @@ def writing(path: Path) -> Iterator[None]:
 
 def environment(p: Prepared) -> dict[str, Any]:
     return {
-        "backend": p.backend.name,
-        "device": p.device,
-        "versions": p.backend.versions(),
+        "backend": p.net.backend.name,
+        "device": p.net.device,
+        "versions": p.net.backend.versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processors": os.cpu_count(),
@@ -118,30 +119,30 @@ def environment(p: Prepared) -> dict[str, Any]:
     }
 
 
-def save_best(p: Prepared, path: Path, f: Fitted) -> int:
+def save_best(p: Prepared, path: Path, f: EpochEnd) -> int:
     _checkpoint(p, f.best_weights, f.best_epoch).save(path / BEST)
     return f.best_epoch.epoch
 
 
 def _checkpoint(p: Prepared, arrays: Weights, epoch: Epoch) -> Checkpoint:
     record = {
-        "backend": p.backend.name,
-        "versions": json.dumps(p.backend.versions()),
+        "backend": p.net.backend.name,
+        "versions": json.dumps(p.net.backend.versions()),
         "epoch": str(epoch.epoch),
         "metrics": json.dumps({"val_accuracy": epoch.val_accuracy, "val_loss": epoch.val_loss}),
         "source_weights_digest": p.source_digest,
     }
-    return Checkpoint(arrays, p.spec, p.data.classes, p.recipe.augment.eval_transforms, record)
+    return Checkpoint(arrays, p.net.spec, p.data.classes, p.recipe.augment.eval_transforms, record)
 
 
 def finish(
-    p: Prepared, path: Path, last: Fitted, seconds: float, resumed: Sequence[Mapping[str, Any]] = ()
+    p: Prepared, path: Path, last: EpochEnd, seconds: float, resumed: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
     """Write the last weights, the predictions and `result.json`, and give what is in that.
 
     `seconds`: of it all. `resumed`: {epoch, step, backend} of each time the run went on.
     """
-    _checkpoint(p, p.backend.export_weights(p.model), last.epoch).save(path / LAST)
+    _checkpoint(p, p.net.export(), last.epoch).save(path / LAST)
     predictions = Predictions(tuple(map(str, p.data.val.files)), p.data.classes, last.best.probabilities)
     save(path / "predictions.csv", predictions, last.best.labels)
     result = {**_result(p, path, last, seconds), "resumed": list(resumed)}
@@ -149,13 +150,13 @@ def finish(
     return result
 
 
-def _result(p: Prepared, path: Path, last: Fitted, seconds: float) -> dict[str, Any]:
+def _result(p: Prepared, path: Path, last: EpochEnd, seconds: float) -> dict[str, Any]:
     epochs, best = read_metrics(path), last.best_epoch
     training = sum(len(p.data.train.labels) / e["images_per_second"] for e in epochs)
     return {
-        "backend": p.backend.name,
-        "device": p.device,
-        "arch": p.arch.name,
+        "backend": p.net.backend.name,
+        "device": p.net.device,
+        "arch": p.net.arch.name,
         "dataset": p.data.name,
         "classes": list(p.data.classes),
         "n_train": len(p.data.train.labels),
@@ -173,7 +174,7 @@ def _result(p: Prepared, path: Path, last: Fitted, seconds: float) -> dict[str, 
         "images_per_second": len(epochs) * len(p.data.train.labels) / training,
         "batches_digest": last.epoch.batches_digest,
         "weights_digest": digest(last.best_weights),
-        "versions": p.backend.versions(),
+        "versions": p.net.backend.versions(),
     }
 
 

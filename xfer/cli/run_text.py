@@ -1,0 +1,106 @@
+"""A run on the command line: what was prepared, a line for each epoch, and how it ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from xfer.backend import ParamGroups
+from xfer.cli.console import printer
+from xfer.cli.loading import loading_table
+from xfer.nets import partial
+from xfer.nets.net import Net
+from xfer.recipe.meaning import plan
+from xfer.results.checkpoint import BEST
+from xfer.results.run import Run
+from xfer.training.prepared import Prepared
+from xfer.training.run import EpochEnd
+from xfer.training.write import epoch_line
+
+
+def show(event: Prepared | EpochEnd | Run) -> None:
+    """One part of a run as it happens; of its end, nothing: `headline` says that."""
+    if isinstance(event, Prepared):
+        describe(event)
+    elif isinstance(event, EpochEnd):
+        click.echo(epoch_line(event.epoch))
+
+
+def headline(run: Run, pictures: Sequence[Path]) -> str:
+    """How good, how fast, and where everything lies."""
+    r = run.result
+    right = round(r["val_accuracy"] * r["n_val"])
+    lines = [
+        f"best epoch {r['best_epoch']}: {r['val_accuracy']:.2%} of {r['n_val']} validation images right ({right}), "
+        f"loss {r['val_loss']:.4f}",
+        f"{r['seconds_total']:.1f} s in all: features {r['seconds_features']:.1f} s, "
+        f"training and validation {r['seconds_training']:.1f} s",
+        f"run folder    {run.path}",
+        f"checkpoint    {run.path / BEST}",
+        f"report        {run.path / 'report.html'}",
+        *(f"picture       {picture}" for picture in pictures),
+    ]
+    return "\n".join(lines)
+
+
+def against(run: Run, other: Run) -> str:
+    """One sentence on transfer against random weights."""
+    ours, theirs = run.result, other.result
+    return (
+        f"from {run.recipe.weights.source} weights {ours['val_accuracy']:.2%} in {ours['seconds_total']:.0f} s, "
+        f"from random weights {theirs['val_accuracy']:.2%} in {theirs['seconds_total']:.0f} s"
+    )
+
+
+def describe(p: Prepared) -> None:
+    """The data, and once for each phase who moves and how fast."""
+    counts = f"{len(p.data.train.labels)} training and {len(p.data.val.labels)} validation images"
+    versions = ", ".join(f"{name} {version}" for name, version in p.net.backend.versions().items())
+    click.echo(f"{p.net.backend.name} on {p.net.device} ({versions})")
+    click.echo(f"{p.data.name}: {counts}, {len(p.data.classes)} classes: {_short(p.data.classes)}")
+    if p.data.skipped:
+        click.echo(f"{len(p.data.skipped)} files left out, see skipped_images.csv")
+    if warning := p.data.leaks.warning(p.recipe.data.on_leak):
+        click.echo(warning)
+    if p.loaded is not None:
+        printer().print(loading_table(p.recipe.weights.source, p.loaded, p.net.arch))
+        if line := partial.warning(p.loaded, p.groups, p.net.arch):
+            click.echo(f"warning: {line}")
+    for phase, groups in zip(plan(p.recipe), p.groups, strict=True):
+        title = f"{p.net.arch.name}, phase {phase.number + 1} of {len(p.groups)}: {phase.epochs} epochs"
+        printer().print(group_table(title, groups, p.net, phase.lr))
+
+
+def group_table(title: str, groups: ParamGroups, net: Net, lr: float) -> Table:
+    """Who moves, and how fast, with counts of tensors and of their values."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("weights of")
+    for column in ("tensors", "parameters", "rate", "decay"):
+        table.add_column(column, justify="right")
+    for group in groups.trainable:
+        table.add_row(*_row(group.names, net), f"{lr * group.lr_mult:g}", f"{group.weight_decay:g}")
+    if groups.updating:
+        table.add_row(*_row(sorted(groups.updating), net), "statistics", "")
+    if groups.frozen:
+        table.add_row(*_row(sorted(groups.frozen), net), "frozen", "")
+    moved, every = _size(groups.trainable_names, net), _size(list(net.shapes), net)
+    table.caption = f"trainable: {moved:,} of {every:,} values ({moved / every:.2%})"
+    return table
+
+
+def _row(names: Sequence[str], net: Net) -> tuple[str, str, str]:
+    inside = {net.arch.stage_of(name) for name in names}
+    stages = ", ".join(stage for stage in net.arch.stage_names if stage in inside)
+    return stages, f"{len(names)}", f"{_size(names, net):,}"
+
+
+def _size(names: Sequence[str], net: Net) -> int:
+    return sum(math.prod(net.shapes[name]) for name in names)
+
+
+def _short(classes: Sequence[str], most: int = 8) -> str:
+    return ", ".join(classes[:most]) + (f" and {len(classes) - most} more" if len(classes) > most else "")

@@ -1,0 +1,132 @@
+"""`xfer train`."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xfer.cli.options import data_option, device_option, json_option, quiet_option
+
+if TYPE_CHECKING:
+    from xfer.results.run import Run
+    from xfer.training.prepared import Prepared
+    from xfer.training.record import Events, Watch
+
+
+@click.command()
+@click.option("--backend", "-b", envvar="XFER_BACKEND", help="torch (the default) or mindspore.")
+@click.option("--config", "-c", type=click.Path(path_type=Path), help="A recipe (TOML).")
+@data_option
+@click.option("--on-leak", type=click.Choice(["warn", "error", "drop"]), help="Copies in both splits or two classes.")
+@click.option("--weights", metavar="imagenet|random|FILE", help="What training starts from.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="The run folder. Default: a new one in runs/.")
+@click.option("--overwrite", is_flag=True, help="Replace the run that is there.")
+@click.option("--resume", metavar="auto|RUN", help="Go on with a run that stopped. auto: the newest unfinished one.")
+@click.option(
+    "--checkpoint-every",
+    type=click.FloatRange(min=0),
+    default=10,
+    show_default=True,
+    metavar="MINUTES",
+    help="How often to save inside an epoch; 0: only where epochs end.",
+)
+@device_option
+@click.option("--arch", metavar="NAME", help="resnet18, resnet50, efficientnet_lite0, convnet, ...")
+@click.option("--train-from", metavar="STAGE", help="The first stage that is trained: stem, layer1, ..., layer4, head.")
+@click.option("--epochs", type=int)
+@click.option("--batch-size", type=int)
+@click.option("--lr", type=float, help="The base learning rate.")
+@click.option("--views", metavar="N|fresh|auto", help="Augmented views of each picture.")
+@click.option("--size", type=int, help="Side of the pictures the network sees, in pixels.")
+@click.option("--seed", type=int)
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any key of the recipe; may be repeated.")
+@click.option(
+    "--against-random/--no-against-random",
+    default=None,
+    help="Also train from random weights and compare. On when nothing but the demo is asked for.",
+)
+@quiet_option
+@json_option
+def train(
+    backend: str | None, config: Path | None, output: Path | None, overwrite: bool, resume: str | None,
+    checkpoint_every: float, device: str, sets: tuple[str, ...], against_random: bool | None, quiet: bool, json_: bool,
+    **flags: Any,
+) -> None:  # fmt: skip
+    """Train a classifier and keep the best checkpoint.
+
+    Without a recipe and data it trains the demo: pictures that xfer draws itself, and weights that come with it.
+    """
+    from xfer.system.interrupts import caught
+
+    with caught([signal.SIGINT, signal.SIGTERM]) as interrupts:
+        from xfer.cli import console, run_text
+        from xfer.recipe.meaning import from_random
+        from xfer.training import record
+        from xfer.training.gallery import draw_against
+
+        show = not (quiet or json_)
+        with console.progress_bars(quiet) as progress:
+            watch = record.Watch(progress, checkpoint_every, interrupts)
+            events = _chosen(backend, config, output, overwrite, resume, device, sets, flags, watch)
+            prepared, run = _follow(events, show)
+            pictures = [run.path / "plots" / "predictions.png"]
+            if against_random is None:
+                against_random = config is None and resume is None and run.recipe.data.source == "demo"
+            if against_random and prepared:
+                net, place = prepared.net, run.path / "from_random"
+                recipe = from_random(run.recipe, net.first)
+                _, baseline = _follow(record.begin(recipe, net.backend, device, place, True, watch), show)
+                pictures.append(draw_against(run.path, baseline.path, prepared.data.val.labels))
+                if not json_:
+                    click.echo(run_text.against(run, baseline))
+    if json_:
+        console.as_json({**run.result, "output": str(run.path)})
+        return
+    if prepared is None:
+        click.echo(f"{run.path} is finished: there is nothing to go on with")
+    click.echo(run_text.headline(run, pictures))
+
+
+def _chosen(
+    backend: str | None, config: Path | None, output: Path | None, overwrite: bool, resume: str | None, device: str,
+    sets: tuple[str, ...], flags: dict[str, Any], watch: Watch,
+) -> Events:  # fmt: skip
+    """The run that was asked for: a fresh one, or one that goes on."""
+    from xfer.recipe.load import DEMO, load_recipe, parse_override
+    from xfer.training import record
+    from xfer.training.resume import asked_of, find_run
+
+    if flags["views"] is not None:
+        flags["views"] = parse_override(f"views={flags['views']}")[1]
+    overrides = {key: value for key, value in flags.items() if value is not None} | dict(map(parse_override, sets))
+    path = None if resume is None else find_run(resume, output, overwrite)
+    if path is not None:
+        asked = asked_of(path, config, overrides) if config or overrides else None
+        return record.resume(path, asked, backend, device, watch)
+    recipe = load_recipe(DEMO if config is None and flags["data"] is None else config, overrides)
+    return record.begin(recipe, backend or "torch", device, output, overwrite, watch)
+
+
+def _follow(events: Events, show: bool) -> tuple[Prepared | None, Run]:
+    """Let a run happen, and print it. One that was finished before is given without what was prepared."""
+    from xfer.backends import settle
+    from xfer.cli import run_text
+    from xfer.results.run import Run
+    from xfer.training.prepared import Prepared
+
+    prepared = run = None
+    with closing(events):  # whatever is raised here, it ends its run in good order
+        for event in events:
+            if isinstance(event, Prepared):
+                prepared = event
+                settle(event.net.backend, event.net.device)
+            elif isinstance(event, Run):
+                run = event
+            if show:
+                run_text.show(event)
+    assert run, "a run ends with itself"
+    return prepared, run

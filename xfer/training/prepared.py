@@ -1,0 +1,26 @@
+"""What is settled before the first step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xfer.backend import LossSpec, ParamGroups
+from xfer.data.dataset import Dataset
+from xfer.features.store import Store
+from xfer.nets.net import Net
+from xfer.nets.partial import Loaded
+from xfer.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run before its first step. Whatever a user can get wrong has gone wrong by now."""
+
+    recipe: Recipe
+    net: Net  # with its first weights
+    data: Dataset
+    groups: tuple[ParamGroups, ...]  # of each phase
+    loss: LossSpec
+    store: Store  # of features, shared with other runs
+    source_digest: str  # of the weights that training starts from, the fresh head included
+    loaded: Loaded | None = None  # what partial loading took from the source
