@@ -13,21 +13,19 @@ from click.testing import CliRunner
 from safetensors.numpy import save_file
 
 import xfer.__main__
-import xfer.backend
+from xfer.backends import GROUP
 from xfer.cli.main import main
 from xfer.formats.files import digest, read_weights, write_weights
 from xfer.results.checkpoint import load_checkpoint
 from xfer.testing.pictures import write_class_folders
 
-NUMPY = EntryPoint("numpy", "xfer.testing.numpy_backend:NumpyBackend", xfer.backends.GROUP)
-ABSENT = EntryPoint("absent", "no_such_package:Backend", xfer.backends.GROUP)
-BROKEN = EntryPoint("broken", "builtins:object", xfer.backends.GROUP)
+ABSENT = EntryPoint("absent", "no_such_package:Backend", GROUP)
+BROKEN = EntryPoint("broken", "builtins:object", GROUP)
 
 
-@pytest.fixture(autouse=True)
-def backends(monkeypatch):
-    found = {entry.name: entry for entry in (NUMPY, ABSENT, BROKEN)}
-    monkeypatch.setattr("xfer.backends.declared", lambda: found)
+@pytest.fixture(scope="module")
+def declared_backends(declared_backends):
+    return declared_backends | {"absent": ABSENT, "broken": BROKEN}
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +39,15 @@ def xfer_(*words, code=0):
     return result
 
 
-def train(data, output, *more, **kwargs):
+def train(data, output, *more, code=0):
     flags = ["--backend", "numpy", "--arch", "tiny", "--weights", "random", "--size", 32, "--epochs", 2, "--lr", 0.05]
-    return xfer_("train", "--data", data, "--output", output, *flags, *more, **kwargs)
+    return xfer_("train", "--data", data, "--output", output, *flags, *more, code=code)
 
 
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xfer.backends.declared", lambda: {"numpy": NUMPY})
-        path = tmp_path_factory.mktemp("runs") / "run"
-        train(data, path)
+    path = tmp_path_factory.mktemp("runs") / "run"
+    train(data, path)
     return path
 
 
@@ -90,8 +86,8 @@ def test_against_random_trains_a_second_run_and_draws_both(data, tmp_path):
 
 def test_evaluate_agrees_with_the_run(run):
     wanted = json.loads((run / "result.json").read_text())
-    found = json.loads(xfer_("evaluate", run, "--json").stdout)
-    assert (found["accuracy"], found["n"]) == (wanted["val_accuracy"], 8)
+    figures = json.loads(xfer_("evaluate", run, "--json").stdout)
+    assert (figures["accuracy"], figures["n"]) == (wanted["val_accuracy"], 8)
     assert json.loads(xfer_("evaluate", run, "--split", "all", "--json").stdout)["n"] == 24
     assert "of 8" in xfer_("evaluate", run).stdout
 
@@ -103,8 +99,7 @@ def test_evaluate_a_bare_checkpoint_needs_data(run, data):
 
 def test_predict_takes_files_folders_and_globs(run, data, tmp_path):
     files = sorted((data / "val" / "ants").glob("*.png"))
-    one = xfer_("predict", run, files[0], "--json")
-    (row,) = json.loads(one.stdout)
+    (row,) = json.loads(xfer_("predict", run, files[0], "--json").stdout)
     assert row["p_ants"] + row["p_bees"] == pytest.approx(1, abs=1e-6)
     assert len(xfer_("predict", run, data / "val" / "ants").stdout.splitlines()) == 4
     xfer_("predict", run, data / "val" / "*" / "0.png", "--output", tmp_path / "p.csv")
@@ -173,9 +168,9 @@ def test_bad_input_is_one_line_and_code_2_and_leaves_nothing(case, data, tmp_pat
     (tmp_path / "text.safetensors").write_text("not weights")
     save_file({"conv1.weight": np.zeros(3, np.float32)}, tmp_path / "other.safetensors")
     before = sorted(tmp_path.rglob("*"))
-    words, said = BAD[case]
+    words, message = BAD[case]
     result = train(data, "run", *words, code=2)
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("error: ")
     assert result.stdout == ""
@@ -183,7 +178,7 @@ def test_bad_input_is_one_line_and_code_2_and_leaves_nothing(case, data, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["predict", "RUN", "none.png"], "none.png"),
         (["predict", "none", "none.png"], "no checkpoint here"),
@@ -193,10 +188,10 @@ def test_bad_input_is_one_line_and_code_2_and_leaves_nothing(case, data, tmp_pat
         (["convert", "RUN/best.safetensors", "x.onnx"], "x.onnx"),
     ],
 )
-def test_the_other_commands_refuse_alike(words, said, run, data, tmp_path, monkeypatch):
+def test_the_other_commands_refuse_alike(words, message, run, data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = xfer_(*(w.replace("RUN", str(run)).replace("DATA", str(data)) for w in words), code=2)
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
@@ -233,10 +228,10 @@ def test_the_command_ends_at_once_with_its_code_and_all_it_said(monkeypatch):
     monkeypatch.setattr(xfer.__main__, "leave", codes.append)
     xfer.__main__.run()
     assert codes == [5]
-    said = {
+    results = {
         words: subprocess.run([sys.executable, "-m", "xfer", *words], capture_output=True, text=True, check=False)
         for words in [("--version",), ("train", "--epochs", "x"), ("no-such-command",)]
     }
-    assert [done.returncode for done in said.values()] == [0, 2, 2]
-    assert xfer.__version__ in said["--version",].stdout
-    assert all(done.stderr.startswith("error: ") for words, done in said.items() if words != ("--version",))
+    assert [done.returncode for done in results.values()] == [0, 2, 2]
+    assert xfer.__version__ in results["--version",].stdout
+    assert all(done.stderr.startswith("error: ") for words, done in results.items() if words != ("--version",))

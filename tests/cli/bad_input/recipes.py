@@ -1,0 +1,46 @@
+"""Recipes that are no TOML, or whose keys and values are none that a run can follow."""
+
+from pathlib import Path
+
+from bad_input.shared import class_folders, table, train
+
+ROWS, row = table()
+
+
+def recipe(content):
+    class_folders()
+    Path("r.toml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    return train("set", "-c", "r.toml")
+
+
+RECIPES = {
+    "an unknown key": ("[train]\nepoch = 3", "Did you mean 'epochs'"),
+    "an unknown section": ("[trian]\nepochs = 3", "Did you mean 'train'"),
+    "a wrong type": ('[train]\nbatch_size = "many"', "train.batch_size"),
+    "a true for a number": ("[train]\nbatch_size = true", "train.batch_size"),
+    "a number out of range": ("[train]\nbatch_size = 0", "train.batch_size"),
+    "a number beyond all ranges": (f"seed = {10**30}", "seed"),
+    "a rate that is no number": ("[optimizer]\nmomentum = nan", "optimizer.momentum"),
+    "an unknown choice": ('[data]\non_leak = "ignore"', "data.on_leak"),
+    "a section that is a number": ("train = 3", "train"),
+    "an unknown transform": ('[augment]\ntrain = [{ op = "Blurr" }]', "Blurr"),
+    "pictures of different sizes": ('[augment]\ntrain = [{ op = "HorizontalFlip" }]', "Cure"),
+    "broken TOML": ("[train\nepochs = 3", "not valid TOML"),
+    "a key twice": ("[train]\nepochs = 3\nepochs = 4", "not valid TOML"),
+    "no text": (b"\xff\xfe\x00", "cannot be read"),
+    "a zero byte": (b"seed = 1\x00", "not valid TOML"),
+    "nested too deep": ("seed = " + "[" * 50_000, "not valid TOML"),
+    "a date": ("seed = 2024-01-01", "no recipe needs"),
+    "a megabyte of brackets": ("x = [" + "[],\n" * 250_000, "not valid TOML"),
+    "a huge list": ("seed = [" + "1," * 300_000 + "]", "seed"),
+    "an endless name": (f"{'x' * 100_000} = 1", "unknown key"),
+}
+for name, (content, message) in RECIPES.items():
+    row(f"recipe: {name}", message)(lambda here, content=content: recipe(content))
+
+
+@row("a recipe that is a folder", "cannot be read")
+def _(here):
+    class_folders()
+    Path("r.toml").mkdir()
+    return train("set", "-c", "r.toml")

@@ -1,0 +1,145 @@
+"""Files of weights, to train from or to convert: hostile, damaged, lying, or of another network."""
+
+import io
+import json
+import os
+import pickle
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from bad_input.shared import class_folders, finished_run, table, train
+from xfer.formats.files import write_weights
+
+ROWS, row = table()
+
+
+class Evil:
+    """Whoever unpickles it makes a folder `out`, which a refusal has not to leave behind."""
+
+    def __reduce__(self):
+        return os.mkdir, ("out",)
+
+
+def weighted(name, content=None):
+    """Training from the file `name`, with this content if there is any."""
+    class_folders()
+    if content is not None:
+        Path(name).write_bytes(content)
+    return train("set", "--weights", name)
+
+
+def safetensors(header, data=b""):
+    """The bytes of a .safetensors file with any header, true or not."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+@row("weights that run code", "Cure")
+def _(here):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("a/data.pkl", pickle.dumps({"w": Evil()}, 2))
+    return weighted("w.pth", buffer.getvalue())
+
+
+@row("a bare pickle that runs code", "w.pth")
+def _(here):
+    return weighted("w.pth", pickle.dumps(Evil(), 2))
+
+
+@row("weights cut short", "w.pth")
+def _(here):
+    write_weights(Path("w.pth"), {"w": np.zeros(1000, np.float32)}, {})
+    return weighted("w.pth", Path("w.pth").read_bytes()[:2000])
+
+
+@row("weights with a flipped bit", "w.pth")
+def _(here):
+    write_weights(Path("w.pth"), {"w": np.zeros(1000, np.float32)}, {})
+    content = bytearray(Path("w.pth").read_bytes())
+    content[len(content) // 2] ^= 1
+    return weighted("w.pth", bytes(content))
+
+
+@row("weights of another network", "does not fit the network")
+def _(here):
+    save_file({"conv1.weight": np.zeros(3, np.float32)}, "w.safetensors")
+    return weighted("w.safetensors")
+
+
+@row("weights that are not finite", "not finite")
+def _(here):
+    weights = load_file(finished_run() / "best.safetensors")
+    save_file({name: np.full_like(value, np.nan) for name, value in weights.items()}, "w.safetensors")
+    return weighted("w.safetensors")
+
+
+@row("weights with a suffix of no format", "w.bin")
+def _(here):
+    return weighted("w.bin", b"x")
+
+
+@row("a .ckpt that is none", "w.ckpt")
+def _(here):
+    return weighted("w.ckpt", os.urandom(300))
+
+
+@row("a folder called .pth", "w.pth")
+def _(here):
+    Path("w.pth").mkdir()
+    return weighted("w.pth")
+
+
+@row("a header longer than its file", "w.safetensors")
+def _(here):
+    return weighted("w.safetensors", struct.pack("<Q", 2**60) + b"{}")
+
+
+@row("a header that promises a terabyte", "w.safetensors")
+def _(here):
+    return weighted("w.safetensors", safetensors({"w": {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}}))
+
+
+@row("a header whose shape lies", "w.safetensors")
+def _(here):
+    lie = {"w": {"dtype": "F32", "shape": [9, 9], "data_offsets": [0, 8]}}
+    return weighted("w.safetensors", safetensors(lie, bytes(8)))
+
+
+@row("a header nested without end", "w.safetensors")
+def _(here):
+    return weighted("w.safetensors", safetensors(b"[" * 100_000))
+
+
+@row("converting what is not there", "none.pth")
+def _(here):
+    return ["convert", "none.pth", "out/x.ckpt"]
+
+
+@row("converting text", "w.safetensors")
+def _(here):
+    Path("w.safetensors").write_text("text")
+    return ["convert", "w.safetensors", "out/x.pth"]
+
+
+@row("converting code", "Cure")
+def _(here):
+    Path("w.pth").write_bytes(pickle.dumps(Evil(), 2))
+    return ["convert", "w.pth", "out/x.safetensors"]
+
+
+@row("converting to no format", "x.onnx")
+def _(here):
+    write_weights(Path("w.pth"), {"w": np.zeros(3, np.float32)}, {})
+    return ["convert", "w.pth", "out/x.onnx"]
+
+
+@row("converting onto what is there", "exists already")
+def _(here):
+    write_weights(Path("w.pth"), {"w": np.zeros(3, np.float32)}, {})
+    write_weights(Path("x.ckpt"), {"w": np.zeros(3, np.float32)}, {})
+    return ["convert", "w.pth", "x.ckpt"]
