@@ -10,49 +10,29 @@ import argparse
 import json
 import os
 import platform
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from benchmarks import finetune, frozen, memory, step_mindspore
-from benchmarks import reading as pictures
+from benchmarks import finetune, frozen, memory, reading, step_mindspore
+from benchmarks.common import Figures, Options
 from xfer.data.dataset import open_dataset
 from xfer.nets.pretrained import IMAGENET
 
-Section = Callable[[argparse.Namespace], tuple[Any, list[str]]]
 
+class Section(Protocol):
+    """What a module of measurements offers."""
 
-def _frozen(said: argparse.Namespace) -> tuple[Any, list[str]]:
-    found = frozen.measure(said.images, said.weights, said.rounds)
-    return found, frozen.report(found)
+    def measure(self, options: Options) -> Figures: ...
 
-
-def _finetune(said: argparse.Namespace) -> tuple[Any, list[str]]:
-    found = finetune.measure(said.images, Path(said.weights), said.rounds)
-    return found, [finetune.report(found)]
-
-
-def _input(said: argparse.Namespace) -> tuple[Any, list[str]]:
-    found = pictures.measure(said.images / "train")
-    return found, pictures.report(found)
-
-
-def _step(said: argparse.Namespace) -> tuple[Any, list[str]]:
-    found = step_mindspore.measure()
-    return found, step_mindspore.report(found)
-
-
-def _memory(said: argparse.Namespace) -> tuple[Any, list[str]]:
-    found = memory.measure()
-    return found, memory.report(found)
+    def report(self, figures: Figures) -> list[str]: ...
 
 
 SECTIONS: dict[str, Section] = {
-    "frozen": _frozen,
-    "finetune": _finetune,
-    "input": _input,
-    "step": _step,
-    "memory": _memory,
+    "frozen": frozen,
+    "finetune": finetune,
+    "input": reading,
+    "step": step_mindspore,
+    "memory": memory,
 }
 
 
@@ -63,16 +43,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--json", type=Path, default=Path("bench.json"))
-    said = parser.parse_args()
-    if said.images is None:
-        said.images = open_dataset("ants_bees").root
+    args = parser.parse_args()
+    images = open_dataset("ants_bees").root if args.images is None else args.images
+    options = Options(images, args.weights, args.rounds)
     machine = f"{os.cpu_count()} processors, {platform.platform()}, Python {platform.python_version()}"
-    print(f"{machine}; medians of {said.rounds} rounds, in turns\n", flush=True)
-    every: dict[str, Any] = {"machine": machine, "rounds": said.rounds}
-    for name in said.only:
-        every[name], tables = SECTIONS[name](said)
-        print("\n".join(tables), flush=True)
-        said.json.write_text(json.dumps(every, indent=2) + "\n", encoding="utf-8")
+    print(f"{machine}; medians of {options.rounds} rounds, in turns\n", flush=True)
+    results: dict[str, Any] = {"machine": machine, "rounds": options.rounds}
+    for name in args.only:
+        section = SECTIONS[name]
+        results[name] = section.measure(options)
+        print("\n".join(section.report(results[name])), flush=True)
+        args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

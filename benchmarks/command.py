@@ -14,13 +14,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "xfer", "train", *sys.argv[1:], "--quiet", "--output", f"{folder}/run"]
         started = time.perf_counter()
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+        process = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
         seconds = time.perf_counter() - started
-        if done.returncode:
-            sys.exit(done.stderr)
+        if process.returncode:
+            sys.exit(process.stderr)
         result = json.loads(Path(folder, "run", "result.json").read_text(encoding="utf-8"))
-    said = {key: result[key] for key in ("seconds_features", "seconds_training", "val_accuracy", "epochs")}
-    print(json.dumps({"seconds": seconds, **said, "peak_memory": result.get("peak_memory")}))
+    figures = {key: result[key] for key in ("seconds_features", "seconds_training", "val_accuracy", "epochs")}
+    print(json.dumps({"seconds": seconds, **figures, "peak_memory": result.get("peak_memory")}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the measurements share: a process for each case, cases in turns, medians, and tables."""
+"""What the measurements share: their options and figures, a process for each case, cases in turns, and tables."""
 
 from __future__ import annotations
 
@@ -8,12 +8,29 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 Row = dict[str, Any]
 """A case and its figures; `missing` says why it could not be run."""
+Figures = dict[str, Row]
+"""A section's rows by case, or by framework and case, as they stand in the JSON file."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What each section is told; not every section needs all of it.
+
+    images    ants and bees: a folder with `train` and `val`
+    weights   of a ResNet-18: a file, or the name of published ones
+    rounds    how often each case is run
+    """
+
+    images: Path
+    weights: str
+    rounds: int
 
 
 def child(module: str, *arguments: object, env: Mapping[str, str] | None = None) -> Row:
@@ -22,12 +39,12 @@ def child(module: str, *arguments: object, env: Mapping[str, str] | None = None)
     A process for each case: no framework sees another's threads, settings or memory.
     """
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    surroundings = {**os.environ, "XFER_CACHE_LIMIT": "0", **(env or {})}
-    done = subprocess.run(command, cwd=ROOT, env=surroundings, capture_output=True, text=True, check=False)
-    if done.returncode:
-        complaint = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        return {"missing": complaint}
-    row: Row = json.loads(done.stdout.strip().splitlines()[-1])
+    environment = {**os.environ, "XFER_CACHE_LIMIT": "0", **(env or {})}
+    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if process.returncode:
+        message = (process.stderr.strip() or f"exit code {process.returncode}").splitlines()[-1]
+        return {"missing": message}
+    row: Row = json.loads(process.stdout.strip().splitlines()[-1])
     return row
 
 
@@ -38,13 +55,13 @@ def in_turns(
 
     A case is a module and its arguments. One that could not be run is not tried again.
     """
-    found: dict[str, list[Row]] = {name: [] for name in cases}
+    runs: dict[str, list[Row]] = {name: [] for name in cases}
     for _ in range(rounds):
         for name, (module, *arguments) in cases.items():
-            if not any("missing" in row for row in found[name]):
-                found[name].append(child(str(module), *arguments, env=env))
-                print(f"  {name}: {found[name][-1]}", file=sys.stderr, flush=True)
-    return {name: medians(rows) for name, rows in found.items()}
+            if not any("missing" in row for row in runs[name]):
+                runs[name].append(child(str(module), *arguments, env=env))
+                print(f"  {name}: {runs[name][-1]}", file=sys.stderr, flush=True)
+    return {name: medians(rows) for name, rows in runs.items()}
 
 
 def medians(rows: Sequence[Row]) -> Row:

@@ -22,8 +22,8 @@ def arguments(description: str) -> tuple[Path, Path]:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("images", type=Path)
     parser.add_argument("weights", type=Path)
-    said = parser.parse_args()
-    return said.images, said.weights
+    args = parser.parse_args()
+    return args.images, args.weights
 
 
 def load_body(net: nn.Module, file: Path) -> nn.Module:

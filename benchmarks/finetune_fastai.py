@@ -44,7 +44,7 @@ def main() -> None:
     data = block.dataloaders(images, bs=16, val_bs=16, num_workers=WORKERS, device=torch.device("cpu"))
     learner = vision_learner(
         data,
-        lambda **said: load_body(resnet18(), weights),
+        lambda **_: load_body(resnet18(), weights),
         pretrained=False,
         normalize=False,
         opt_func=partial(SGD, mom=0.9),

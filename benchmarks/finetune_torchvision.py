@@ -42,10 +42,10 @@ def validate(net: nn.Module, loader: DataLoader, criterion: nn.Module) -> float:
     return right / count
 
 
-def loaders(train: Dataset, val: Dataset) -> tuple[DataLoader, DataLoader]:
+def loaders(train_set: Dataset, val_set: Dataset) -> tuple[DataLoader, DataLoader]:
     return (
-        DataLoader(train, 16, shuffle=True, num_workers=WORKERS, pin_memory=True),
-        DataLoader(val, 16, num_workers=WORKERS, pin_memory=True),
+        DataLoader(train_set, 16, shuffle=True, num_workers=WORKERS, pin_memory=True),
+        DataLoader(val_set, 16, num_workers=WORKERS, pin_memory=True),
     )
 
 

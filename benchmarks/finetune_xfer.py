@@ -15,15 +15,15 @@ def main() -> None:
     parser.add_argument("images")
     parser.add_argument("weights")
     parser.add_argument("--precision", default="float32")
-    said = parser.parse_args()
-    values = {"data": said.images, "weights": said.weights, "arch": "resnet18", "train_from": "stem", "views": "fresh"}
+    args = parser.parse_args()
+    values = {"data": args.images, "weights": args.weights, "arch": "resnet18", "train_from": "stem", "views": "fresh"}
     values |= {
         "batch_size": 16,
         "lr": 0.001,
         "optimizer.momentum": 0.9,
         "schedule.kind": "constant",
         "epochs": 1,
-        "train.precision": said.precision,
+        "train.precision": args.precision,
     }
     prepared = prepare(as_recipe(None, values), "torch", "cpu")
     used = processor_seconds()

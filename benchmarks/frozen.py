@@ -5,10 +5,9 @@ A loop's epochs are all alike, so one is measured and multiplied; what xfer does
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from benchmarks.common import Row, in_turns, table
+from benchmarks.common import Figures, Options, Row, in_turns, table
 
 EPOCHS, EPOCHS_LAYER4 = 20, 10
 STEPS = 61  # of an epoch at batches of 4
@@ -16,31 +15,33 @@ ONEDNN = {"ONEDNN_MAX_CPU_ISA": "AVX2"}  # without it, MindSpore's convolutions 
 RECIPE = "configs/ants_bees_frozen.toml"
 
 
-def measure(images: Path, weights: Path, rounds: int) -> dict[str, dict[str, Row]]:
+def measure(options: Options) -> Figures:
     """Rows of medians by framework and case."""
 
-    def xfer(backend: str, *more: object) -> list[object]:
-        given = ("--data", images, "--weights", weights, "--views", 1)
-        return ["benchmarks.ours", "-b", backend, "-c", RECIPE, *given, *more]
+    def loops(module: str, *cases: str) -> dict[str, list[object]]:
+        return {case: [module, case, options.images] for case in cases}
+
+    def xfer_train(backend: str, *settings: object) -> list[object]:
+        inputs = ("--data", options.images, "--weights", options.weights, "--views", 1)
+        return ["benchmarks.command", "-b", backend, "-c", RECIPE, *inputs, *settings]
 
     layer4 = ("--train-from", "layer4", "--epochs", EPOCHS_LAYER4)
-    torch: dict[str, list[object]] = {
-        way: ["benchmarks.frozen_torch", way, images] for way in ("limit", "plain", "careful", "layer4")
+    torch_cases = loops("benchmarks.frozen_torch", "limit", "plain", "careful", "layer4") | {
+        "xfer": xfer_train("torch", "--epochs", EPOCHS),
+        "xfer layer4": xfer_train("torch", *layer4),
     }
-    torch |= {"xfer": xfer("torch", "--epochs", EPOCHS), "xfer layer4": xfer("torch", *layer4)}
-    mindspore: dict[str, list[object]] = {
-        way: ["benchmarks.frozen_mindspore", way, images] for way in ("limit", "epoch")
+    mindspore_cases = loops("benchmarks.frozen_mindspore", "limit", "epoch") | {
+        "xfer": xfer_train("mindspore", "--epochs", EPOCHS)
     }
-    mindspore |= {"xfer": xfer("mindspore", "--epochs", EPOCHS)}
+    step = ["benchmarks.frozen_mindspore", "step", options.images]
     return {
-        "torch": in_turns(torch, rounds),
-        "mindspore": in_turns(mindspore, rounds, ONEDNN)
-        | in_turns({"step as installed": ["benchmarks.frozen_mindspore", "step", images]}, 1),
+        "torch": in_turns(torch_cases, options.rounds),
+        "mindspore": in_turns(mindspore_cases, options.rounds, ONEDNN) | in_turns({"step as installed": step}, 1),
     }
 
 
-def report(found: dict[str, dict[str, Row]]) -> list[str]:
-    return [table(f"Frozen ResNet-18, {name}", *_rows(name, rows)) for name, rows in found.items()]
+def report(figures: Figures) -> list[str]:
+    return [table(f"Frozen ResNet-18, {name}", *_rows(name, rows)) for name, rows in figures.items()]
 
 
 def _rows(name: str, rows: dict[str, Row]) -> tuple[list[str], list[list[Any]]]:

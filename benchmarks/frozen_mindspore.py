@@ -27,9 +27,9 @@ VAL = [vision.Decode(), vision.Resize(256), vision.CenterCrop(224)]
 
 
 def pictures(folder: Path, operations: list[object], shuffle: bool, batch: int) -> ds.Dataset:
-    found = ds.ImageFolderDataset(str(folder), num_parallel_workers=2, shuffle=shuffle, extensions=[".jpg", ".jpeg"])
-    every = [*operations, vision.Normalize(MEAN, STD), vision.HWC2CHW()]
-    return found.map(every, "image", num_parallel_workers=2).batch(batch)
+    dataset = ds.ImageFolderDataset(str(folder), num_parallel_workers=2, shuffle=shuffle, extensions=[".jpg", ".jpeg"])
+    operations = [*operations, vision.Normalize(MEAN, STD), vision.HWC2CHW()]
+    return dataset.map(operations, "image", num_parallel_workers=2).batch(batch)
 
 
 class Loop:
@@ -50,11 +50,11 @@ class Loop:
         self.optimizer(gradients)
         return float(loss.asnumpy())
 
-    def infer(self, data: ds.Dataset) -> int:
+    def infer(self, dataset: ds.Dataset) -> int:
         self.net.set_train(False)
         return sum(
             int((self.net(images).asnumpy().argmax(1) == labels.asnumpy()).sum())
-            for images, labels in data.create_tuple_iterator()
+            for images, labels in dataset.create_tuple_iterator()
         )
 
     def epoch(self, train: ds.Dataset, val: ds.Dataset) -> None:
@@ -66,24 +66,24 @@ class Loop:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["epoch", "step", "limit"])
+    parser.add_argument("case", choices=["epoch", "step", "limit"])
     parser.add_argument("images", type=Path)
-    said = parser.parse_args()
+    args = parser.parse_args()
     loop = Loop()
-    if said.what == "step":
-        batches = pictures(said.images / "train", TRAIN, True, 4).create_tuple_iterator()
+    if args.case == "step":
+        batches = pictures(args.images / "train", TRAIN, True, 4).create_tuple_iterator()
         loop.net.set_train(True)
         loop.step(*next(batches))
-        some = next(batches)
+        batch = next(batches)
         started = time.perf_counter()
-        loop.step(*some)
-    elif said.what == "limit":
-        every = [pictures(said.images / part, VAL, False, 32) for part in ("train", "val")]
+        loop.step(*batch)
+    elif args.case == "limit":
+        datasets = [pictures(args.images / part, VAL, False, 32) for part in ("train", "val")]
         started = time.perf_counter()
-        for data in every:
-            loop.infer(data)
+        for dataset in datasets:
+            loop.infer(dataset)
     else:
-        train, val = pictures(said.images / "train", TRAIN, True, 16), pictures(said.images / "val", VAL, False, 16)
+        train, val = pictures(args.images / "train", TRAIN, True, 16), pictures(args.images / "val", VAL, False, 16)
         started = time.perf_counter()
         loop.epoch(train, val)
     print(json.dumps({"seconds": time.perf_counter() - started}))

@@ -44,8 +44,8 @@ def epochs(
     """Seconds of each epoch, training and validation together."""
     net = net.to(memory_format=layout)
     criterion = nn.CrossEntropyLoss()
-    moving = [p for p in net.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(moving, lr=0.001, momentum=0.9)
+    trainable = [p for p in net.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(trainable, lr=0.001, momentum=0.9)
     seconds = []
     for _ in range(count):
         started = time.perf_counter()
@@ -75,21 +75,21 @@ def limit(loader: DataLoader) -> Times:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("way", choices=["plain", "careful", "layer4", "limit"])
+    parser.add_argument("case", choices=["plain", "careful", "layer4", "limit"])
     parser.add_argument("images", type=Path)
     parser.add_argument("--epochs", type=int, default=1)
-    said = parser.parse_args()
-    train, val = datasets.ImageFolder(said.images / "train", TRAIN), datasets.ImageFolder(said.images / "val", VAL)
-    batch, workers = {"plain": (4, 0), "careful": (16, 2), "layer4": (16, 0), "limit": (32, 2)}[said.way]
-    if said.way == "limit":
+    args = parser.parse_args()
+    train, val = datasets.ImageFolder(args.images / "train", TRAIN), datasets.ImageFolder(args.images / "val", VAL)
+    batch, workers = {"plain": (4, 0), "careful": (16, 2), "layer4": (16, 0), "limit": (32, 2)}[args.case]
+    if args.case == "limit":
         seconds = limit(DataLoader(ConcatDataset([train, val]), batch, num_workers=workers))
     else:
         loaders = {
             "train": DataLoader(train, batch, shuffle=True, num_workers=workers),
             "val": DataLoader(val, batch, num_workers=workers),
         }
-        layout = torch.channels_last if said.way == "careful" else torch.contiguous_format
-        seconds = epochs(network(said.way == "layer4"), loaders, said.epochs, layout, drift=said.way != "careful")
+        layout = torch.channels_last if args.case == "careful" else torch.contiguous_format
+        seconds = epochs(network(args.case == "layer4"), loaders, args.epochs, layout, drift=args.case != "careful")
     print(json.dumps({"seconds": sum(seconds) / len(seconds)}))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.common import Row, child, table
+from benchmarks.common import Figures, Options, Row, child, table
 
 COUNTS = (400, 100_000)
 
@@ -34,19 +34,22 @@ def links(root: Path, count: int) -> Path:
     return root / "data"
 
 
-def measure() -> dict[int, Row]:
-    given = ("-b", "torch", "--arch", "convnet", "--weights", "random", "--size", 32, "--train-from", "stem")
-    found = {}
-    for count in COUNTS:
-        with tempfile.TemporaryDirectory() as folder:
-            data = links(Path(folder), count)
-            found[count] = child("benchmarks.ours", *given, "--epochs", 1, "--batch-size", 256, "--data", data)
-    return found
+def train(count: int) -> Row:
+    """One epoch on `count` pictures, with `peak_memory` in bytes."""
+    network = ("--arch", "convnet", "--weights", "random", "--size", 32, "--train-from", "stem")
+    with tempfile.TemporaryDirectory() as folder:
+        data = ("--data", links(Path(folder), count))
+        return child("benchmarks.command", "-b", "torch", *network, "--epochs", 1, "--batch-size", 256, *data)
 
 
-def report(found: dict[int, Row]) -> list[str]:
-    rows = [[f"{n:,}", row.get("missing") or row["peak_memory"] / 1e6] for n, row in found.items()]
-    few, many = (found[n].get("peak_memory") for n in COUNTS)
+def measure(options: Options) -> Figures:
+    """A row by number of pictures. Needs none of the options."""
+    return {str(count): train(count) for count in COUNTS}
+
+
+def report(figures: Figures) -> list[str]:
+    rows = [[f"{int(count):,}", row.get("missing") or row["peak_memory"] / 1e6] for count, row in figures.items()]
+    few, many = (figures[str(count)].get("peak_memory") for count in COUNTS)
     if few and many:
         rows.append(["difference", (many - few) / 1e6])
     return [table("Peak memory of a run, torch", ["pictures", "MB"], rows)]

@@ -1,6 +1,6 @@
 """What a training step of xfer costs above a bare loop in MindSpore, and what merging normalisations saves.
 
-`python -m benchmarks.step_mindspore WHAT` prints one case as JSON; `measure` runs each in a process of its own. The two
+`python -m benchmarks.step_mindspore CASE` prints one case as JSON; `measure` runs each in a process of its own. The two
 sides of a case take turns in one process, so that what drifts on the machine drifts for both, and share the network's
 layers, hence its kernels. The bare loop is what MindSpore's own guides write: `nn.CrossEntropyLoss`,
 `ms.value_and_grad`, `nn.SGD`.
@@ -17,46 +17,45 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Row, child, table
+from benchmarks.common import Figures, Options, Row, child, table
 
 BATCH, SIZE = 16, 224
-STEPS = {"head": 200, "layer4": 15, "stem": 15}
+STEPS = {"head": "head alone, from features", "layer4": "layer4 and head, from features", "stem": "everything"}
+"""By the stage from which a step trains: what it trains, in words."""
 NETWORKS = ("resnet18", "resnet50", "efficientnet_lite0")
-WHAT = {"head": "head alone, from features", "layer4": "layer4 and head, from features", "stem": "everything"}
+TURNS = {"head": 200, "layer4": 15, "stem": 15, **dict.fromkeys(NETWORKS, 5)}
 
 
-def measure(steps: dict[str, int] = STEPS, turns: int = 5) -> dict[str, Row]:
-    """Rows by case: milliseconds of both sides and the median of their ratios, or `missing`."""
-    found = {name: child("benchmarks.step_mindspore", name, "--turns", count) for name, count in steps.items()}
-    return found | {name: child("benchmarks.step_mindspore", name, "--turns", turns) for name in NETWORKS}
+def measure(options: Options) -> Figures:
+    """Rows by case: milliseconds of both sides and the median of their ratios, or `missing`. Needs no options."""
+    return {case: child("benchmarks.step_mindspore", case, "--turns", turns) for case, turns in TURNS.items()}
 
 
-def report(found: dict[str, Row]) -> list[str]:
+def report(figures: Figures) -> list[str]:
     title = f"MindSpore, {SIZE} pixels, batches of {BATCH}"
-    steps = [[text, *_cells(found[name], "xfer", "bare")] for name, text in WHAT.items() if name in found]
-    networks = [[name, *_cells(found[name], "merged", "plain")] for name in NETWORKS if name in found]
+    steps = [[text, *_cells(figures[stage], "xfer", "bare")] for stage, text in STEPS.items() if stage in figures]
+    networks = [[arch, *_cells(figures[arch], "merged", "plain")] for arch in NETWORKS if arch in figures]
     return [
         table(f"A training step of ResNet-18, {title}", ["trained", "xfer, ms", "bare loop, ms", "xfer / bare"], steps),
         table(f"Inference, {title}", ["network", "merged, ms", "plain, ms", "merged / plain"], networks),
     ]
 
 
-def _cells(row: Row, one: str, other: str) -> list[Any]:
-    return [row["missing"]] if "missing" in row else [row[one], row[other], f"{row['ratio']:.3f}"]
+def _cells(row: Row, *sides: str) -> list[Any]:
+    return [row["missing"]] if "missing" in row else [*(row[side] for side in sides), f"{row['ratio']:.3f}"]
 
 
-def in_turns(sides: dict[str, Callable[[], object]], turns: int) -> Row:
+def time_sides(sides: dict[str, Callable[[], object]], turns: int) -> Row:
     """Median milliseconds of two sides and the median of their ratios, first to second; one turn each to warm up."""
-    spent: dict[str, list[float]] = {name: [] for name in sides}
+    times: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(-1, turns):
         for name in sorted(sides, reverse=turn % 2 == 1):
             started = time.perf_counter()
             sides[name]()
             if turn >= 0:
-                spent[name].append(1000 * (time.perf_counter() - started))
-    one, other = spent.values()
-    ratio = statistics.median(a / b for a, b in zip(one, other, strict=True))
-    return {name: statistics.median(times) for name, times in spent.items()} | {"ratio": ratio}
+                times[name].append(1000 * (time.perf_counter() - started))
+    ratio = statistics.median(first / second for first, second in zip(*times.values(), strict=True))
+    return {name: statistics.median(values) for name, values in times.items()} | {"ratio": ratio}
 
 
 def step_sides(train_from: str) -> dict[str, Callable[[], object]]:
@@ -64,10 +63,10 @@ def step_sides(train_from: str) -> dict[str, Callable[[], object]]:
     from xfer.nets.catalogue import ARCHS
     from xfer.nets.freeze import FreezePolicy, resolve
 
-    (backend, model), (_, other) = _made("resnet18"), _made("resnet18")
+    (backend, model), (_, bare_model) = _build("resnet18"), _build("resnet18")
     groups = resolve(FreezePolicy(train_from), ARCHS["resnet18"], list(model.parameters))
     step = backend.make_train_step(model, OptimizerSpec("sgd", momentum=0.9), LossSpec(), groups, train_from)
-    bare = _bare_step(other, groups, train_from)
+    bare = _bare_step(bare_model, groups, train_from)
     inputs, labels = _images(), np.arange(BATCH) % 2
     if train_from != "stem":
         inputs = backend.make_predict_step(model, "stem", train_from)(inputs)
@@ -102,7 +101,7 @@ def _bare_step(model: Any, groups: Any, train_from: str) -> Callable[[Any, Any],
 
 
 def inference_sides(arch: str) -> dict[str, Callable[[], object]]:
-    backend, model = _made(arch)
+    backend, model = _build(arch)
     from mindspore import Tensor
 
     from xfer_mindspore.layers import Scope
@@ -113,14 +112,14 @@ def inference_sides(arch: str) -> dict[str, Callable[[], object]]:
     return {"merged": lambda: merged(images), "plain": lambda: plain(Tensor(images)).asnumpy()}
 
 
-def _made(arch: str) -> tuple[Any, Any]:
+def _build(arch: str) -> tuple[Any, Any]:
     from xfer.backend import ModelSpec
     from xfer.backends import load_backend
     from xfer.nets.catalogue import ARCHS
     from xfer.nets.weights import init_weights
 
-    backend, table = load_backend("mindspore"), ARCHS[arch]
-    model: Any = backend.build(ModelSpec(arch, 2, (SIZE, SIZE), table.mean, table.std), "cpu")
+    backend, entry = load_backend("mindspore"), ARCHS[arch]
+    model: Any = backend.build(ModelSpec(arch, 2, (SIZE, SIZE), entry.mean, entry.std), "cpu")
     shapes = {name: parameter.shape for name, parameter in model.parameters.items()}
     backend.import_weights(model, init_weights(shapes, seed=1))
     return backend, model
@@ -132,11 +131,11 @@ def _images() -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=[*STEPS, *NETWORKS])
+    parser.add_argument("case", choices=[*STEPS, *NETWORKS])
     parser.add_argument("--turns", type=int, default=5)
-    said = parser.parse_args()
-    sides = step_sides(said.what) if said.what in STEPS else inference_sides(said.what)
-    print(json.dumps(in_turns(sides, said.turns)))
+    args = parser.parse_args()
+    sides = step_sides(args.case) if args.case in STEPS else inference_sides(args.case)
+    print(json.dumps(time_sides(sides, args.turns)))
 
 
 if __name__ == "__main__":

@@ -49,11 +49,11 @@ def with_xfer(pictures: InMemory, batch: int) -> Callable[[], object]:
     model = backend.build(ModelSpec(ARCH.name, 2, (224, 224), ARCH.mean, ARCH.std), "cpu")
     groups = resolve(FreezePolicy(ARCH.stage_names[0]), ARCH, list(backend.export_weights(model)))
     step = backend.make_train_step(model, OptimizerSpec("sgd", momentum=0.9), LossSpec(), groups, ARCH.stage_names[0])
-    # One answer at no cost: what is measured is training.
-    answer = np.zeros((batch, 2), np.float32)
+    # The same logits for every batch, at no cost: what is measured is training.
+    logits = np.zeros((batch, 2), np.float32)
     training = Training(
         step=step,
-        predict=lambda inputs: answer[: len(inputs)],
+        predict=lambda inputs: logits[: len(inputs)],
         train=pictures,
         val=pictures,
         train_labels=pictures.labels,
@@ -93,21 +93,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=2)
-    said = parser.parse_args()
-    count = said.batch * said.steps
+    args = parser.parse_args()
+    count = args.batch * args.steps
     images = np.random.default_rng(0).integers(0, 256, (count, 224, 224, 3), np.uint8)
     pictures = InMemory(images, np.arange(count) % 2)
     # Both in one process, and so with the same setting of malloc: what is measured is the loop, and not the setting.
-    cases = {"xfer": with_xfer(pictures, said.batch), "by hand": by_hand(pictures, said.batch)}
+    cases = {"xfer": with_xfer(pictures, args.batch), "by hand": by_hand(pictures, args.batch)}
     clock: dict[str, list[float]] = {name: [] for name in cases}
     processor: dict[str, list[float]] = {name: [] for name in cases}
-    for number in range(said.rounds + 1):
+    for number in range(args.rounds + 1):
         for name, epoch in cases.items():
             started, used = time.perf_counter(), time.process_time()
             epoch()
             if number:  # the first warms up
-                clock[name].append((time.perf_counter() - started) / said.steps)
-                processor[name].append((time.process_time() - used) / said.steps)
+                clock[name].append((time.perf_counter() - started) / args.steps)
+                processor[name].append((time.process_time() - used) / args.steps)
     row = {name: statistics.median(seconds) for name, seconds in clock.items()}
     row |= {f"{name}, processor": statistics.median(seconds) for name, seconds in processor.items()}
     row["overhead"] = row["xfer, processor"] / row["by hand, processor"] - 1
