@@ -36,16 +36,17 @@ def read(split, transforms=RANDOM, order=None, batch_size=5, seed=0, view=0, wor
     """Pixels (N, H, W, 3) and digests (N, 16) by position in the split."""
     order = np.arange(len(split.labels)) if order is None else order
     pixels, digests = {}, {}
-    for indices, (batch, some) in zip(
+    for indices, (batch, batch_digests) in zip(
         chunks(order, batch_size),
         read_batches(split, transforms, chunks(order, batch_size), seed=seed, view=view, workers=workers),
         strict=True,
     ):
-        assert (batch.inputs.dtype, some.dtype, some.shape) == (np.uint8, np.uint8, (len(indices), 16))
+        assert (batch.inputs.dtype, batch_digests.dtype) == (np.uint8, np.uint8)
+        assert batch_digests.shape == (len(indices), 16)
         np.testing.assert_array_equal(batch.labels, split.labels[indices])
         assert batch.keep is None
         pixels |= dict(zip(indices.tolist(), batch.inputs, strict=True))
-        digests |= dict(zip(indices.tolist(), some, strict=True))
+        digests |= dict(zip(indices.tolist(), batch_digests, strict=True))
     return np.stack([pixels[i] for i in sorted(pixels)]), np.stack([digests[i] for i in sorted(digests)])
 
 
@@ -62,8 +63,8 @@ def test_neither_threads_nor_batches_nor_order_change_a_picture(split, workers, 
 def test_a_part_of_the_split_holds_the_same_pictures(split):
     """As after a resume in mid-epoch: no picture depends on those read before it."""
     whole, _ = read(split)
-    some, _ = read(split, order=np.array([17, 4, 9]))
-    np.testing.assert_array_equal(some, whole[[4, 9, 17]])
+    few, _ = read(split, order=np.array([17, 4, 9]))
+    np.testing.assert_array_equal(few, whole[[4, 9, 17]])
 
 
 def test_pictures_are_those_of_their_own_generator(split):
@@ -75,8 +76,8 @@ def test_pictures_are_those_of_their_own_generator(split):
 
 def test_seed_and_view_change_pictures_that_are_random(split):
     base, _ = read(split)
-    for other in (read(split, seed=1)[0], read(split, view=1)[0]):
-        assert all((a != b).any() for a, b in zip(base, other, strict=True))
+    for pixels in (read(split, seed=1)[0], read(split, view=1)[0]):
+        assert all((a != b).any() for a, b in zip(base, pixels, strict=True))
 
 
 def test_fixed_transforms_make_no_generator(split, monkeypatch):
@@ -144,15 +145,15 @@ def test_a_file_that_holds_another_picture_since_the_check_is_named(tmp_path):
     """A file that was only touched, or written anew with the same bytes, is as it was."""
     root = write_class_folders(tmp_path / "set", counts=(3, 1))
     data = open_dataset(str(root))
-    file, other = root / "train/bees/1.png", root / "train/ants/0.png"
+    file, another = root / "train/bees/1.png", root / "train/ants/0.png"
     before = read(data.train, default_eval(32))
     os.utime(file, ns=(1, 1))
     file.write_bytes(file.read_bytes())
-    for one, other_time in zip(before, read(data.train, default_eval(32)), strict=True):
-        np.testing.assert_array_equal(one, other_time)
+    for first, again in zip(before, read(data.train, default_eval(32)), strict=True):
+        np.testing.assert_array_equal(first, again)
     for split in (data.train, joined([data.train, data.val]), take(data.train, np.array([4, 0]))):
         kept = file.read_bytes()
-        file.write_bytes(other.read_bytes())
+        file.write_bytes(another.read_bytes())
         with pytest.raises(DataError, match=r"data .*bees/1\.png: changed since it was checked.*Cure"):
             read(split, default_eval(32))
         file.write_bytes(kept)

@@ -68,8 +68,8 @@ def open_dataset(
     parts = [layout.train] if layout.val is None else [layout.train, layout.val]
     splits, skipped = [], []
     for part in parts:
-        found, ignored = scan(part, layout.classes, suffixes)
-        split, unreadable = _check(found, on_bad_image, workers, progress)
+        listed, ignored = scan(part, layout.classes, suffixes)
+        split, unreadable = _check(listed, on_bad_image, workers, progress)
         _refuse_empty(part, split, layout.classes, ignored + unreadable)
         splits.append(split)
         skipped += ignored + unreadable

@@ -35,8 +35,9 @@ class Pictures:
     draft: bool = False  # see `xfer.pixels.images.Jpeg`
 
     def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Batch, Digests]]:
-        how = {"seed": self.seed, "view": view, "workers": self.workers}
-        return read_batches(self.split, self.transforms, chunks, **how, draft=self.draft)
+        return read_batches(
+            self.split, self.transforms, chunks, seed=self.seed, view=view, workers=self.workers, draft=self.draft
+        )
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,10 @@ class Files(Sequence[str]):
     @overload
     def __getitem__(self, index: slice | Int64) -> Files: ...
     def __getitem__(self, index: int | np.integer[Any] | slice | Int64) -> str | Files:
-        found = self.names[index]
-        return os.path.join(self.root, os.fsdecode(found)) if isinstance(found, bytes) else Files(self.root, found)
+        selected = self.names[index]
+        if isinstance(selected, bytes):
+            return os.path.join(self.root, os.fsdecode(selected))
+        return Files(self.root, selected)
 
 
 @dataclass(frozen=True, eq=False)

@@ -101,12 +101,10 @@ def check_data(source: str, recipe: Recipe, progress: Progress = silent) -> Data
     name, root = locate(source, cache_dir(), progress)
     folders = [folder for folder in find_splits(root) if folder]
     present = [class_names(folder) for folder in folders]
-    classes = two_or_more(
-        folders[0].parent if len(folders) > 1 else root, sorted({c for some in present for c in some})
-    )
-    said = recipe.data
+    classes = two_or_more(folders[0].parent if len(folders) > 1 else root, sorted(set(chain.from_iterable(present))))
+    data = recipe.data
     parts = tuple(
-        _inspected(folder, names, classes, said.suffixes, said.workers, progress)
+        _inspected(folder, names, classes, data.suffixes, data.workers, progress)
         for folder, names in zip(folders, present, strict=True)
     )
     for part in parts:
@@ -114,7 +112,7 @@ def check_data(source: str, recipe: Recipe, progress: Progress = silent) -> Data
             first = next(chain(part.unreadable(), part.ignored), None)
             why = f" (the first file left out: {first.path}: {first.reason})" if first else ""
             raise DataError(f"data {part.folder}: no usable picture in any class folder{why}")
-    train, val = (p.split for p in parts) if len(parts) > 1 else divide(parts[0].split, said.val_fraction, recipe.seed)
+    train, val = (p.split for p in parts) if len(parts) > 1 else divide(parts[0].split, data.val_fraction, recipe.seed)
     samples, labels = _samples(parts, recipe.seed)
     return DataCheck(name, root, classes, parts, train, val, leaks_of(train, val), samples, labels, size)
 
