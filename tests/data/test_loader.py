@@ -207,7 +207,7 @@ def test_two_batches_are_read_while_one_is_used(split, monkeypatch):
             count[0] += 1
         return open_lazily(path, draft)
 
-    monkeypatch.setattr("xfer.pixels.augment.open_lazily", counted)
+    monkeypatch.setattr("xfer.data.loader.open_lazily", counted)
     batches = read_batches(split, RANDOM, chunks(np.arange(N), 4), seed=0, view=0, workers=2)
     next(batches)
     deadline = time.monotonic() + 5

@@ -32,7 +32,7 @@ class Pictures:
     transforms: tuple[Transform, ...]
     seed: int
     workers: int
-    draft: bool = False  # see `xfer.pixels.images.Jpeg`
+    draft: bool = False  # see `xfer.pixels.lazy.Jpeg`
 
     def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Batch, Digests]]:
         return read_batches(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.arrays import Int64
-from xfer.pixels.images import file_digest, stamp
+from xfer.pixels.content import file_digest, stamp
 
 T = TypeVar("T", bound=np.generic)
 
@@ -45,8 +45,8 @@ class Files(Sequence[str]):
 class Split:
     """Pictures in a fixed order. `labels` (n,) int64 count the classes of the data set.
 
-    `digests` (n, 16) uint8 are those of the files' bytes, by `xfer.pixels.images.file_digest`, and `stamps` (n, 2)
-    int64 what `xfer.pixels.images.stamp` said of the files then; None where nobody read them.
+    `digests` (n, 16) uint8 are those of the files' bytes, by `xfer.pixels.content.file_digest`, and `stamps` (n, 2)
+    int64 what `xfer.pixels.content.stamp` said of the files then; None where nobody read them.
     """
 
     files: Sequence[str]
