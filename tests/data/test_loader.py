@@ -11,7 +11,7 @@ from PIL import Image
 
 from xfer.data import loader
 from xfer.data.dataset import open_dataset
-from xfer.data.loader import chunks, picture_digest, read_batches, sample_order
+from xfer.data.loader import chunks, picture_digest, read_batches, read_now, sample_order
 from xfer.data.split import Files, Split, joined, take
 from xfer.errors import ConfigError, DataError
 from xfer.pixels.augment import ColorJitter, HorizontalFlip, RandomCrop, RandomResizedCrop, Resize, apply, default_eval
@@ -122,6 +122,17 @@ def test_chunks():
 
 def test_an_empty_list_of_batches_is_no_batch(split):
     assert list(read_batches(split, RANDOM, [], seed=0, view=0, workers=2)) == []
+
+
+@pytest.mark.parametrize("indices", [[17, 4, 9], [22], list(range(N))])
+def test_pictures_that_are_read_now_are_those_of_the_first_view(split, indices):
+    for seed in (0, 5):
+        pixels = read_now(split, RANDOM, np.array(indices, np.int64), seed)
+        assert (pixels.shape, pixels.dtype) == ((len(indices), 12, 12, 3), np.uint8)
+        np.testing.assert_array_equal(pixels, read(split, seed=seed)[0][indices])
+    fixed = read_now(split, default_eval(12), np.array(indices, np.int64))
+    np.testing.assert_array_equal(fixed, read(split, default_eval(12))[0][indices])
+    assert not reading_threads()
 
 
 def test_sizes_that_differ_are_refused_before_any_picture_is_read(split):

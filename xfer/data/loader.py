@@ -77,6 +77,15 @@ def read_batches(
             yield Batch(room.popleft(), split.labels[part]), np.frombuffer(digests, np.uint8).reshape(-1, 16)
 
 
+def read_now(split: Split, transforms: Sequence[Transform], indices: Int64, seed: int = 0) -> Pixels:
+    """The pictures (N, H, W, 3) at these positions of a split, one or more, for a look rather than for training.
+
+    They are those of `read_batches` at view 0, and so are the errors. `seed` matters to random transforms only.
+    """
+    ((batch, _),) = read_batches(split, transforms, [indices], seed=seed, view=0, workers=0)
+    return batch.inputs
+
+
 def _read_picture(path: str, transforms: Sequence[Transform], rng: np.random.Generator | None, draft: bool) -> Pixels:
     """One picture (H, W, 3). Raises DataError, with the file."""
     image = open_lazily(path, draft)
