@@ -189,11 +189,23 @@ def test_damaged_exif_data_spoils_nothing(tmp_path, exif):
     np.testing.assert_array_equal(pixels(tmp_path / "x.png"), NOISE)
 
 
-def test_pillow_stays_silent(tmp_path):
-    """Large pictures and damaged EXIF data are used without a word on the console."""
+@pytest.mark.parametrize("quiet", [True, False])
+def test_pillow_is_silent_when_it_is_told_to_be(tmp_path, quiet):
+    """Large pictures and damaged EXIF data are used without a word on the console; an import alone changes nothing."""
     Image.fromarray(NOISE).save(tmp_path / "x.png", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x03")
     Image.new("1", (10_000, 9_500)).save(tmp_path / "large.tif", compression="group4")
-    script = "import sys; from xfer.pixels.images import open_image; print([open_image(p).mode for p in sys.argv[1:]])"
+    script = f"""
+import sys
+from xfer.pixels.images import quiet_pillow
+from xfer.pixels.inspected import inspect_image
+{"quiet_pillow()" if quiet else ""}
+print([inspect_image(path).reason for path in sys.argv[1:]])
+"""
     files = [str(tmp_path / "x.png"), str(tmp_path / "large.tif")]
     done = subprocess.run([sys.executable, "-c", script, *files], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("['RGB', 'RGB']\n", "")
+    assert done.stdout == "[None, None]\n"
+    if quiet:
+        assert done.stderr == ""
+    else:
+        assert "UserWarning" in done.stderr
+        assert "DecompressionBombWarning" in done.stderr

@@ -27,10 +27,15 @@ SIDEWAYS = range(5, 9)
 PROGRAMS = frozenset({"EPS"})
 """Formats that Pillow opens by running another program on them. No data set is worth that."""
 
-# Pillow warns of pictures that are large or have damaged EXIF data, and they can be used all the same. This stands at
-# import because warnings.catch_warnings would change the filters of every thread that is decoding.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+def quiet_pillow() -> None:
+    """No more warnings of pictures in the whole process: for a program to ask for, not for a library.
+
+    Pillow warns of pictures that are large or have damaged EXIF data, and they can be used all the same.
+    """
+    # For good: warnings.catch_warnings around each picture would change the filters of every thread that is decoding.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def open_image(path: str | os.PathLike[str]) -> Image.Image:
