@@ -11,7 +11,8 @@ from benchmarks.reading_common import Pass, jpeg_files
 from xfer.data.loader import chunks, read_batches
 from xfer.data.split import Split
 from xfer.pixels.augment import RandomResizedCrop, default_train
-from xfer.pixels.images import Jpeg, open_lazily
+from xfer.pixels.images import open_lazily
+from xfer.pixels.lazy import Jpeg
 
 EXACT, DRAFT = "xfer, exact", "xfer, draft"
 WHOLE, NEEDED = "decoding alone, whole pictures", "decoding alone, as far as xfer decodes"

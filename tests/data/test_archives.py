@@ -192,8 +192,8 @@ def test_what_is_refused_is_closed(make, tmp_path, monkeypatch):
     with pytest.raises(DataError) as refusal:
         unpack(archive, tmp_path / "t")
     assert "more than 3 files" in str(refusal.value)
-    (one,) = opened
-    assert one.fp is None if make is make_zip else one.fileobj.closed
+    (reader,) = opened
+    assert reader.fp is None if make is make_zip else reader.fileobj.closed
 
 
 def test_windows_separators_are_folders(tmp_path):

@@ -107,8 +107,8 @@ def test_suffixes_and_depth(tmp_path):
     names = ["a/z.png", "a/B.JPG", "a/sub/deep/1.png", "a/sub.d/1.jpeg", "a/a.bmp"]
     root = make(tmp_path / "set", *names, "b/0.png", "b/1.png", "a/notes.txt", "a/x.gif")
     data = opened(root, val_fraction=0.01)
-    found = sorted(contents(data.train, root) + contents(data.val, root), key=lambda c: c[0])
-    assert {name for name, label in found if label == 0} == set(names)
+    pictures = sorted(contents(data.train, root) + contents(data.val, root), key=lambda c: c[0])
+    assert {name for name, label in pictures if label == 0} == set(names)
     assert data.skipped == tuple(
         Skipped(str(root / "a" / name), "not an image suffix") for name in ("notes.txt", "x.gif")
     )

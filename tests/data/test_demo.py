@@ -36,8 +36,8 @@ def read(folder: Path):
 
 
 def test_layout_is_split_class_number(written):
-    found = sorted(str(p.relative_to(written[0])) for p in written[0].rglob("*") if p.is_file())
-    assert found == sorted(
+    names = sorted(str(p.relative_to(written[0])) for p in written[0].rglob("*") if p.is_file())
+    assert names == sorted(
         f"{s}/{c}/{i:03d}.png" for s, n in demo.SPLITS.items() for c in demo.OBJECTS for i in range(n)
     )
 
@@ -72,8 +72,8 @@ def test_no_two_pictures_are_alike(splits):
 def test_only_the_object_differs_between_classes():
     for seed in range(4):
         scenes = [np.asarray(demo.draw_scene(kind, default_rng(seed))) for kind in demo.OBJECTS]
-        for one, other in combinations(scenes, 2):
-            differing = (one != other).any(axis=2).mean()
+        for a, b in combinations(scenes, 2):
+            differing = (a != b).any(axis=2).mean()
             assert 0.05 < differing < 0.7
 
 

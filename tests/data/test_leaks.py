@@ -35,15 +35,15 @@ def pictures(tmp_path):
     return tmp_path / "set"
 
 
-def copy(root, one, other):
-    (root / other).write_bytes((root / one).read_bytes())
+def copy(root, source, target):
+    (root / target).write_bytes((root / source).read_bytes())
 
 
 def opened(root, on_leak="warn"):
     return open_dataset(str(root), workers=1, on_leak=on_leak)
 
 
-def found(data):
+def copies(data):
     return [tuple(part.removeprefix(f"{data.root}/") for part in row) for row in data.leaks.rows()]
 
 
@@ -56,7 +56,7 @@ def test_without_copies_nothing_changes(pictures, on_leak):
     data = opened(pictures, on_leak)
     assert names(data) == NAMES
     assert data_digest(data) == data_digest(opened(pictures))
-    assert (found(data), data.leaks.summary(), data.skipped) == ([], "", ())
+    assert (copies(data), data.leaks.summary(), data.skipped) == ([], "", ())
 
 
 def test_each_kind_is_told_from_the_others(pictures):
@@ -64,17 +64,17 @@ def test_each_kind_is_told_from_the_others(pictures):
     copy(pictures, "train/b/0.png", "val/b/2.png")
     copy(pictures, "val/a/0.png", "val/b/3.png")
     data = opened(pictures)
-    assert found(data) == [
+    assert copies(data) == [
         ("val/a/0.png", "val/b/3.png", TWO_CLASSES),
         ("train/b/0.png", "val/b/2.png", SPLITS),
         ("train/a/1.png", "train/a/3.png", ONE_CLASS),
     ]
     assert names(data) == NAMES
     assert list(data.leaks.counts().values()) == [1, 1, 1]
-    said = data.leaks.summary()
-    assert f"1 {SPLITS}" in said
-    assert str(pictures / "val/a/0.png") in said
-    assert "\n" not in said
+    summary = data.leaks.summary()
+    assert f"1 {SPLITS}" in summary
+    assert str(pictures / "val/a/0.png") in summary
+    assert "\n" not in summary
 
 
 def test_dropping_leaves_validation_comparable_and_says_what_is_gone(pictures):
@@ -115,9 +115,9 @@ def test_a_part_that_is_split_off_is_looked_at_too(tmp_path):
         for i in range(5):
             colour = np.full((8, 8, 3), i if name == "a" else 100 + i, np.uint8)
             Image.fromarray(colour).save(tmp_path / "set" / name / f"{i}.png")
-    every = opened(tmp_path / "set")
-    (out,) = (f for f, label in zip(every.val.files, every.val.labels, strict=True) if label == 0)
-    copy(tmp_path / "set", next(f for f in every.train.files if "/a/" in f), out)
+    data = opened(tmp_path / "set")
+    (out,) = (f for f, label in zip(data.val.files, data.val.labels, strict=True) if label == 0)
+    copy(tmp_path / "set", next(f for f in data.train.files if "/a/" in f), out)
     assert opened(tmp_path / "set").leaks.counts() == {SPLITS: 1}
     assert len(opened(tmp_path / "set", "drop").train.files) == 7
 
@@ -143,8 +143,8 @@ def test_copies_are_those_of_equal_digests_and_nothing_else(rows):
     leaking = {i for i, j in pairs if not rows[i][2] and rows[j][2]} - torn
     assert {i for i, _ in leaks.drops.tolist()} == torn | leaking
     assert set(map(tuple, leaks.pairs.tolist())) <= pairs
-    for one, other, kind in ((int(r.path), int(r.copy), r.kind) for r in leaks.rows()):
-        crossing = rows[one][1] != rows[other][1], rows[one][2] != rows[other][2]
+    for first, second, kind in ((int(r.path), int(r.copy), r.kind) for r in leaks.rows()):
+        crossing = rows[first][1] != rows[second][1], rows[first][2] != rows[second][2]
         assert {TWO_CLASSES: crossing[0], SPLITS: crossing[1], ONE_CLASS: crossing == (False, False)}[kind]
     assert all(rows[i][0] == rows[j][0] and i != j for i, j in leaks.drops.tolist())
     assert bool(len(leaks.pairs)) == bool(pairs)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from xfer.data import loader
 from xfer.data.dataset import open_dataset
-from xfer.data.loader import chunks, picture_digest, read_batches, sample_order
+from xfer.data.loader import chunks, picture_digest, read_batches, read_now, sample_order
 from xfer.data.split import Files, Split, joined, take
 from xfer.errors import ConfigError, DataError
 from xfer.pixels.augment import ColorJitter, HorizontalFlip, RandomCrop, RandomResizedCrop, Resize, apply, default_eval
@@ -36,16 +36,17 @@ def read(split, transforms=RANDOM, order=None, batch_size=5, seed=0, view=0, wor
     """Pixels (N, H, W, 3) and digests (N, 16) by position in the split."""
     order = np.arange(len(split.labels)) if order is None else order
     pixels, digests = {}, {}
-    for indices, (batch, some) in zip(
+    for indices, (batch, batch_digests) in zip(
         chunks(order, batch_size),
         read_batches(split, transforms, chunks(order, batch_size), seed=seed, view=view, workers=workers),
         strict=True,
     ):
-        assert (batch.inputs.dtype, some.dtype, some.shape) == (np.uint8, np.uint8, (len(indices), 16))
+        assert (batch.inputs.dtype, batch_digests.dtype) == (np.uint8, np.uint8)
+        assert batch_digests.shape == (len(indices), 16)
         np.testing.assert_array_equal(batch.labels, split.labels[indices])
         assert batch.keep is None
         pixels |= dict(zip(indices.tolist(), batch.inputs, strict=True))
-        digests |= dict(zip(indices.tolist(), some, strict=True))
+        digests |= dict(zip(indices.tolist(), batch_digests, strict=True))
     return np.stack([pixels[i] for i in sorted(pixels)]), np.stack([digests[i] for i in sorted(digests)])
 
 
@@ -62,8 +63,8 @@ def test_neither_threads_nor_batches_nor_order_change_a_picture(split, workers, 
 def test_a_part_of_the_split_holds_the_same_pictures(split):
     """As after a resume in mid-epoch: no picture depends on those read before it."""
     whole, _ = read(split)
-    some, _ = read(split, order=np.array([17, 4, 9]))
-    np.testing.assert_array_equal(some, whole[[4, 9, 17]])
+    few, _ = read(split, order=np.array([17, 4, 9]))
+    np.testing.assert_array_equal(few, whole[[4, 9, 17]])
 
 
 def test_pictures_are_those_of_their_own_generator(split):
@@ -75,8 +76,8 @@ def test_pictures_are_those_of_their_own_generator(split):
 
 def test_seed_and_view_change_pictures_that_are_random(split):
     base, _ = read(split)
-    for other in (read(split, seed=1)[0], read(split, view=1)[0]):
-        assert all((a != b).any() for a, b in zip(base, other, strict=True))
+    for pixels in (read(split, seed=1)[0], read(split, view=1)[0]):
+        assert all((a != b).any() for a, b in zip(base, pixels, strict=True))
 
 
 def test_fixed_transforms_make_no_generator(split, monkeypatch):
@@ -123,6 +124,17 @@ def test_an_empty_list_of_batches_is_no_batch(split):
     assert list(read_batches(split, RANDOM, [], seed=0, view=0, workers=2)) == []
 
 
+@pytest.mark.parametrize("indices", [[17, 4, 9], [22], list(range(N))])
+def test_pictures_that_are_read_now_are_those_of_the_first_view(split, indices):
+    for seed in (0, 5):
+        pixels = read_now(split, RANDOM, np.array(indices, np.int64), seed)
+        assert (pixels.shape, pixels.dtype) == ((len(indices), 12, 12, 3), np.uint8)
+        np.testing.assert_array_equal(pixels, read(split, seed=seed)[0][indices])
+    fixed = read_now(split, default_eval(12), np.array(indices, np.int64))
+    np.testing.assert_array_equal(fixed, read(split, default_eval(12))[0][indices])
+    assert not reading_threads()
+
+
 def test_sizes_that_differ_are_refused_before_any_picture_is_read(split):
     with pytest.raises(ConfigError, match="different sizes"):
         next(read_batches(split, [Resize(size=12)], [np.arange(2)], seed=0, view=0, workers=1))
@@ -144,15 +156,15 @@ def test_a_file_that_holds_another_picture_since_the_check_is_named(tmp_path):
     """A file that was only touched, or written anew with the same bytes, is as it was."""
     root = write_class_folders(tmp_path / "set", counts=(3, 1))
     data = open_dataset(str(root))
-    file, other = root / "train/bees/1.png", root / "train/ants/0.png"
+    file, another = root / "train/bees/1.png", root / "train/ants/0.png"
     before = read(data.train, default_eval(32))
     os.utime(file, ns=(1, 1))
     file.write_bytes(file.read_bytes())
-    for one, other_time in zip(before, read(data.train, default_eval(32)), strict=True):
-        np.testing.assert_array_equal(one, other_time)
+    for first, again in zip(before, read(data.train, default_eval(32)), strict=True):
+        np.testing.assert_array_equal(first, again)
     for split in (data.train, joined([data.train, data.val]), take(data.train, np.array([4, 0]))):
         kept = file.read_bytes()
-        file.write_bytes(other.read_bytes())
+        file.write_bytes(another.read_bytes())
         with pytest.raises(DataError, match=r"data .*bees/1\.png: changed since it was checked.*Cure"):
             read(split, default_eval(32))
         file.write_bytes(kept)
@@ -206,7 +218,7 @@ def test_two_batches_are_read_while_one_is_used(split, monkeypatch):
             count[0] += 1
         return open_lazily(path, draft)
 
-    monkeypatch.setattr("xfer.pixels.augment.open_lazily", counted)
+    monkeypatch.setattr("xfer.data.loader.open_lazily", counted)
     batches = read_batches(split, RANDOM, chunks(np.arange(N), 4), seed=0, view=0, workers=2)
     next(batches)
     deadline = time.monotonic() + 5

@@ -112,10 +112,10 @@ def test_without_a_network(tmp_path, name):
     """The URL, where a copy of the file goes, and what would do instead; nothing is left behind."""
     with pytest.raises(DataError) as raised:
         fetch(name, tmp_path / "cache")
-    said, named = str(raised.value), ARCHIVES[name]
-    assert "\n" not in said
+    message, named = str(raised.value), ARCHIVES[name]
+    assert "\n" not in message
     for part in (name, named.url, str(tmp_path / "cache" / "downloads" / named.url.rsplit("/", 1)[1]), "--data DIR"):
-        assert part in said
+        assert part in message
     assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
 
 

@@ -20,7 +20,7 @@ from xfer.errors import DataError, XferError
 from xfer.features import store as feature_store
 from xfer.formats.files import write_weights
 from xfer.nets.weights import init_weights
-from xfer.pixels.images import file_digest
+from xfer.pixels.content import file_digest
 from xfer.recipe.load import as_recipe
 from xfer.results.predict import relabel
 from xfer.testing.numpy_backend import STAGES, TINY, NumpyBackend

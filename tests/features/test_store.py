@@ -19,7 +19,7 @@ from xfer.features import store as feature_store
 from xfer.features.cache import FeatureCache
 from xfer.features.key import Origin
 from xfer.features.store import Kept, Store, entries, hold, open_store, parse_size, prune, read, write
-from xfer.pixels.images import file_digest
+from xfer.pixels.content import file_digest
 from xfer.progress import silent
 
 IN_MEMORY = 1 << 30

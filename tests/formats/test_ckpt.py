@@ -53,9 +53,9 @@ def written(arrays: dict[str, NDArray[Any]], tmp_path: Path) -> bytes:
 @pytest.mark.parametrize("shape", [(), (1,), (300,), (2, 1, 3), (0,), (0, 3)])
 def test_a_file_gives_back_what_was_written(dtype: str, shape: tuple[int, ...], tmp_path: Path) -> None:
     array = (np.random.default_rng(0).standard_normal(shape) * 100).astype(dtype)
-    found = parse_ckpt(written({"a": array, "b.gamma": array.T}, tmp_path))
-    assert list(found) == ["a", "b.gamma"]
-    for copy, original in zip(found.values(), (array, array.T), strict=True):
+    arrays = parse_ckpt(written({"a": array, "b.gamma": array.T}, tmp_path))
+    assert list(arrays) == ["a", "b.gamma"]
+    for copy, original in zip(arrays.values(), (array, array.T), strict=True):
         assert (copy.dtype, copy.shape) == (original.dtype, original.shape)
         np.testing.assert_array_equal(copy, original)
         assert copy.flags.writeable
@@ -63,16 +63,16 @@ def test_a_file_gives_back_what_was_written(dtype: str, shape: tuple[int, ...], 
 
 @pytest.mark.parametrize("dims", [unpacked, packed])
 def test_dims_may_be_packed_or_not(dims: Any) -> None:
-    found = parse_ckpt(value("w", dims(2, 3), "Float32", WEIGHT.tobytes()))
-    np.testing.assert_array_equal(found["w"], WEIGHT)
+    arrays = parse_ckpt(value("w", dims(2, 3), "Float32", WEIGHT.tobytes()))
+    np.testing.assert_array_equal(arrays["w"], WEIGHT)
 
 
 def test_slices_of_a_tensor_are_joined() -> None:
     whole = WEIGHT.tobytes()
     slices = [value("w", unpacked(2, 3), "Float32", part) for part in (whole[:12], whole[12:20], whole[20:])]
-    found = parse_ckpt(b"".join(slices) + value("v", unpacked(6), "Float32", whole))
-    np.testing.assert_array_equal(found["w"], WEIGHT)
-    np.testing.assert_array_equal(found["v"], WEIGHT.ravel())
+    arrays = parse_ckpt(b"".join(slices) + value("v", unpacked(6), "Float32", whole))
+    np.testing.assert_array_equal(arrays["w"], WEIGHT)
+    np.testing.assert_array_equal(arrays["v"], WEIGHT.ravel())
 
 
 def test_a_scalar_may_have_no_dims_or_the_dims_0() -> None:
@@ -82,8 +82,8 @@ def test_a_scalar_may_have_no_dims_or_the_dims_0() -> None:
 
 
 def test_bfloat16_becomes_float32() -> None:
-    found = parse_ckpt(value("w", unpacked(2), "BFloat16", np.array([0x3F80, 0xC000], "<u2").tobytes()))["w"]
-    np.testing.assert_array_equal(found, np.array([1, -2], np.float32))
+    array = parse_ckpt(value("w", unpacked(2), "BFloat16", np.array([0x3F80, 0xC000], "<u2").tobytes()))["w"]
+    np.testing.assert_array_equal(array, np.array([1, -2], np.float32))
 
 
 def test_strings_are_left_out() -> None:

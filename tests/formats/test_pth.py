@@ -73,11 +73,11 @@ def tuple_of(*numbers: int) -> bytes:
     return b"(" + integers(*numbers) + b"t"
 
 
-def assert_equal(found: Mapping[str, NDArray[Any]], wanted: Mapping[str, NDArray[Any]]) -> None:
-    assert list(found) == list(wanted)
+def assert_equal(actual: Mapping[str, NDArray[Any]], wanted: Mapping[str, NDArray[Any]]) -> None:
+    assert list(actual) == list(wanted)
     for name, array in wanted.items():
-        assert (found[name].dtype, found[name].shape) == (array.dtype.newbyteorder("="), array.shape), name
-        np.testing.assert_array_equal(found[name], array, err_msg=name)
+        assert (actual[name].dtype, actual[name].shape) == (array.dtype.newbyteorder("="), array.shape), name
+        np.testing.assert_array_equal(actual[name], array, err_msg=name)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"])

@@ -29,12 +29,12 @@ def pictures(tmp_path):
     return write_class_folders(tmp_path / "set", counts=(8, 5))
 
 
-def checked(root, **said):
-    return check_data(str(root), make_recipe({}, SMALL | said))
+def checked(root, **options):
+    return check_data(str(root), make_recipe({}, SMALL | options))
 
 
-def findings(root, **said):
-    return [(f.level, f.text) for f in find(checked(root, **said))]
+def findings(root, **options):
+    return [(f.level, f.text) for f in find(checked(root, **options))]
 
 
 def command(*words, code=0):
@@ -44,10 +44,10 @@ def command(*words, code=0):
 
 
 def test_nothing_is_found_where_nothing_is_wrong(pictures):
-    found = checked(pictures)
-    assert find(found) == []
-    assert found.counts.tolist() == [[8, 5], [8, 5]]
-    assert found.sizes.tolist() == [[40, 48]] * 26
+    check = checked(pictures)
+    assert find(check) == []
+    assert check.counts.tolist() == [[8, 5], [8, 5]]
+    assert check.sizes.tolist() == [[40, 48]] * 26
     assert "ready to train" in verdict([])
     assert command(pictures).stdout.splitlines()[-1] == f"verdict  {verdict([])}"
 
@@ -55,8 +55,8 @@ def test_nothing_is_found_where_nothing_is_wrong(pictures):
 @pytest.mark.parametrize("split", [True, False])
 def test_the_pictures_are_those_of_training(pictures, split):
     root = pictures if split else pictures / "train"
-    found, data = checked(root, seed=3), open_dataset(str(root), seed=3)
-    for ours, theirs in ((found.train, data.train), (found.val, data.val)):
+    check, data = checked(root, seed=3), open_dataset(str(root), seed=3)
+    for ours, theirs in ((check.train, data.train), (check.val, data.val)):
         assert list(ours.files) == list(theirs.files)
         assert ours.labels.tolist() == theirs.labels.tolist()
         assert (ours.digests == theirs.digests).all()
@@ -149,8 +149,8 @@ FOUND = [
 @pytest.mark.parametrize(("make", "level", "text"), FOUND, ids=[row[0].__name__ for row in FOUND])
 def test_what_is_wrong_is_found_and_decides_the_exit_code(make, level, text, pictures):
     make(pictures)
-    assert next(found for found in findings(pictures) if found[1].startswith(text))[0] == level
-    problems = any(found[0] == "problem" for found in findings(pictures))
+    assert next(f for f in findings(pictures) if f[1].startswith(text))[0] == level
+    problems = any(f[0] == "problem" for f in findings(pictures))
     assert problems == (level == "problem" or make is single)
     last = command(pictures, code=int(problems)).stdout.splitlines()[-1]
     assert last.startswith("verdict  not ready" if problems else "verdict  can be trained on")
@@ -159,21 +159,21 @@ def test_what_is_wrong_is_found_and_decides_the_exit_code(make, level, text, pic
 @pytest.mark.parametrize(("split", "counts"), [("train", [[0, 5], [8, 5]]), ("val", [[8, 0], [8, 5]])])
 def test_labels_are_right_where_a_split_lacks_a_class(pictures, split, counts):
     shutil.rmtree(pictures / split / "ants")
-    found = checked(pictures)
-    assert found.counts.tolist() == counts
-    assert all(found.classes[label] in str(f) for f, label in zip(found.val.files, found.val.labels, strict=True))
+    check = checked(pictures)
+    assert check.counts.tolist() == counts
+    assert all(check.classes[label] in str(f) for f, label in zip(check.val.files, check.val.labels, strict=True))
 
 
 def test_each_kind_of_copy_has_its_own_pair(pictures):
     for make in (leak, contradiction, repeated):
         make(pictures)
-    said = [text for _, text in findings(pictures)]
-    for kind, other in (
+    texts = [text for _, text in findings(pictures)]
+    for kind, copy in (
         ("two classes", "train/bees/1"),
         ("train and val", "val/ants/1"),
         ("one class", "train/ants/2"),
     ):
-        assert any(kind in text and text.endswith(f"train/ants/1.png = {pictures}/{other}.png") for text in said)
+        assert any(kind in text and text.endswith(f"train/ants/1.png = {pictures}/{copy}.png") for text in texts)
 
 
 def test_small_pictures_are_those_below_the_size_of_training(pictures):
@@ -193,16 +193,16 @@ def test_the_report_is_written_and_is_what_was_said(pictures, tmp_path):
     leak(pictures)
     bad_picture(pictures)
     out = tmp_path / "report"
-    said = json.loads(command(pictures, "--output", out, "--json", code=1).stdout)
-    assert said == json.loads((out / "data_check.json").read_text())
-    assert said["classes"] == [{"name": "ants", "train": 7, "val": 5}, {"name": "bees", "train": 8, "val": 5}]
-    assert (said["n_train"], said["n_val"], said["kinds"]) == (15, 10, {"PNG RGB": 25})
-    assert said["height"] == {"min": 40, "median": 40, "max": 40}
-    assert said["left_out"]["reasons"] == {"not an image": 1}
+    report = json.loads(command(pictures, "--output", out, "--json", code=1).stdout)
+    assert report == json.loads((out / "data_check.json").read_text())
+    assert report["classes"] == [{"name": "ants", "train": 7, "val": 5}, {"name": "bees", "train": 8, "val": 5}]
+    assert (report["n_train"], report["n_val"], report["kinds"]) == (15, 10, {"PNG RGB": 25})
+    assert report["height"] == {"min": 40, "median": 40, "max": 40}
+    assert report["left_out"]["reasons"] == {"not an image": 1}
     with (out / "leaks.csv").open() as file:
-        assert list(csv.DictReader(file)) == said["copies"]["first"]
+        assert list(csv.DictReader(file)) == report["copies"]["first"]
     with (out / "skipped_images.csv").open() as file:
-        assert list(csv.DictReader(file)) == said["left_out"]["first"]
+        assert list(csv.DictReader(file)) == report["left_out"]["first"]
     with Image.open(out / "data_check.png") as image:
         assert image.width == 1320
     assert sorted(p.name for p in out.iterdir()) == [
@@ -248,13 +248,13 @@ def test_memory_does_not_grow_with_the_pictures(tmp_path):
                 if not link.exists():
                     link.symlink_to(root / split / "ants" / "0.png")
         tracemalloc.start()
-        found = checked(root)
+        check = checked(root)
         size = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
-        return found, size
+        return check, size
 
     kept(10)
     _, few = kept(100)
-    found, many = kept(600)
-    assert len(found.train.labels) == 604
+    check, many = kept(600)
+    assert len(check.train.labels) == 604
     assert (many - few) / 1000 < 400, "bytes for each picture"

@@ -12,9 +12,11 @@ from xfer.data.loader import chunks, read_batches
 from xfer.data.split import Split
 from xfer.errors import DataError
 from xfer.pixels.augment import CenterCrop, HorizontalFlip, RandomResizedCrop, Resize, apply
+from xfer.pixels.faults import MAX_PIXELS
 from xfer.pixels.geometry import Box
-from xfer.pixels.images import MAX_PIXELS, Jpeg, open_image, open_lazily
+from xfer.pixels.images import open_image, open_lazily
 from xfer.pixels.jpeg import first_rows, read_header
+from xfer.pixels.lazy import Jpeg
 
 HEIGHT, WIDTH = 203, 141
 OPTIONS = [
@@ -212,7 +214,7 @@ def test_both_ways_to_pillows_decoder_give_the_same(save, monkeypatch, factor, t
 
 @pytest.mark.skipif("XFER_TEST_DATA" not in os.environ, reason="XFER_TEST_DATA is not set")
 def test_a_draft_of_photographs_is_as_close_as_promised():
-    """What `xfer.pixels.images.Jpeg` promises, on crops to 64 pixels, where nearly every picture takes the shortcut."""
+    """What `xfer.pixels.lazy.Jpeg` promises, on crops to 64 pixels, where nearly every picture takes the shortcut."""
     crop, off = RandomResizedCrop(size=64), []
     files = sorted(Path(os.environ["XFER_TEST_DATA"]).glob("hymenoptera_data/train/*/*.jpg"))[::4]
     for i, file in enumerate(files):

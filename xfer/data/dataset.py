@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,16 +13,16 @@ import numpy as np
 
 from xfer.data.archives import SUFFIXES as ARCHIVE_SUFFIXES
 from xfer.data.archives import is_archive, unpack
-from xfer.data.layout import find_layout, has_suffix, is_hidden, walk_files
+from xfer.data.layout import find_layout
 from xfer.data.leaks import Leaks, OnLeak, find_leaks
 from xfer.data.lists import Skipped
 from xfer.data.named import NAMED, fetch
-from xfer.data.split import Files, Split, divide, take
+from xfer.data.scan import inspect_all, scan
+from xfer.data.split import Split, divide, take
 from xfer.errors import ConfigError, DataError, expected
-from xfer.pixels.images import SUFFIXES, examine_image
+from xfer.pixels.images import SUFFIXES
 from xfer.progress import Progress, silent
 from xfer.system.download import cache_dir
-from xfer.system.parallel import map_ahead
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +68,8 @@ def open_dataset(
     parts = [layout.train] if layout.val is None else [layout.train, layout.val]
     splits, skipped = [], []
     for part in parts:
-        found, ignored = scan(part, layout.classes, suffixes)
-        split, unreadable = _check(found, on_bad_image, workers, progress)
+        listed, ignored = scan(part, layout.classes, suffixes)
+        split, unreadable = _check(listed, on_bad_image, workers, progress)
         _refuse_empty(part, split, layout.classes, ignored + unreadable)
         splits.append(split)
         skipped += ignored + unreadable
@@ -106,40 +106,19 @@ def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
     return stem, unpack(path, cache / "unpacked" / f"{stem}-{key}", progress)
 
 
-def scan(part: Path, classes: Sequence[str], suffixes: Sequence[str]) -> tuple[Split, list[Skipped]]:
-    """All files with the suffixes, class by class, and those without, or in no class."""
-    counts: list[int] = []
-    outside = (entry for entry in sorted(part.iterdir()) if has_suffix(entry.name, suffixes) and entry.is_file())
-    skipped = [Skipped(str(entry), "in no class folder") for entry in outside if not is_hidden(entry.name)]
-
-    def names() -> Iterator[str]:
-        for name in classes:
-            counts.append(0)
-            for inside in walk_files(str(part / name)):
-                if has_suffix(inside, suffixes):
-                    counts[-1] += 1
-                    yield os.path.join(name, inside)
-                else:
-                    skipped.append(Skipped(str(part / name / inside), "not an image suffix"))
-
-    files = Files.below(str(part), names())
-    return Split(files, np.repeat(np.arange(len(classes)), counts)), skipped
-
-
 def _check(split: Split, on_bad_image: str, workers: int, progress: Progress) -> tuple[Split, list[Skipped]]:
     """Read every picture. The split without the unreadable ones, with digests; and those."""
     keep, skipped = np.ones(len(split.files), bool), []
     digests, stamps = np.zeros((len(keep), 16), np.uint8), np.zeros((len(keep), 2), np.int64)
-    for i, (reason, digest, when) in enumerate(map_ahead(examine_image, split.files, workers, ahead=64)):
-        progress("checking pictures", i + 1, len(keep))
-        if reason and on_bad_image == "error":
+    for i, picture in enumerate(inspect_all(split, workers, progress)):
+        if picture.reason and on_bad_image == "error":
             cure = "Cure: remove or replace it, or on_bad_image = 'skip'"
-            raise DataError(f"data {split.files[i]}: cannot be used: {reason}. {cure}")
-        if reason:
+            raise DataError(f"data {split.files[i]}: cannot be used: {picture.reason}. {cure}")
+        if picture.reason:
             keep[i] = False
-            skipped.append(Skipped(split.files[i], reason))
+            skipped.append(Skipped(split.files[i], picture.reason))
         else:
-            digests[i], stamps[i] = np.frombuffer(digest, np.uint8), when
+            digests[i], stamps[i] = np.frombuffer(picture.digest, np.uint8), picture.stamp
     return take(replace(split, digests=digests, stamps=stamps), np.flatnonzero(keep)), skipped
 
 

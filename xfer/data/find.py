@@ -16,13 +16,13 @@ def find_images(paths: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> lis
 
     Raises DataError for what does not exist or holds no picture.
     """
-    found: dict[str, None] = {}
+    images: dict[str, None] = {}
     for path in paths:
-        some = [path] if os.path.isfile(path) else _images_of(path, suffixes)
-        if not some:
+        matches = [path] if os.path.isfile(path) else _images_of(path, suffixes)
+        if not matches:
             raise DataError(f"images {path!r}: expected a file, a folder with pictures or a pattern that matches some")
-        found |= dict.fromkeys(some)
-    return list(found)
+        images |= dict.fromkeys(matches)
+    return list(images)
 
 
 def _images_of(path: str, suffixes: Sequence[str]) -> list[str]:

@@ -132,9 +132,9 @@ def _same_classes(train: Path, val: Path) -> tuple[str, ...]:
     ours, theirs = _classes(train), _classes(val)
     if ours != theirs:
         differences = [
-            f"only in {folder.name}: {', '.join(sorted(set(some) - set(others)))}"
-            for folder, some, others in ((train, ours, theirs), (val, theirs, ours))
-            if set(some) - set(others)
+            f"only in {folder.name}: {', '.join(sorted(set(names) - set(others)))}"
+            for folder, names, others in ((train, ours, theirs), (val, theirs, ours))
+            if set(names) - set(others)
         ]
         raise DataError(
             f"data {train.parent}: {train.name} and {val.name} hold different classes ({'; '.join(differences)}). "

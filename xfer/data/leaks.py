@@ -50,13 +50,13 @@ class Leaks:
         return self.train[position] if position < first else self.val[position - first]
 
     def rows(self) -> Iterator[Leak]:
-        for (one, other), kind in zip(self.pairs, self.kinds, strict=True):
-            yield Leak(self.path(one), self.path(other), KINDS[kind])
+        for (first, copy), kind in zip(self.pairs, self.kinds, strict=True):
+            yield Leak(self.path(first), self.path(copy), KINDS[kind])
 
     def dropped(self) -> Iterator[tuple[str, str]]:
         """Path and reason of each file that is left out by `drop`."""
-        for (one, other), kind in zip(self.drops, self.reasons, strict=True):
-            yield self.path(one), f"{KINDS[kind]}: the same bytes as {self.path(other)}"
+        for (position, copy), kind in zip(self.drops, self.reasons, strict=True):
+            yield self.path(position), f"{KINDS[kind]}: the same bytes as {self.path(copy)}"
 
     def counts(self) -> dict[str, int]:
         """Pairs of each kind, those of none left out."""
@@ -98,22 +98,22 @@ def find_leaks(
     place = np.arange(len(label))
     same = _groups(np.ascontiguousarray(np.concatenate(digests)).view("S16").ravel())
     first = _first(same, place)
-    other = _first(same, place[label != label[first]])  # the first whose label is not that of the first
+    contrary = _first(same, place[label != label[first]])  # the first whose label is not that of the first
     train, val = _first(same, place[in_train]), _first(same, place[~in_train])
     again = _first(_groups(np.stack([same, label, in_train], axis=1), axis=0), place)
-    found = (
+    kinds = (
         (first, label != label[first]),
         (train, ~in_train & (train >= 0)),
         (again, again != place),
     )
-    torn = other >= 0
+    torn = contrary >= 0
     leaking = in_train & (val >= 0) & ~torn
-    copy = np.where(torn, np.where(label == label[first], other, first), val)
+    copy = np.where(torn, np.where(label == label[first], contrary, first), val)
     gone = np.flatnonzero(torn | leaking)
     return Leaks(
         *files,
-        np.concatenate([np.stack([one[where], place[where]], axis=1) for one, where in found]),
-        np.repeat(np.arange(3), [int(where.sum()) for _, where in found]),
+        np.concatenate([np.stack([origin[where], place[where]], axis=1) for origin, where in kinds]),
+        np.repeat(np.arange(3), [int(where.sum()) for _, where in kinds]),
         np.stack([gone, copy[gone]], axis=1),
         np.where(torn[gone], _TWO_CLASSES, _SPLITS),
     )

@@ -14,7 +14,8 @@ from xfer.arrays import Int64, Pixels
 from xfer.backend import Batch
 from xfer.data.split import Split
 from xfer.errors import DataError
-from xfer.pixels.augment import Transform, _read_one, is_random, output_size
+from xfer.pixels.augment import Transform, is_random, output_size, transformed
+from xfer.pixels.images import open_lazily
 from xfer.system.parallel import map_ahead
 
 BATCHES_AHEAD = 2
@@ -44,7 +45,7 @@ def read_batches(
     """A batch for each array of positions in the split, and the digests of its pictures (N, 16) uint8.
 
     A picture's random numbers come from (seed, view, its position) and nothing else. `draft` decodes large JPEG files
-    faster and less exactly, see `xfer.pixels.images.Jpeg`. `workers` threads (0: one for each processor) read
+    faster and less exactly, see `xfer.pixels.lazy.Jpeg`. `workers` threads (0: one for each processor) read
     BATCHES_AHEAD batches ahead, and end when the iterator is closed. Raises ConfigError when the pictures would have
     different sizes, and DataError, with the file, for one that cannot be read any more, or that holds something else
     by now.
@@ -66,7 +67,7 @@ def read_batches(
                 "Cure: bring it back as it was, or train anew on what is there now"
             )
         rng = np.random.default_rng((seed, view, index)) if random else None
-        pixels[:] = _read_one(str(split.files[index]), transforms, rng, draft)
+        pixels[:] = _read_picture(str(split.files[index]), transforms, rng, draft)
         return picture_digest(pixels)
 
     ahead = BATCHES_AHEAD * max(map(len, chunks), default=1)
@@ -74,6 +75,24 @@ def read_batches(
         for part in chunks:
             digests = b"".join(islice(pictures, len(part)))
             yield Batch(room.popleft(), split.labels[part]), np.frombuffer(digests, np.uint8).reshape(-1, 16)
+
+
+def read_now(split: Split, transforms: Sequence[Transform], indices: Int64, seed: int = 0) -> Pixels:
+    """The pictures (N, H, W, 3) at these positions of a split, one or more, for a look rather than for training.
+
+    They are those of `read_batches` at view 0, and so are the errors. `seed` matters to random transforms only.
+    """
+    ((batch, _),) = read_batches(split, transforms, [indices], seed=seed, view=0, workers=0)
+    return batch.inputs
+
+
+def _read_picture(path: str, transforms: Sequence[Transform], rng: np.random.Generator | None, draft: bool) -> Pixels:
+    """One picture (H, W, 3). Raises DataError, with the file."""
+    image = open_lazily(path, draft)
+    try:
+        return np.asarray(transformed(image, transforms, rng))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def picture_digest(pixels: Pixels) -> bytes:

@@ -105,9 +105,9 @@ def _fetch(named: NamedSet, cache: Path, progress: Progress) -> Path:
 def _check(named: NamedSet, folder: Path, archive: Path) -> None:
     for split, wanted in named.counts.items():
         path = folder / split
-        found = sum(has_suffix(name, SUFFIXES) for name in walk_files(str(path))) if path.is_dir() else 0
-        if found != (wanted or found) or not found:
+        count = sum(has_suffix(name, SUFFIXES) for name in walk_files(str(path))) if path.is_dir() else 0
+        if count != (wanted or count) or not count:
             raise DataError(
-                f"data set {named.name}: {archive} holds {found} images in {named.folder}/{split}, "
+                f"data set {named.name}: {archive} holds {count} images in {named.folder}/{split}, "
                 f"expected {wanted or 'some'}. Cure: delete it, and it is downloaded anew"
             )

@@ -32,11 +32,12 @@ class Pictures:
     transforms: tuple[Transform, ...]
     seed: int
     workers: int
-    draft: bool = False  # see `xfer.pixels.images.Jpeg`
+    draft: bool = False  # see `xfer.pixels.lazy.Jpeg`
 
     def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Batch, Digests]]:
-        how = {"seed": self.seed, "view": view, "workers": self.workers}
-        return read_batches(self.split, self.transforms, chunks, **how, draft=self.draft)
+        return read_batches(
+            self.split, self.transforms, chunks, seed=self.seed, view=view, workers=self.workers, draft=self.draft
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.arrays import Int64
-from xfer.pixels.images import file_digest, stamp
+from xfer.pixels.content import file_digest, stamp
 
 T = TypeVar("T", bound=np.generic)
 
@@ -35,16 +35,18 @@ class Files(Sequence[str]):
     @overload
     def __getitem__(self, index: slice | Int64) -> Files: ...
     def __getitem__(self, index: int | np.integer[Any] | slice | Int64) -> str | Files:
-        found = self.names[index]
-        return os.path.join(self.root, os.fsdecode(found)) if isinstance(found, bytes) else Files(self.root, found)
+        selected = self.names[index]
+        if isinstance(selected, bytes):
+            return os.path.join(self.root, os.fsdecode(selected))
+        return Files(self.root, selected)
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """Pictures in a fixed order. `labels` (n,) int64 count the classes of the data set.
 
-    `digests` (n, 16) uint8 are those of the files' bytes, by `xfer.pixels.images.file_digest`, and `stamps` (n, 2)
-    int64 what `xfer.pixels.images.stamp` said of the files then; None where nobody read them.
+    `digests` (n, 16) uint8 are those of the files' bytes, by `xfer.pixels.content.file_digest`, and `stamps` (n, 2)
+    int64 what `xfer.pixels.content.stamp` said of the files then; None where nobody read them.
     """
 
     files: Sequence[str]

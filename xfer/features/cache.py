@@ -25,7 +25,7 @@ from xfer.errors import XferError
 from xfer.features import store as feature_store
 from xfer.features.key import Origin
 from xfer.features.store import Kept, Store
-from xfer.pixels.images import file_digest
+from xfer.pixels.content import file_digest
 from xfer.progress import Progress
 from xfer.system.parallel import map_ahead
 

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,18 +20,17 @@ import PIL
 from PIL import features as pillow
 from pydantic import BaseModel
 
-from xfer import __version__
+from xfer import __version__, pixels
 from xfer.backend import Backend, capability
 from xfer.data import loader
 from xfer.data.sources import Pictures, Source
 from xfer.formats.files import digest
 from xfer.nets.net import Net
-from xfer.pixels import augment, colour, geometry, images, jpeg
+from xfer.pixels import augment
 
 FORMAT = 1
 """Of keys and of what lies behind them; another number leaves all old entries to the limit."""
 
-_PIXELS: tuple[ModuleType, ...] = (augment, colour, geometry, images, jpeg, loader)
 _NO_PART = ("split", "workers", "seed")  # of a source: the first and the last have places of their own in the key
 
 
@@ -117,11 +115,11 @@ def _versions() -> dict[str, str]:
 @cache
 def _code(backend: type[Backend]) -> str:
     """Of the sources that make pixels and features, for those who edit them: a version number stays until a release."""
-    found = {Path(module.__file__) for module in _PIXELS if module.__file__}
+    files = {Path(loader.__file__), *Path(pixels.__file__).parent.glob("*.py")}
     with suppress(OSError, TypeError):  # a class that was typed in has no file
-        found |= set(Path(inspect.getfile(backend)).parent.glob("*.py"))
+        files |= set(Path(inspect.getfile(backend)).parent.glob("*.py"))
     total = hashlib.sha256()
-    for path in sorted(found):
+    for path in sorted(files):
         total.update(path.name.encode() + b"\n" + (path.read_bytes() if path.is_file() else b"") + b"\n")
     return total.hexdigest()
 

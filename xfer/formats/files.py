@@ -91,10 +91,10 @@ def beside(path: Path) -> Path:
 
 def _metadata_beside(path: Path, weights: Weights) -> dict[str, str]:
     try:
-        said = json.loads(beside(path).read_text(encoding="utf-8"))
-        if said["weights_digest"] != digest(weights):  # the weights were replaced, and these words are of others
+        record = json.loads(beside(path).read_text(encoding="utf-8"))
+        if record["weights_digest"] != digest(weights):  # the weights were replaced, and these words are of others
             return {}
-        return {str(key): str(value) for key, value in said["metadata"].items()}
+        return {str(key): str(value) for key, value in record["metadata"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
 

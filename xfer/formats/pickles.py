@@ -94,10 +94,10 @@ def _step(name: str, argument: object, stack: list[object], memo: dict[int, obje
         _STACK_OPERATIONS[name](stack)
 
 
-def _remember(storages: dict[str, Storage], found: object) -> None:
-    if isinstance(found, Storage):
-        known = storages.setdefault(found.key, found)
-        if (known.kind, known.size) != (found.kind, found.size):
+def _remember(storages: dict[str, Storage], item: object) -> None:
+    if isinstance(item, Storage):
+        known = storages.setdefault(item.key, item)
+        if (known.kind, known.size) != (item.kind, item.size):
             raise ValueError("it gives one storage two types or sizes")
 
 

@@ -62,7 +62,7 @@ def little_endian(array: NDArray[Any]) -> bytes:
 
 
 @contextmanager
-def reading(path: Path, what: str, cure: str) -> Iterator[None]:
+def reading(path: Path, expected: str, cure: str) -> Iterator[None]:
     """Turn the faults of a file, and of reaching it, into one WeightsError that names it."""
     try:
         yield
@@ -71,7 +71,7 @@ def reading(path: Path, what: str, cure: str) -> Iterator[None]:
             f"{path}: cannot be read ({error.strerror or error}). Cure: check the path and its permissions"
         ) from error
     except ValueError as error:
-        raise WeightsError(f"{path}: not {what} ({one_line(error)}). Cure: {cure}") from error
+        raise WeightsError(f"{path}: not {expected} ({one_line(error)}). Cure: {cure}") from error
 
 
 def one_line(error: object) -> str:

@@ -80,10 +80,10 @@ def _find(path: Path) -> tuple[int, bytes]:
         length = int.from_bytes(file.read(8), "little")
         if length > path.stat().st_size:
             raise ValueError("it ends within its header")
-        found = _SEAL.search(file.read(length))
-    if found is None:
+        match = _SEAL.search(file.read(length))
+    if match is None:
         raise ValueError("it carries no seal")
-    return 8 + found.start(1), found[1]
+    return 8 + match.start(1), match[1]
 
 
 def _digest(path: Path, offset: int) -> bytes:

@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.arrays import Int64
-from xfer.data.dataset import leaks_of, locate, scan
+from xfer.data.dataset import leaks_of, locate
 from xfer.data.layout import class_names, find_splits, two_or_more
 from xfer.data.leaks import Leaks
 from xfer.data.lists import Skipped
+from xfer.data.scan import inspect_all, scan
 from xfer.data.split import Split, divide, take
 from xfer.errors import DataError
 from xfer.pixels.augment import default_eval, output_size, transformed
-from xfer.pixels.images import inspect_image, open_lazily
+from xfer.pixels.images import open_lazily
 from xfer.progress import Progress, silent
 from xfer.recipe.recipe import Recipe
 from xfer.system.download import cache_dir
-from xfer.system.parallel import map_ahead
 
 SAMPLES = 32
 SIDE = 96  # pixels of a sample
@@ -101,12 +101,10 @@ def check_data(source: str, recipe: Recipe, progress: Progress = silent) -> Data
     name, root = locate(source, cache_dir(), progress)
     folders = [folder for folder in find_splits(root) if folder]
     present = [class_names(folder) for folder in folders]
-    classes = two_or_more(
-        folders[0].parent if len(folders) > 1 else root, sorted({c for some in present for c in some})
-    )
-    said = recipe.data
+    classes = two_or_more(folders[0].parent if len(folders) > 1 else root, sorted(set(chain.from_iterable(present))))
+    data = recipe.data
     parts = tuple(
-        _inspected(folder, names, classes, said.suffixes, said.workers, progress)
+        _inspect(folder, names, classes, data.suffixes, data.workers, progress)
         for folder, names in zip(folders, present, strict=True)
     )
     for part in parts:
@@ -114,12 +112,12 @@ def check_data(source: str, recipe: Recipe, progress: Progress = silent) -> Data
             first = next(chain(part.unreadable(), part.ignored), None)
             why = f" (the first file left out: {first.path}: {first.reason})" if first else ""
             raise DataError(f"data {part.folder}: no usable picture in any class folder{why}")
-    train, val = (p.split for p in parts) if len(parts) > 1 else divide(parts[0].split, said.val_fraction, recipe.seed)
+    train, val = (p.split for p in parts) if len(parts) > 1 else divide(parts[0].split, data.val_fraction, recipe.seed)
     samples, labels = _samples(parts, recipe.seed)
     return DataCheck(name, root, classes, parts, train, val, leaks_of(train, val), samples, labels, size)
 
 
-def _inspected(
+def _inspect(
     folder: Path,
     present: Sequence[str],
     classes: Sequence[str],
@@ -132,13 +130,12 @@ def _inspected(
     digests, sizes, why = np.zeros((n, 16), np.uint8), np.zeros((n, 2), np.int32), np.full(n, -1)
     reasons: dict[str, int] = {}
     kinds: Counter[str] = Counter()
-    for i, found in enumerate(map_ahead(inspect_image, split.files, workers, ahead=64)):
-        progress("checking pictures", i + 1, n)
-        if found.reason:
-            why[i] = reasons.setdefault(found.reason, len(reasons))
+    for i, picture in enumerate(inspect_all(split, workers, progress)):
+        if picture.reason:
+            why[i] = reasons.setdefault(picture.reason, len(reasons))
         else:
-            digests[i], sizes[i] = np.frombuffer(found.digest, np.uint8), (found.height, found.width)
-            kinds[found.kind] += 1
+            digests[i], sizes[i] = np.frombuffer(picture.digest, np.uint8), (picture.height, picture.width)
+            kinds[picture.kind] += 1
     good, bad = np.flatnonzero(why < 0), np.flatnonzero(why >= 0)
     labels = np.searchsorted(classes, present)[split.labels] if n else split.labels
     usable = take(replace(split, labels=labels, digests=digests), good)

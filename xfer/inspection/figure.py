@@ -77,8 +77,8 @@ def _bars(axes: Axes, classes: Sequence[str], counts: Int64, faces: Sequence[Fac
 
 
 def _scatter(axes: Axes, sizes: NDArray[np.int32], size: tuple[int, int]) -> None:
-    some = np.random.default_rng(0).permutation(len(sizes))[:_MOST_POINTS]
-    height, width = sizes[some].T
+    shown = np.random.default_rng(0).permutation(len(sizes))[:_MOST_POINTS]
+    height, width = sizes[shown].T
     axes.scatter(width, height, s=12, c=TRAIN, alpha=0.35, linewidths=0)
     axes.axvline(size[1], color=FAINT, linestyle=":", linewidth=1.2)
     axes.axhline(size[0], color=FAINT, linestyle=":", linewidth=1.2, label=f"training: {size[0]} x {size[1]}")

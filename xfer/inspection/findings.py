@@ -49,13 +49,14 @@ def verdict(findings: Sequence[Finding]) -> str:
     return "ready to train on: nothing wrong was found"
 
 
-def _many(n: int, what: str, plural: str = "") -> str:
-    return f"{n:,} {what if n == 1 else plural or f'{what}s'}"
+def _many(n: int, noun: str, plural: str = "") -> str:
+    return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
 
 
 def _named(names: Iterable[str]) -> str:
-    some = list(names)
-    return ", ".join(some[:MOST_NAMED]) + (f" and {len(some) - MOST_NAMED:,} more" if len(some) > MOST_NAMED else "")
+    listed = list(names)
+    more = f" and {len(listed) - MOST_NAMED:,} more" if len(listed) > MOST_NAMED else ""
+    return ", ".join(listed[:MOST_NAMED]) + more
 
 
 def _folders(c: DataCheck) -> Iterator[Finding]:
@@ -126,9 +127,9 @@ def _shapes(c: DataCheck) -> Iterator[Finding]:
         (np.maximum(height, width) > LONG * np.minimum(height, width), f"more than {LONG}:1 in shape", "crop them"),
         (height * width > LARGE, f"of more than {LARGE:,} pixels", "data.decode = 'draft', or make them smaller once"),
     )
-    for where, what, cure in rows:
+    for where, fault, cure in rows:
         if where.any():
-            yield Finding("warning", f"{_many(int(where.sum()), 'picture')} {what}, the first: {_at(c, where)}", cure)
+            yield Finding("warning", f"{_many(int(where.sum()), 'picture')} {fault}, the first: {_at(c, where)}", cure)
 
 
 def _at(c: DataCheck, where: NDArray[np.bool_]) -> str:

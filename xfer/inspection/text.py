@@ -51,8 +51,8 @@ def lines(c: DataCheck, findings: Sequence[Finding]) -> list[str]:
 
 
 def _lines(c: DataCheck, findings: Sequence[Finding]) -> Iterator[str]:
-    how = " (split off)" if len(c.parts) == 1 else ""
-    yield f"{c.name}: {len(c.train.labels):,} training and {len(c.val.labels):,} validation pictures{how} in {c.root}"
+    note = " (split off)" if len(c.parts) == 1 else ""
+    yield f"{c.name}: {len(c.train.labels):,} training and {len(c.val.labels):,} validation pictures{note} in {c.root}"
     train = c.counts[:, 0]
     balance = f", the largest has {train.max() / max(train.min(), 1):.1f} times the pictures of the smallest"
     yield f"classes   {len(c.classes)}{balance if train.min() else ''}"

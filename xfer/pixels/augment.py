@@ -13,8 +13,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from pydantic import Field
 
-from xfer.arrays import Pixels
-from xfer.errors import ConfigError, DataError
+from xfer.errors import ConfigError
 from xfer.pixels.colour import ColorJitter, Normalize, RandomErasing
 from xfer.pixels.fields import HeightWidth
 from xfer.pixels.geometry import (
@@ -28,7 +27,7 @@ from xfer.pixels.geometry import (
     VerticalFlip,
     both,
 )
-from xfer.pixels.images import Jpeg, open_lazily
+from xfer.pixels.lazy import Jpeg
 
 __all__ = [
     "CenterCrop",
@@ -115,11 +114,11 @@ def split_normalize(transforms: Sequence[Transform]) -> tuple[tuple[PixelTransfo
 def describe(transforms: Sequence[Transform]) -> str:
     """For people: `Resize(size=256), CenterCrop(size=224)`, defaults left out."""
 
-    def one(transform: Transform) -> str:
+    def text(transform: Transform) -> str:
         given = transform.model_dump(exclude={"op"}, exclude_defaults=True)
         return f"{transform.op}({', '.join(f'{k}={v}' for k, v in given.items())})"
 
-    return ", ".join(map(one, transforms)) or "(none)"
+    return ", ".join(map(text, transforms)) or "(none)"
 
 
 def default_train(size: int) -> tuple[PixelTransform, ...]:
@@ -140,11 +139,3 @@ def _size_after(transform: Transform, size: HeightWidth | None) -> HeightWidth |
     if isinstance(transform, Resize | CenterCrop | RandomResizedCrop | RandomCrop):
         return both(transform.size)
     return size
-
-
-def _read_one(path: str, transforms: Sequence[Transform], rng: np.random.Generator | None, draft: bool) -> Pixels:
-    image = open_lazily(path, draft)
-    try:
-        return np.asarray(transformed(image, transforms, rng))
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None

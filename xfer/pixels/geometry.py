@@ -17,7 +17,7 @@ from pydantic import Field
 
 from xfer.errors import DataError
 from xfer.pixels.fields import Degrees, Fill, HeightWidth, Interpolation, Pair, Probability, Ratio, Scale, Size
-from xfer.pixels.images import Jpeg
+from xfer.pixels.lazy import Jpeg
 from xfer.section import Section
 
 Picture = Image.Image

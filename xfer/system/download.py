@@ -111,8 +111,8 @@ def _fault(path: Path, sha256: str | None, sha1: str | None, size: int | None) -
     if size is not None and path.stat().st_size != size:
         return f"has {path.stat().st_size} bytes, expected {size}"
     for kind, expected in (("sha256", sha256), ("sha1", sha1)):
-        if expected and not (found := file_hash(path, kind)).startswith(expected.lower()):
-            return f"has the {kind} {found}, expected {expected}"
+        if expected and not (actual := file_hash(path, kind)).startswith(expected.lower()):
+            return f"has the {kind} {actual}, expected {expected}"
     return None
 
 

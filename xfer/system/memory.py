@@ -14,9 +14,9 @@ def peak_memory() -> int | None:
     """
     try:
         # On Linux getrusage would count what the parent held before this program took its place.
-        said = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-        if said:
-            return int(said[1]) * 1024
+        match = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+        if match:
+            return int(match[1]) * 1024
     except OSError:
         pass
     try:

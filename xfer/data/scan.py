@@ -1,0 +1,50 @@
+"""The files of a folder before anything is known of them: listed class by class, then inspected one by one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from xfer.data.layout import has_suffix, is_hidden, walk_files
+from xfer.data.lists import Skipped
+from xfer.data.split import Files, Split
+from xfer.pixels.inspected import Inspected, inspect_image
+from xfer.progress import Progress
+from xfer.system.parallel import map_ahead
+
+PICTURES_AHEAD = 64
+
+
+def scan(part: Path, classes: Sequence[str], suffixes: Sequence[str]) -> tuple[Split, list[Skipped]]:
+    """All files with the suffixes, class by class, and those without, or in no class."""
+    counts: list[int] = []
+    outside = (entry for entry in sorted(part.iterdir()) if has_suffix(entry.name, suffixes) and entry.is_file())
+    skipped = [Skipped(str(entry), "in no class folder") for entry in outside if not is_hidden(entry.name)]
+
+    def names() -> Iterator[str]:
+        for name in classes:
+            counts.append(0)
+            for inside in walk_files(str(part / name)):
+                if has_suffix(inside, suffixes):
+                    counts[-1] += 1
+                    yield os.path.join(name, inside)
+                else:
+                    skipped.append(Skipped(str(part / name / inside), "not an image suffix"))
+
+    files = Files.below(str(part), names())
+    return Split(files, np.repeat(np.arange(len(classes)), counts)), skipped
+
+
+def inspect_all(split: Split, workers: int, progress: Progress) -> Generator[Inspected, None, None]:
+    """What each file of a split is, in their order; nothing is kept of it here.
+
+    `workers` threads (0: one for each processor) read PICTURES_AHEAD files ahead, and end when the iterator is closed.
+    """
+    with closing(map_ahead(inspect_image, split.files, workers, ahead=PICTURES_AHEAD)) as pictures:
+        for done, picture in enumerate(pictures, start=1):
+            progress("checking pictures", done, len(split.files))
+            yield picture

@@ -1,0 +1,38 @@
+"""Why a picture cannot be used, in one line: limits to its size, and what any decoder's error means."""
+
+from __future__ import annotations
+
+from PIL import Image, UnidentifiedImageError
+
+from xfer.errors import DataError
+
+MAX_PIXELS = 178_956_970
+"""Larger pictures are refused as decompression bombs: the size at which Pillow refuses them too."""
+
+MAX_RATIO = 100
+"""Of the longer side to the shorter. Resized by its shorter side to 256, a line of pixels would fill the memory."""
+
+
+def too_large(width: int, height: int) -> str | None:
+    """The limit that a size in pixels is beyond."""
+    if width * height > MAX_PIXELS:
+        return f"more than {MAX_PIXELS:,} pixels"
+    if max(width, height) > MAX_RATIO * min(width, height):
+        return f"more than {MAX_RATIO} times as long as wide"
+    return None
+
+
+def reason_for(error: Exception) -> str:
+    """What an error raised by reading or decoding a picture says to its owner."""
+    if isinstance(error, DataError):
+        return str(error)
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {MAX_PIXELS:,} pixels"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    if isinstance(error, EOFError) or "truncated" in str(error).lower():
+        return "truncated"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[0].lower() + error.strerror[1:]
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"cannot be decoded ({text})"

@@ -1,0 +1,51 @@
+"""Whether a file is a picture that can be used, and what else is known of it once it has been read whole."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import NamedTuple
+
+from xfer.pixels.content import content_digest, read_content
+from xfer.pixels.faults import reason_for
+from xfer.pixels.images import Decoded, decode
+
+
+class Inspected(NamedTuple):
+    """A file that was read and decoded. What follows the reason is that of a file that can be used.
+
+    reason         why it cannot be used, in one line; None where it can
+    digest         as `content.file_digest`, of the bytes that were decoded
+    stamp          as `content.stamp`
+    height, width  in pixels, as a person sees it
+    kind           as stored: `JPEG RGB`
+    """
+
+    reason: str | None
+    digest: bytes = b""
+    stamp: tuple[int, int] = (0, 0)
+    height: int = 0
+    width: int = 0
+    kind: str = ""
+
+
+def inspect_image(path: str | os.PathLike[str]) -> Inspected:
+    """Read the whole picture. Raises nothing: what is wrong is the reason."""
+    try:
+        content, came = read_content(path)
+        picture = _read_whole(content)
+    except Exception as error:  # a decoder fed with garbage can raise anything
+        return Inspected(reason_for(error))
+    width, height = picture.size
+    return Inspected(None, content_digest(content), came, height, width, picture.kind)
+
+
+def _read_whole(content: bytes) -> Decoded:
+    """All of the file is read, but of a JPEG picture an eighth put together: damage shows, in three fifths of the time.
+
+    Raises what decoding the picture raises.
+    """
+    try:
+        return decode(io.BytesIO(content), smallest=True)
+    except Exception:  # not all that can be decoded can be decoded smaller: lossless JPEG cannot
+        return decode(io.BytesIO(content))

@@ -1,0 +1,40 @@
+"""Any picture that Pillow has decoded, whatever its colours, its depth and its transparency -> 8-bit RGB."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """On white where it is transparent; wide values as `to_bytes` makes them."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image if image.format == "JPEG" else image.copy()  # others may want their file again
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image)
+        wide = image.mode == "I" and image.format in ("PNG", "PPM")  # Pillow's I for what is 16-bit in these
+        return Image.fromarray(to_bytes(values.astype(np.uint16) if wide else values)).convert("RGB")
+    if image.has_transparency_data:
+        visible = image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(visible, mask=visible)
+        return white
+    return image.convert("RGB")
+
+
+def to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Grey values of any type as 0..255, rounded.
+
+    The range they have is the smallest of [0, 1] (floats only), [0, 255] and [0, 65535] that holds them all; values
+    that none of them holds are stretched from their lowest to their highest. uint16 always has [0, 65535]. Values that
+    are not finite become 0.
+    """
+    finite = values[np.isfinite(values)].astype(np.float64)
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    tops = {"u": (65535.0,), "f": (1.0, 255.0, 65535.0)}.get(values.dtype.kind, (255.0, 65535.0))
+    fitting = [top for top in tops if low >= 0 and high <= top]
+    low, high = (0.0, fitting[0]) if fitting else (low, high)
+    known = np.where(np.isfinite(values), values, low).astype(np.float64)
+    scaled: NDArray[np.float64] = (known - low) * (255 / (high - low) if high > low else 0.0)
+    return np.rint(scaled).astype(np.uint8)
