@@ -196,9 +196,9 @@ def test_pillow_is_silent_when_it_is_told_to_be(tmp_path, quiet):
     Image.new("1", (10_000, 9_500)).save(tmp_path / "large.tif", compression="group4")
     script = f"""
 import sys
-from xfer.pixels.images import quiet_pillow
 from xfer.pixels.inspected import inspect_image
-{"quiet_pillow()" if quiet else ""}
+from xfer.system import own_process
+{"own_process.begin()" if quiet else ""}
 print([inspect_image(path).reason for path in sys.argv[1:]])
 """
     files = [str(tmp_path / "x.png"), str(tmp_path / "large.tif")]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xfer.data.leaks import KINDS
+from xfer.errors import Finding
 from xfer.inspection.check import DataCheck
 
 TINY_CLASS = 5  # pictures
@@ -22,19 +21,8 @@ LARGE = 24_000_000  # pixels
 MOST_NAMED = 5
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A `problem` makes a result wrong, or a training fail; a `warning` is for a look."""
-
-    level: Literal["problem", "warning"]
-    text: str
-    cure: str
-
-    def line(self) -> str:
-        return f"{self.level:8s} {self.text}. Cure: {self.cure}"
-
-
 def find(check: DataCheck) -> list[Finding]:
+    """A `problem` makes a result wrong, or a training fail; a `warning` is for a look."""
     problems = chain(_folders(check), _unreadable(check), _copies(check))
     return [*problems, *_classes(check), *_shapes(check), *_others(check)]
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from xfer.data.leaks import FILE as LEAKS
 from xfer.data.lists import write_leaks_csv, write_skipped_csv
-from xfer.errors import DataError
+from xfer.errors import DataError, Finding
 from xfer.inspection.check import DataCheck
-from xfer.inspection.findings import Finding, verdict
+from xfer.inspection.findings import verdict
 from xfer.plots import write_figure
 from xfer.system.files import write_json
 
@@ -71,7 +71,7 @@ def _lines(c: DataCheck, findings: Sequence[Finding]) -> Iterator[str]:
     yield f"colour    mean {mean}, std {std} (red, green, blue in 0..1; {len(c.samples)} pictures)"
     if out := left_out(c):
         yield f"left out  {', '.join(f'{n:,} {reason}' for reason, n in out.most_common())}"
-    yield from (finding.line() for finding in findings)
+    yield from (finding.line(width=9) for finding in findings)
     yield f"verdict  {verdict(findings)}"
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from contextlib import suppress
 from typing import BinaryIO, NamedTuple
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from xfer.errors import DataError
-from xfer.pixels.content import file_digest as file_digest
 from xfer.pixels.content import read_content
 from xfer.pixels.faults import reason_for, too_large
 from xfer.pixels.jpeg import Header, read_header
@@ -26,16 +24,6 @@ SIDEWAYS = range(5, 9)
 
 PROGRAMS = frozenset({"EPS"})
 """Formats that Pillow opens by running another program on them. No data set is worth that."""
-
-
-def quiet_pillow() -> None:
-    """No more warnings of pictures in the whole process: for a program to ask for, not for a library.
-
-    Pillow warns of pictures that are large or have damaged EXIF data, and they can be used all the same.
-    """
-    # For good: warnings.catch_warnings around each picture would change the filters of every thread that is decoding.
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def open_image(path: str | os.PathLike[str]) -> Image.Image:

@@ -17,7 +17,8 @@ def begin() -> None:
     # A framework makes some 300,000 objects as it is imported, and nearly all of them stay. Looking through them again
     # and again took half a second: a sixth of importing torch and torchvision.
     gc.set_threshold(*_WHILE_IMPORTING)
-    # Pillow warns of pictures that are large or have damaged EXIF data, and they can be used all the same. The second
+    # Pillow warns of pictures that are large or have damaged EXIF data, and they can be used all the same. For good:
+    # warnings.catch_warnings around each picture would change the filters of every thread that is decoding. The second
     # is its DecompressionBombWarning, known by its words, so that Pillow need not be imported for it.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")

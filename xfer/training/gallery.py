@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from xfer import plots
 from xfer.arrays import Int64
-from xfer.data.loader import read_batches
+from xfer.data.loader import read_now
 from xfer.data.split import Split
 from xfer.errors import DataError
 from xfer.metrics import Evaluation
@@ -27,14 +27,14 @@ def draw(p: Prepared, path: Path, best: Evaluation) -> Path:
     target = path / "plots"
     target.mkdir(exist_ok=True)
     classes, augment, train, val = p.data.classes, p.recipe.augment, p.data.train, p.data.val
-    images, some = _read(p, train, augment.train_transforms, _spread(len(train.labels), p.recipe.seed))
-    plots.plot_samples(target / "samples.png", images, train.labels[some], classes)
+    images, places = _read(p, train, augment.train_transforms, _spread(len(train.labels), p.recipe.seed))
+    plots.plot_samples(target / "samples.png", images, train.labels[places], classes)
     plots.plot_curves(target / "curves.png", read_metrics(path))
     plots.plot_confusion_matrix(target / "confusion_matrix.png", val.labels, best.predictions, classes)
-    images, some = _read(p, val, augment.eval_transforms, _spread(len(val.labels), p.recipe.seed))
-    chances = best.probabilities[some].max(axis=1)
+    images, places = _read(p, val, augment.eval_transforms, _spread(len(val.labels), p.recipe.seed))
+    chances = best.probabilities[places].max(axis=1)
     plots.plot_predictions(
-        target / "predictions.png", images, val.labels[some], best.predictions[some], chances, classes
+        target / "predictions.png", images, val.labels[places], best.predictions[places], chances, classes
     )
     worst = np.argsort(-best.losses, kind="stable")[:TILES]
     images, worst = _read(p, val, augment.eval_transforms, worst)
@@ -44,9 +44,9 @@ def draw(p: Prepared, path: Path, best: Evaluation) -> Path:
     return write_report(path)
 
 
-def draw_against(path: Path, other: Path, val_labels: Int64) -> Path:
-    """The run in `path` against one from random weights in `other`, into a picture of `path`."""
-    curves = {"from ImageNet weights": read_metrics(path), "from random weights": read_metrics(other)}
+def draw_against(path: Path, baseline: Path, val_labels: Int64) -> Path:
+    """The run in `path` against one from random weights in `baseline`, into a picture of `path`."""
+    curves = {"from ImageNet weights": read_metrics(path), "from random weights": read_metrics(baseline)}
     target = path / "plots" / "against_random.png"
     plots.plot_comparison(target, curves, float(np.bincount(val_labels).max() / len(val_labels)))
     return target
@@ -64,17 +64,12 @@ def _read(
 
     All is trained and saved by now, and what could not be shown is no reason to fail.
     """
-
-    def read(some: Int64) -> NDArray[np.uint8]:
-        (batch, _), *_ = read_batches(split, transforms, [some], seed=p.recipe.seed, view=0, workers=0)
-        return batch.inputs
-
     try:
-        return read(indices), indices
+        return read_now(split, transforms, indices, p.recipe.seed), indices
     except DataError:
         left = {}
         for place in indices.tolist():
             with suppress(DataError):
-                left[place] = read(np.array([place]))
+                left[place] = read_now(split, transforms, np.array([place]), p.recipe.seed)
         none = np.zeros((0, *output_size(transforms), 3), np.uint8)
         return np.concatenate([none, *left.values()]), np.array(list(left), np.int64)
