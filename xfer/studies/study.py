@@ -14,6 +14,7 @@ from xfer.results.run import Run
 from xfer.studies import text as study_text
 from xfer.studies.plan import Plan, read_plan
 from xfer.studies.processes import is_done, train_all
+from xfer.studies.report import draw, report
 from xfer.studies.results import Ended, Failed, Group, Study, gather, summarise
 from xfer.system.files import write_json, write_text
 
@@ -108,8 +109,6 @@ def _run_all(plan: Plan, parent: Path, device: str, jobs: int, overwrite: bool) 
 
 def save(results: Study, groups: Sequence[Group], folder: Path) -> None:
     """Write `study.json`, `study.md`, `plots/` and `report.html`. Raises CheckpointError where that cannot be done."""
-    from xfer.studies.pictures import draw, report
-
     try:
         write_json(folder / "study.json", results.as_json())
         write_text(folder / "study.md", study_text.markdown(results))
