@@ -16,12 +16,11 @@ from xfer.backend import Batch, LossSpec, OptimizerSpec
 from xfer.cli.main import main
 from xfer.errors import BackendError, WeightsError
 from xfer.formats.files import write_weights
-from xfer.porting import parity
+from xfer.porting import differences, parity
 from xfer.porting import probe as parity_probe
-from xfer.porting import report as parity_report
+from xfer.porting.differences import compare
 from xfer.porting.parity import noise
 from xfer.porting.probe import Task, measure
-from xfer.porting.report import compare
 from xfer.testing.delegate import Delegate
 from xfer.testing.numpy_backend import TINY, NumpyBackend
 
@@ -90,7 +89,7 @@ def test_a_backend_is_the_same_as_itself():
     assert found.passes
     assert found.first_difference is None
     assert (found.top1_agree, found.images) == (10, 10)
-    assert {row.what for row in found.rows if row.judged} == set(parity_report.JUDGED)
+    assert {row.what for row in found.rows if row.judged} == set(differences.JUDGED)
     assert all(row.max_abs == row.mean_abs == row.relative == row.squared == 0 for row in found.rows)
     assert all(row.cosine == pytest.approx(1) for row in found.rows)
 
@@ -192,7 +191,7 @@ def test_gradients_keep_the_digits_of_float32():
 
 def rows(a, b, what=parity_probe.ACTIVATIONS):
     return list(
-        parity_report.compare_arrays(what, {"x": np.array(a, float)}, {"x": np.array(b, float)}, {"x": "stem"}, 1e-4)
+        differences.compare_arrays(what, {"x": np.array(a, float)}, {"x": np.array(b, float)}, {"x": "stem"}, 1e-4)
     )
 
 
