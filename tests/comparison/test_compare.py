@@ -92,7 +92,7 @@ def test_no_difference_seen_is_no_proof_of_none():
 
 
 @pytest.mark.parametrize(
-    ("interval", "p", "said"),
+    ("interval", "p", "expected"),
     [
         ((-0.005, 0.009), 1.0, "equivalent"),
         ((0.002, 0.009), 0.01, "equivalent"),
@@ -104,8 +104,8 @@ def test_no_difference_seen_is_no_proof_of_none():
         ((-0.05, 0.02), 0.01, "not shown"),
     ],
 )
-def test_verdicts(interval, p, said):
-    assert verdict(Interval(*interval), p, 0.01) == said
+def test_verdicts(interval, p, expected):
+    assert verdict(Interval(*interval), p, 0.01) == expected
 
 
 def predicted(guesses, labels=None, confidence=0.9):
@@ -117,18 +117,18 @@ def predicted(guesses, labels=None, confidence=0.9):
 
 
 def test_a_pair_counts_what_it_says():
-    first, other = predicted([0, 0, 0, 1, 1, 2]), predicted([0, 0, 1, 0, 0, 1], confidence=0.8)
-    found = pair(2, first, other, 0.01, seed=0)
-    assert (found.n, found.same_predictions, found.only_first, found.only_this) == (6, 2, 1, 2)
-    assert found.difference == pytest.approx(1 / 6)
-    assert (found.gap, found.gap_at) == (pytest.approx(0.8), "0002")  # 0.9 and 0.1 for class a
-    assert found.p == 1.0
+    first, second = predicted([0, 0, 0, 1, 1, 2]), predicted([0, 0, 1, 0, 0, 1], confidence=0.8)
+    result = pair(2, first, second, 0.01, seed=0)
+    assert (result.n, result.same_predictions, result.only_first, result.only_this) == (6, 2, 1, 2)
+    assert result.difference == pytest.approx(1 / 6)
+    assert (result.gap, result.gap_at) == (pytest.approx(0.8), "0002")  # 0.9 and 0.1 for class a
+    assert result.p == 1.0
 
 
 def test_swapping_two_runs_turns_every_sign():
     generator = np.random.default_rng(0)
-    one, two = (predicted(generator.integers(0, 3, 80)) for _ in range(2))
-    a, b = pair(2, one, two, 0.01, seed=3), pair(2, two, one, 0.01, seed=3)
+    first, second = (predicted(generator.integers(0, 3, 80)) for _ in range(2))
+    a, b = pair(2, first, second, 0.01, seed=3), pair(2, second, first, 0.01, seed=3)
     assert a.difference == -b.difference != 0
     assert a.interval == pytest.approx((-b.interval.high, -b.interval.low))
     assert (a.only_first, a.only_this) == (b.only_this, b.only_first)
@@ -158,8 +158,8 @@ def test_other_images_or_labels_are_noticed():
 
 
 def test_what_differs_is_found_and_nothing_else():
-    found = differing([{"a": 1, "b": 2}, {"a": 1, "b": 3}, {"a": 1, "b": 2, "c": 0}])
-    assert [(one.key, one.values) for one in found] == [("b", (2, 3, 2)), ("c", (None, None, 0))]
+    settings = differing([{"a": 1, "b": 2}, {"a": 1, "b": 3}, {"a": 1, "b": 2, "c": 0}])
+    assert [(setting.key, setting.values) for setting in settings] == [("b", (2, 3, 2)), ("c", (None, None, 0))]
 
 
 def xfer_(*words, code=0):
@@ -203,30 +203,30 @@ def turned(folders, tmp_path, names=("ants/0.png", "ants/1.png", "bees/2.png")):
     def turn(row):
         if not row["file"].endswith(names):
             return row
-        other = {"ants": "bees", "bees": "ants"}[row["predicted"]]
-        return row | {"predicted": other, "p_ants": row["p_bees"], "p_bees": row["p_ants"]}
+        opposite = {"ants": "bees", "bees": "ants"}[row["predicted"]]
+        return row | {"predicted": opposite, "p_ants": row["p_bees"], "p_bees": row["p_ants"]}
 
     rewrite(folder, turn)
     return folder
 
 
 def test_a_run_agrees_with_its_repetition(folders):
-    found = compare([Run.load(folders / "a"), Run.load(folders / "b")])
-    (only,) = found.pairs
+    comparison = compare([Run.load(folders / "a"), Run.load(folders / "b")])
+    (only,) = comparison.pairs
     assert (only.same_predictions, only.n, only.gap, only.difference) == (20, 20, 0, 0)
     assert only.verdict == "not shown"
-    assert (found.settings, found.same_batches, found.disagreements) == ((), True, ())
+    assert (comparison.settings, comparison.same_batches, comparison.disagreements) == ((), True, ())
 
 
 def test_the_figures_of_a_run_are_those_of_its_result(folders):
-    found = compare([Run.load(folders / name) for name in "ac"])
-    for summary, name in zip(found.runs, "ac", strict=True):
+    comparison = compare([Run.load(folders / name) for name in "ac"])
+    for summary, name in zip(comparison.runs, "ac", strict=True):
         result = json.loads((folders / name / "result.json").read_text())
         assert (summary.accuracy, summary.loss) == (result["val_accuracy"], result["val_loss"])
         assert summary.interval == wilson(round(20 * summary.accuracy), 20)
         assert read_predicted(folders / name).right.mean() == pytest.approx(summary.accuracy)
-    assert {s.key: s.values for s in found.settings} == {"seed": (0, 4), "train.views": ("auto", 2)}
-    assert not found.same_batches
+    assert {s.key: s.values for s in comparison.settings} == {"seed": (0, 4), "train.views": ("auto", 2)}
+    assert not comparison.same_batches
 
 
 def test_where_the_data_lies_and_in_which_order_does_not_matter(folders, tmp_path):
@@ -242,17 +242,17 @@ def test_where_the_data_lies_and_in_which_order_does_not_matter(folders, tmp_pat
 
 
 def test_the_images_on_which_runs_disagree_are_found_and_drawn(folders, tmp_path):
-    other = turned(folders, tmp_path)
-    result = xfer_("compare", folders / "a", folders / "d", other, "--output", tmp_path / "out")
+    run = turned(folders, tmp_path)
+    result = xfer_("compare", folders / "a", folders / "d", run, "--output", tmp_path / "out")
     assert "the same prediction for 17 of 20 images (85.0%)" in result.stdout
     assert "run 2 against run 1: not the same validation images (20 and 8 images, 8 of them in both)" in result.stdout
-    said = json.loads((tmp_path / "out" / "compare.json").read_text())
-    assert [one["name"] for one in said["disagreements"]] == ["ants/0.png", "ants/1.png", "bees/2.png"]
-    for one in said["disagreements"]:
-        first, second, third = one["predicted"]
+    content = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert [image["name"] for image in content["disagreements"]] == ["ants/0.png", "ants/1.png", "bees/2.png"]
+    for image in content["disagreements"]:
+        first, second, third = image["predicted"]
         assert {first, third} == {"ants", "bees"}
         assert second is None
-        assert f"  {one['name']}: run 1 {first}" in result.stdout
+        assert f"  {image['name']}: run 1 {first}" in result.stdout
     for name in ("curves.png", "disagreements.png"):
         assert str(tmp_path / "out" / name) in result.stdout
         with Image.open(tmp_path / "out" / name) as picture:
@@ -263,13 +263,13 @@ def test_the_images_on_which_runs_disagree_are_found_and_drawn(folders, tmp_path
 
 
 def test_images_that_are_gone_are_left_out_of_the_picture(folders, tmp_path):
-    other = turned(folders, tmp_path)
-    for run in (folders / "a", other):
+    opposed = turned(folders, tmp_path)
+    for run in (folders / "a", opposed):
         shutil.copytree(run, tmp_path / f"{run.name}_far")
         rewrite(tmp_path / f"{run.name}_far", lambda row: row | {"file": row["file"].replace("pictures", "gone")})
     gone = [tmp_path / "a_far", tmp_path / "turned_far"]
     assert "disagreements.png" not in xfer_("compare", *gone, "-o", tmp_path / "out").stdout
-    assert "disagreements.png" in xfer_("compare", gone[0], other, "-o", tmp_path / "out").stdout
+    assert "disagreements.png" in xfer_("compare", gone[0], opposed, "-o", tmp_path / "out").stdout
 
 
 def test_the_tiles_say_which_run_took_an_image_for_what():
@@ -294,14 +294,14 @@ def test_the_command_says_what_json_says(folders):
     assert "not shown: neither that they differ, nor that the difference lies within +-1.0 points" in words
     wide = xfer_("compare", folders / "a", folders / "b", "--margin", 0.2).stdout
     assert "equivalent: the difference lies within +-20.0 points with 95 % confidence" in wide
-    said = json.loads(xfer_("compare", folders / "a", folders / "c", "--json").stdout)
-    assert said["pairs"][0]["n"] == 20
-    assert [one["key"] for one in said["settings"]] == ["seed", "train.views"]
+    content = json.loads(xfer_("compare", folders / "a", folders / "c", "--json").stdout)
+    assert content["pairs"][0]["n"] == 20
+    assert [setting["key"] for setting in content["settings"]] == ["seed", "train.views"]
 
 
 def test_what_differs_is_shown_for_each_run(folders):
-    found = compare([Run.load(folders / name) for name in "aca"])
-    table = setting_table(found.settings)
+    comparison = compare([Run.load(folders / name) for name in "aca"])
+    table = setting_table(comparison.settings)
     cells = [[str(cell) for cell in column.cells] for column in table.columns]
     assert cells == [["seed", "train.views"], ["0", "auto"], ["4", "2"], ["0", "auto"]]
 
@@ -317,11 +317,11 @@ def test_a_verdict_says_who_is_better():
 
 
 def test_tables_in_a_pipe_are_never_cut(folders):
-    said = xfer_("compare", folders / "a", folders / "b").stdout
-    for one in compare([Run.load(folders / name) for name in "ab"]).runs:
-        low, high = (100 * end for end in one.interval)
-        assert f" {low:.1f}-{high:.1f} % " in said
-    assert "…" not in said
+    output = xfer_("compare", folders / "a", folders / "b").stdout
+    for run in compare([Run.load(folders / name) for name in "ab"]).runs:
+        low, high = (100 * end for end in run.interval)
+        assert f" {low:.1f}-{high:.1f} % " in output
+    assert "…" not in output
 
 
 def test_memory_is_shown_where_it_is_known(folders, tmp_path):
@@ -337,7 +337,7 @@ def test_memory_is_shown_where_it_is_known(folders, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["a"], "expected two or more"),
         (["a", "nowhere"], "expected the folder of a finished run"),
@@ -349,10 +349,10 @@ def test_memory_is_shown_where_it_is_known(folders, tmp_path):
         ([], "Missing argument"),
     ],
 )
-def test_what_cannot_be_compared_is_one_line_and_code_2(words, said, folders, monkeypatch):
+def test_what_cannot_be_compared_is_one_line_and_code_2(words, message, folders, monkeypatch):
     monkeypatch.chdir(folders)
     result = xfer_("compare", *words, code=2)
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
 
@@ -377,9 +377,9 @@ def test_a_result_that_lacks_something_is_named(folders):
 
 
 def test_unpaired_runs_have_no_paired_statistics(folders):
-    found = compare([Run.load(folders / "a"), Run.load(folders / "d")])
-    assert [type(one) for one in found.pairs] == [Unpaired]
-    assert found.disagreements == ()
+    comparison = compare([Run.load(folders / "a"), Run.load(folders / "d")])
+    assert [type(result) for result in comparison.pairs] == [Unpaired]
+    assert comparison.disagreements == ()
 
 
 def test_scipy_is_imported_by_what_needs_it_alone():

@@ -107,18 +107,18 @@ def only_fonts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 def texts(figure: Figure) -> list[Text]:
     """The texts that end up in the picture: matplotlib also keeps some for ticks that it does not draw."""
-    found: list[Text] = []
+    drawn: list[Text] = []
     draw = Text.draw
 
     def record(text: Text, *args: object, **more: object) -> None:
         if text.get_visible() and text.get_text():
-            found.append(text)
+            drawn.append(text)
         draw(text, *args, **more)
 
     with settings(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(Text, "draw", record)
         figure.draw_without_rendering()
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(drawn))
 
 
 def assert_tidy(figure: Figure) -> None:
@@ -234,12 +234,12 @@ def test_right_is_blue_wrong_is_red_and_unknown_is_grey() -> None:
 
 
 def test_probabilities_of_all_classes_serve_as_those_of_the_predicted_ones() -> None:
-    every = np.array([[0.2, 0.8], [0.7, 0.3]], np.float32)
-    one, all_ = (
+    all_classes = np.array([[0.2, 0.8], [0.7, 0.3]], np.float32)
+    from_predicted, from_all = (
         captions(figure_predictions(images(2), np.array([0, 0]), np.array([1, 0]), p, ["ants", "bees"]))
-        for p in (np.array([0.8, 0.7], np.float32), every)
+        for p in (np.array([0.8, 0.7], np.float32), all_classes)
     )
-    assert one == all_ == ["bees (80 %)\ntrue: ants", "ants (70 %)"]
+    assert from_predicted == from_all == ["bees (80 %)\ntrue: ants", "ants (70 %)"]
 
 
 def test_top_losses_come_worst_first_and_judged() -> None:
@@ -308,8 +308,8 @@ def test_no_pictures_give_a_picture_that_says_so() -> None:
 
 
 def lines(figure: Figure, panel: int, label: str) -> list[tuple[list[float], list[float], str]]:
-    found = [line for line in figure.axes[panel].lines if str(line.get_label()).startswith(label)]
-    return [(list(line.get_xdata()), list(line.get_ydata()), str(line.get_marker())) for line in found]
+    matches = [line for line in figure.axes[panel].lines if str(line.get_label()).startswith(label)]
+    return [(list(line.get_xdata()), list(line.get_ydata()), str(line.get_marker())) for line in matches]
 
 
 def test_curves_show_the_rows() -> None:
@@ -505,8 +505,8 @@ def test_names_that_everyday_letters_draw_look_for_no_font(monkeypatch: pytest.M
 
 
 def test_chinese_names_on_this_machine() -> None:
-    found = [p for p in fonts.installed_fonts() if fonts._drawn(p, "蚂蚁蜜蜂")]
-    if not found:
+    paths = [p for p in fonts.installed_fonts() if fonts._drawn(p, "蚂蚁蜜蜂")]
+    if not paths:
         pytest.skip("no font with Chinese characters is installed")
     assert_tidy(figure_samples(images(2), [0, 1], CHINESE))
     assert captions(figure_samples(images(2), [0, 1], CHINESE)) == CHINESE

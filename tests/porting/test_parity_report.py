@@ -66,8 +66,8 @@ class Step(Delegate):
 
 
 def report(backend, task=TASK, tolerance=1e-4):
-    found = measure(NumpyBackend(), "cpu", task), measure(backend, "cpu", task)
-    return compare(*found, (task, task), tolerance)
+    measurements = measure(NumpyBackend(), "cpu", task), measure(backend, "cpu", task)
+    return compare(*measurements, (task, task), tolerance)
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def in_this_process(monkeypatch):
     """Runs NumPy in place of any backend, through the files that processes exchange."""
 
     def here(backend, device, task):
-        found = measure(FAKES.get(backend, NumpyBackend()), "cpu", task)
-        return dataclasses.replace(found, backend=backend)
+        measurement = measure(FAKES.get(backend, NumpyBackend()), "cpu", task)
+        return dataclasses.replace(measurement, backend=backend)
 
     monkeypatch.setattr(parity, "measure_in_own_process", here)
 
@@ -85,21 +85,23 @@ FAKES = {"shifted": Stage(NumpyBackend(), "layer1")}
 
 
 def test_a_backend_is_the_same_as_itself():
-    found = report(NumpyBackend())
-    assert found.passes
-    assert found.first_difference is None
-    assert (found.top1_agree, found.images) == (10, 10)
-    assert {row.what for row in found.rows if row.judged} == set(differences.JUDGED)
-    assert all(row.max_abs == row.mean_abs == row.relative == row.squared == 0 for row in found.rows)
-    assert all(row.cosine == pytest.approx(1) for row in found.rows)
+    same = report(NumpyBackend())
+    assert same.passes
+    assert same.first_difference is None
+    assert (same.top1_agree, same.images) == (10, 10)
+    assert {row.what for row in same.rows if row.judged} == set(differences.JUDGED)
+    assert all(row.max_abs == row.mean_abs == row.relative == row.squared == 0 for row in same.rows)
+    assert all(row.cosine == pytest.approx(1) for row in same.rows)
 
 
 @pytest.mark.parametrize("stage", TINY.stage_names)
 def test_the_first_stage_that_differs_is_named(stage):
-    found = report(Stage(NumpyBackend(), stage))
-    assert not found.passes
-    assert found.first_difference.stage == stage
-    off = {row.stage for row in found.rows if row.what in (parity_probe.ACTIVATIONS, "logits") and not row.passes}
+    parity_report = report(Stage(NumpyBackend(), stage))
+    assert not parity_report.passes
+    assert parity_report.first_difference.stage == stage
+    off = {
+        row.stage for row in parity_report.rows if row.what in (parity_probe.ACTIVATIONS, "logits") and not row.passes
+    }
     assert off == set(TINY.stage_names[TINY.stage_names.index(stage) :])
 
 
@@ -133,10 +135,10 @@ def test_what_differs_only_after_many_steps_is_reported_and_not_judged():
 
             return second_is_wrong
 
-    found = report(Late(NumpyBackend()))
-    apart = {row.what for row in found.rows if row.max_abs > 0}
+    late = report(Late(NumpyBackend()))
+    apart = {row.what for row in late.rows if row.max_abs > 0}
     assert apart == {parity_probe.after(3)}
-    assert found.passes
+    assert late.passes
 
 
 def test_the_steps_that_are_taken():
@@ -189,9 +191,9 @@ def test_gradients_keep_the_digits_of_float32():
         assert np.abs(gradient - moment).max() < 1e-6 * np.abs(moment).max()
 
 
-def rows(a, b, what=parity_probe.ACTIVATIONS):
+def rows(a, b, quantity=parity_probe.ACTIVATIONS):
     return list(
-        differences.compare_arrays(what, {"x": np.array(a, float)}, {"x": np.array(b, float)}, {"x": "stem"}, 1e-4)
+        differences.compare_arrays(quantity, {"x": np.array(a, float)}, {"x": np.array(b, float)}, {"x": "stem"}, 1e-4)
     )
 
 
@@ -221,27 +223,27 @@ def test_verdicts(a, b, passes):
 def test_gradients_may_jump_in_one_element_but_not_altogether():
     many = np.ones(10_000)
     jump = many + 0.5 * (np.arange(10_000) == 7)
-    for what, passes in ((parity_probe.REST_GRADIENTS, True), (parity_probe.ACTIVATIONS, False)):
-        assert rows(many, jump, what)[0].passes is passes
+    for quantity, passes in ((parity_probe.REST_GRADIENTS, True), (parity_probe.ACTIVATIONS, False)):
+        assert rows(many, jump, quantity)[0].passes is passes
     assert not rows(many, 1.06 * many, parity_probe.REST_GRADIENTS)[0].passes
     assert not rows(many, -many, parity_probe.REST_GRADIENTS)[0].passes
 
 
 def test_the_worst_tensor_of_each_stage_stands_for_it():
-    found = report(Step(NumpyBackend(), scaled({"stem.bias"}, 1.5)))
-    worst = {(row.what, row.stage): row.tensor for row in found.worst()}
+    parity_report = report(Step(NumpyBackend(), scaled({"stem.bias"}, 1.5)))
+    worst = {(row.what, row.stage): row.tensor for row in parity_report.worst()}
     assert worst[parity_probe.REST_GRADIENTS, "stem"] == "stem.bias"
-    assert len(worst) == len({(row.what, row.stage) for row in found.rows})
+    assert len(worst) == len({(row.what, row.stage) for row in parity_report.rows})
 
 
 def test_tasks_and_measurements_survive_the_way_between_processes(tmp_path):
-    found = measure(NumpyBackend(), "cpu", TASK)
-    task = dataclasses.replace(TASK, weights=found.arrays[parity_probe.START], source="a/b", mean=(0.1, 0.2, 0.3))
+    measurement = measure(NumpyBackend(), "cpu", TASK)
+    task = dataclasses.replace(TASK, weights=measurement.arrays[parity_probe.START], source="a/b", mean=(0.1, 0.2, 0.3))
     parity_probe.write_task(tmp_path / "task", task)
-    parity_probe.write_measurement(tmp_path / "result", found)
-    again = compare(found, parity_probe.read_measurement(tmp_path / "result"), (TASK, TASK), 1e-4)
+    parity_probe.write_measurement(tmp_path / "result", measurement)
+    again = compare(measurement, parity_probe.read_measurement(tmp_path / "result"), (TASK, TASK), 1e-4)
     assert all(row.max_abs == 0 for row in again.rows)
-    assert len(again.rows) == sum(map(len, found.arrays.values()))
+    assert len(again.rows) == sum(map(len, measurement.arrays.values()))
     read = parity_probe.read_task(tmp_path / "task")
     assert np.array_equal(read.images, TASK.images)
     assert read.weights.keys() == task.weights.keys()
@@ -277,16 +279,16 @@ def test_exit_codes_and_what_is_said(tmp_path):
     assert "first difference: layer1 (activations" in bad.stdout
     (line,) = [line for line in bad.stdout.splitlines() if line.endswith("DIFFERS") and line.startswith("  layer1")]
     assert line.split()[1] == "layer1"
-    said = json.loads((tmp_path / "report.json").read_text())
-    assert (said["passes"], said["first_difference"]) == (False, "layer1")
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert (content["passes"], content["first_difference"]) == (False, "layer1")
 
 
 @pytest.mark.usefixtures("in_this_process")
 def test_json_holds_every_tensor():
-    said = json.loads(run(*RANDOM, "--backends", "numpy,other", "--json").stdout)
-    assert said["passes"] is True
-    assert len(said["rows"]) > len({(row["what"], row["stage"]) for row in said["rows"]})
-    assert [side["backend"] for side in said["sides"]] == ["numpy", "other"]
+    content = json.loads(run(*RANDOM, "--backends", "numpy,other", "--json").stdout)
+    assert content["passes"] is True
+    assert len(content["rows"]) > len({(row["what"], row["stage"]) for row in content["rows"]})
+    assert [side["backend"] for side in content["sides"]] == ["numpy", "other"]
 
 
 @pytest.fixture
@@ -325,9 +327,9 @@ def test_files_of_other_names_or_shapes_are_not_run(files, change, note):
     result = run("--weights", a, "--weights-other", b)
     assert result.exit_code == 1, result.output
     assert note in result.stdout
-    said = json.loads(run("--weights", a, "--weights-other", b, "--json").stdout)
-    (off,) = [row for row in said["rows"] if not row["passes"]]
-    assert (off["note"], off["max_abs"], said["images"]) == (note, None, 0)
+    content = json.loads(run("--weights", a, "--weights-other", b, "--json").stdout)
+    (off,) = [row for row in content["rows"] if not row["passes"]]
+    assert (off["note"], off["max_abs"], content["images"]) == (note, None, 0)
 
 
 def test_the_head_is_the_files_unless_classes_are_given(files):
@@ -361,7 +363,7 @@ def test_misuse_is_one_line(words, part):
 
 
 @pytest.mark.parametrize(
-    ("code", "kind", "said"),
+    ("code", "kind", "message"),
     [
         ("import sys; sys.exit('boom')", BackendError, "backend 'x' died with exit code 1: boom"),
         ("import os; os._exit(7)", BackendError, "exit code 7"),
@@ -370,13 +372,13 @@ def test_misuse_is_one_line(words, part):
         ('print(\'{"kind": "json", "message": "no error of ours"}\')', BackendError, "died"),
     ],
 )
-def test_what_goes_wrong_in_the_process_is_raised_here(monkeypatch, code, kind, said):
+def test_what_goes_wrong_in_the_process_is_raised_here(monkeypatch, code, kind, message):
     monkeypatch.setattr(
         parity.subprocess,
         "run",
         lambda _, _run=subprocess.run, **kwargs: _run([sys.executable, "-c", code], **kwargs),
     )
-    with pytest.raises(kind, match=said):
+    with pytest.raises(kind, match=message):
         parity.measure_in_own_process("x", "cpu", TASK)
 
 
