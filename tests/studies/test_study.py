@@ -16,93 +16,17 @@ from click.testing import CliRunner
 from PIL import Image
 
 import xfer
-import xfer.backend
 from xfer.cli.main import main
 from xfer.errors import CheckpointError
 from xfer.results.read import STATE, read_recipe
-from xfer.studies import processes as study_runs
+from xfer.studies import processes
 from xfer.studies.study import Ended, events, read_plan, study
 from xfer.testing.numpy_backend import NumpyBackend
-from xfer.testing.pictures import write_class_folders
 from xfer.training.resume import identity
 from xfer.training.run import boundaries, prepare
 from xfer.training.state import write_state
 
-RECIPE = """
-[data]
-source = "{data}"
-[augment]
-size = 32
-[model]
-arch = "tiny"
-[weights]
-source = "random"
-[train]
-epochs = 2
-batch_size = 4
-views = 2
-[optimizer]
-lr = 0.05
-"""
-STUDY = """
-name = "two"
-backends = ["numpy"]
-seeds = 2
-[modes.head]
-recipe = "recipe.toml"
-[modes.all]
-recipe = "recipe.toml"
-set = { train.train_from = "stem", "train.epochs" = 4 }
-"""
 NAMES = ["head-numpy-0", "head-numpy-1", "all-numpy-0", "all-numpy-1"]
-DYING = '''
-import os
-from xfer.testing.numpy_backend import NumpyBackend
-
-class Dying(NumpyBackend):
-    """Takes its process along, or raises what no backend should."""
-
-    def import_weights(self, model, weights):
-        super().import_weights(model, weights)
-        if os.environ.get("DYING") == "raise":
-            raise RuntimeError("out of order")
-        os.write(2, b"some fault\\n")
-        os._exit(7)
-'''
-
-
-@pytest.fixture(scope="module", autouse=True)
-def installed(tmp_path_factory):
-    """The NumPy backend, and one that dies, as packages that other processes find too."""
-    site = tmp_path_factory.mktemp("site")
-    (site / "dying_backend.py").write_text(DYING)
-    entries = {"numpy": "xfer.testing.numpy_backend:NumpyBackend", "dying": "dying_backend:Dying"}
-    about = site / "xfer_test_backends-1.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: xfer-test-backends\nVersion: 1\n")
-    lines = "".join(f"{name} = {value}\n" for name, value in entries.items())
-    (about / "entry_points.txt").write_text(f"[{xfer.backends.GROUP}]\n{lines}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
-        patch.syspath_prepend(str(site))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The folder of a study's file and its recipe."""
-    folder = tmp_path_factory.mktemp("study")
-    data = write_class_folders(folder / "pictures", counts=(8, 10))
-    (folder / "recipe.toml").write_text(RECIPE.format(data=data))
-    (folder / "study.toml").write_text(STUDY)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finished(folder, tmp_path_factory):
-    output = tmp_path_factory.mktemp("finished") / "out"
-    return output, study(folder / "study.toml", output=output)
 
 
 def test_a_study_trains_what_its_file_names(finished, folder):
@@ -221,7 +145,7 @@ def test_a_run_of_another_recipe_is_refused_before_anything_is_done(finished, fo
     with pytest.raises(CheckpointError, match="device = cpu, wanted cuda"):
         next(iter(events(read_plan(folder / "study.toml"), output, device="cuda:1")))
     assert stamps(output) == before
-    assert study_runs.is_done(plan.runs[1], output / "runs" / "head-numpy-1", "auto", overwrite=True) is False
+    assert processes.is_done(plan.runs[1], output / "runs" / "head-numpy-1", "auto", overwrite=True) is False
     (output / "runs" / "head-numpy-1" / "config.toml").unlink()
     with pytest.raises(CheckpointError, match="which cannot be read"):
         next(iter(events(read_plan(folder / "study.toml"), output)))
@@ -230,7 +154,7 @@ def test_a_run_of_another_recipe_is_refused_before_anything_is_done(finished, fo
 @pytest.mark.parametrize("device", ["auto", "cpu", "cpu:0"])
 def test_a_run_on_the_wanted_kind_of_device_is_done(device, finished, folder):
     plan = read_plan(folder / "study.toml")
-    assert all(study_runs.is_done(run, finished[0] / "runs" / run.name, device) for run in plan.runs)
+    assert all(processes.is_done(run, finished[0] / "runs" / run.name, device) for run in plan.runs)
 
 
 def xfer_(*words, code=0):
@@ -269,7 +193,8 @@ def test_files_of_a_study_are_whole(finished):
 def test_a_failed_run_is_told_and_the_others_go_on(finished, folder, tmp_path):
     output = copied(finished, tmp_path)
     shutil.rmtree(output / "runs" / "head-numpy-1")
-    text = STUDY + '\n[modes.lost]\nrecipe = "recipe.toml"\nseeds = 1\nset = { data.source = "nowhere" }\n'
+    text = (folder / "study.toml").read_text()
+    text += '\n[modes.lost]\nrecipe = "recipe.toml"\nseeds = 1\nset = { data.source = "nowhere" }\n'
     text += '\n[modes.killed]\nrecipe = "recipe.toml"\nbackends = ["dying"]\n'
     (folder / "failing.toml").write_text(text)
     result = xfer_("study", folder / "failing.toml", "--output", output, "--overwrite", code=1)
@@ -282,18 +207,6 @@ def test_a_failed_run_is_told_and_the_others_go_on(finished, folder, tmp_path):
     assert result.stderr == ""
 
 
-def test_what_a_framework_raises_is_one_line_and_kept_whole_in_the_log(folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("DYING", "raise")
-    results = study(folder / "study.toml", backends=["dying"], seeds=[3], output=tmp_path / "out")
-    assert [(run.seed, run.reason) for run in results.failed] == [
-        (3, f"RuntimeError: out of order (see {tmp_path}/out/logs/dying-1.log)")
-    ] * 2
-    assert (results.rows, results.pairs, results.n_val) == ((), (), (0, 0))
-    assert "Traceback" in (tmp_path / "out" / "logs" / "dying-1.log").read_text()
-    assert "failed and are left out" in (tmp_path / "out" / "study.md").read_text()
-    assert (tmp_path / "out" / "report.html").exists()
-
-
 def test_several_jobs_give_the_same_and_say_that_they_shared_the_machine(finished, folder, tmp_path):
     results = study(folder / "study.toml", output=tmp_path / "out", jobs=2, seeds=1)
     assert [run.jobs for run in results.runs] == [2, 2]
@@ -301,19 +214,6 @@ def test_several_jobs_give_the_same_and_say_that_they_shared_the_machine(finishe
     assert "these seconds are not comparable" in (tmp_path / "out" / "study.md").read_text()
     # A later call with one job does not forget it.
     assert study(folder / "study.toml", output=tmp_path / "out", seeds=1).rows[1].shared_machine
-
-
-def test_processes_that_share_the_machine_share_its_processors(monkeypatch, tmp_path):
-    started = []
-    monkeypatch.setattr(study_runs.subprocess, "Popen", lambda command, **options: started.append(options["env"]))
-    monkeypatch.setattr(study_runs, "_processors", lambda: 8)
-    for name in study_runs.THREADS:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MKL_NUM_THREADS", "7")
-    for jobs in (1, 3):
-        study_runs._Worker("numpy", "auto", jobs, tmp_path / "log")._start()
-    assert [environment.get("OMP_NUM_THREADS") for environment in started] == [None, "2"]
-    assert [environment.get("MKL_NUM_THREADS") for environment in started] == ["7", "7"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked up in /proc")
