@@ -6,9 +6,9 @@ from click.testing import CliRunner
 
 from xfer.cli.main import main
 from xfer.porting import probe as parity_probe
+from xfer.porting.differences import compare
 from xfer.porting.parity import noise
 from xfer.porting.probe import Task, measure
-from xfer.porting.report import compare
 from xfer.testing.fixtures import require
 
 TASK = Task("resnet18", noise(8, 64, seed=0), steps=1)

@@ -79,7 +79,7 @@ def test_weights_are_for_recipes_that_start_from_imagenet(read):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "modes is missing"),
         ("modes = {}", "modes = {}"),
@@ -102,8 +102,8 @@ def test_weights_are_for_recipes_that_start_from_imagenet(read):
         ("seeds = [", "not valid TOML"),
     ],
 )
-def test_what_cannot_be_meant_is_one_line(text, said, read):
-    with pytest.raises(XferError, match=said) as refused:
+def test_what_cannot_be_meant_is_one_line(text, message, read):
+    with pytest.raises(XferError, match=message) as refused:
         read(text)
     assert "\n" not in str(refused.value)
 
@@ -133,7 +133,7 @@ def test_the_studies_that_come_along_can_be_meant(path):
 def test_the_layer_search_differs_in_where_it_cuts_alone():
     runs = read_plan(ROOT / "configs" / "studies" / "layer_search.toml", seeds=1).runs
     assert [run.recipe.train.train_from for run in runs] == ["head", "layer4", "layer3", "layer2", "layer1", "stem"]
-    apart = [run.recipe.model_dump() for run in runs]
-    for one in apart:
-        del one["train"]["train_from"], one["features"]  # of which the second changes no result
-    assert all(one == apart[0] for one in apart)
+    recipes = [run.recipe.model_dump() for run in runs]
+    for recipe in recipes:
+        del recipe["train"]["train_from"], recipe["features"]  # of which the second changes no result
+    assert all(recipe == recipes[0] for recipe in recipes)

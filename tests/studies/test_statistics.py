@@ -36,8 +36,8 @@ def test_drawn_sign_flips_find_the_same():
 
 def test_sign_flips_reject_a_true_null_no_more_often_than_they_say():
     generator = np.random.default_rng(1)
-    found = [sign_flip(generator.integers(-3, 4, 40)) for _ in range(600)]
-    assert 0.02 < np.mean(np.array(found) < 0.05) < 0.08
+    values = [sign_flip(generator.integers(-3, 4, 40)) for _ in range(600)]
+    assert 0.02 < np.mean(np.array(values) < 0.05) < 0.08
 
 
 def test_holm_by_hand():
@@ -68,8 +68,8 @@ def test_the_interval_over_seeds_covers_the_truth_about_as_often_as_it_says():
     drawn = generator.normal(0.9, 0.01, (4, 2000))
     _, low, high = mean_band(drawn)
     assert 0.935 < ((low <= 0.9) & (high >= 0.9)).mean() < 0.965
-    one = [seed_interval(list(column)) for column in drawn.T[:20]]
-    assert one == [pytest.approx(ends) for ends in zip(low[:20], high[:20], strict=True)]
+    intervals = [seed_interval(list(column)) for column in drawn.T[:20]]
+    assert intervals == [pytest.approx(ends) for ends in zip(low[:20], high[:20], strict=True)]
 
 
 def test_a_band_needs_two_seeds():
@@ -111,8 +111,8 @@ def test_the_pigeonhole_has_owens_variance():
 
 def test_one_seed_is_the_bootstrap_over_images():
     differences = np.repeat([-1, 1, 0], [6, 14, 130])
-    found = pigeonhole(differences[None], seed=1, resamples=40_000)
-    assert found == pytest.approx(paired_bootstrap(differences, 2, 40_000), abs=0.007)
+    interval = pigeonhole(differences[None], seed=1, resamples=40_000)
+    assert interval == pytest.approx(paired_bootstrap(differences, 2, 40_000), abs=0.007)
 
 
 def test_swapping_sides_turns_the_interval():
@@ -132,11 +132,11 @@ def test_chunks_of_the_bootstrap_are_one_bootstrap(monkeypatch):
 
 
 def test_hardly_any_difference_seen_claims_no_more_than_none_seen():
-    none, one = np.zeros((10, 153), np.int64), np.zeros((10, 153), np.int64)
-    one[3, 7] = 1
+    none, single = np.zeros((10, 153), np.int64), np.zeros((10, 153), np.int64)
+    single[3, 7] = 1
     bound = upper_bound(0, 153)
     assert difference_interval(none) == Interval(-bound, bound)
-    assert difference_interval(one) == pytest.approx((1 / 1530 - bound, 1 / 1530 + bound))
+    assert difference_interval(single) == pytest.approx((1 / 1530 - bound, 1 / 1530 + bound))
     many = simulated(np.random.default_rng(8), 10, 153)
     assert difference_interval(many) == pigeonhole(many)
     assert difference_interval(np.ones((2, 5), np.int64)).high == 1

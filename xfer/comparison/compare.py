@@ -123,10 +123,10 @@ def compare(runs: Sequence[Run], margin: float = 0.01, seed: int = 0) -> Compari
         raise ConfigError(f"margin = {margin:g}: expected a share between 0 and 1, for instance 0.01 for one point")
     summaries = tuple(map(_summary, runs))
     first, *others = predicted = [read_predicted(run.path) for run in runs]
-    for run, one in zip(runs, predicted, strict=True):
-        if one.classes != first.classes:
+    for run, candidate in zip(runs[1:], others, strict=True):
+        if candidate.classes != first.classes:
             raise ConfigError(
-                f"{run.path} knows the classes {', '.join(one.classes)}; {runs[0].path} knows "
+                f"{run.path} knows the classes {', '.join(candidate.classes)}; {runs[0].path} knows "
                 f"{', '.join(first.classes)}. Cure: compare runs on the same classes"
             )
     return Comparison(
@@ -134,7 +134,7 @@ def compare(runs: Sequence[Run], margin: float = 0.01, seed: int = 0) -> Compari
         tuple(differing([_settings(run) for run in runs])),
         len({summary.batches_digest for summary in summaries}) == 1,
         margin,
-        tuple(pair(number, first, other, margin, seed) for number, other in enumerate(others, start=2)),
+        tuple(pair(number, first, candidate, margin, seed) for number, candidate in enumerate(others, start=2)),
         tuple(_disagreements(predicted)),
     )
 
@@ -182,9 +182,9 @@ def _summary(run: Run) -> Summary:
 
 def _settings(run: Run) -> dict[str, Any]:
     """All that is said about how a run was made, by dotted key."""
-    said = run.recipe.model_dump(mode="json", exclude_none=True)
-    about = {key: run.result.get(key) for key in ("backend", "device", "versions")}
-    return dict(flat(said | about))
+    recipe = run.recipe.model_dump(mode="json", exclude_none=True)
+    environment = {key: run.result.get(key) for key in ("backend", "device", "versions")}
+    return dict(flat(recipe | environment))
 
 
 def flat(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -205,18 +205,18 @@ def differing(settings: Sequence[Mapping[str, Any]]) -> list[Setting]:
     return [setting for setting in found if any(a != b for a, b in pairwise(setting.values))]
 
 
-def pair(run: int, first: Predicted, other: Predicted, margin: float, seed: int) -> Pair | Unpaired:
+def pair(run: int, first: Predicted, candidate: Predicted, margin: float, seed: int) -> Pair | Unpaired:
     """The paired statistics of run number `run` against the first."""
-    if reason := mismatch(first, other):
+    if reason := mismatch(first, candidate):
         return Unpaired(run, reason)
-    differences = other.right.astype(np.int64) - first.right
+    differences = candidate.right.astype(np.int64) - first.right
     only_first, only_this = int((differences < 0).sum()), int((differences > 0).sum())
-    gaps = np.abs(other.probabilities - first.probabilities).max(axis=1)
+    gaps = np.abs(candidate.probabilities - first.probabilities).max(axis=1)
     p, interval = mcnemar(only_first, only_this), paired_difference(differences, seed)
     return Pair(
         run=run,
         n=len(first.names),
-        same_predictions=int((first.predictions == other.predictions).sum()),
+        same_predictions=int((first.predictions == candidate.predictions).sum()),
         gap=float(gaps.max()),
         gap_at=first.names[gaps.argmax()],
         only_first=only_first,
@@ -242,13 +242,13 @@ def verdict(interval: Interval, p: float, margin: float) -> Verdict:
 
 def _disagreements(predicted: Sequence[Predicted]) -> Iterator[Disagreement]:
     first = predicted[0]
-    paired = [one if mismatch(first, one) is None else None for one in predicted]
-    guesses = np.stack([one.predictions for one in paired if one is not None])
+    paired = [run if mismatch(first, run) is None else None for run in predicted]
+    guesses = np.stack([run.predictions for run in paired if run is not None])
     for i in np.flatnonzero((guesses != guesses[0]).any(axis=0)):
         yield Disagreement(
             first.names[i],
             first.classes[first.labels[i]],
-            tuple(one.classes[one.predictions[i]] if one else None for one in paired),
-            tuple(float(one.probabilities[i, one.predictions[i]]) if one else None for one in paired),
-            tuple(one.files[i] if one else None for one in paired),
+            tuple(run.classes[run.predictions[i]] if run else None for run in paired),
+            tuple(float(run.probabilities[i, run.predictions[i]]) if run else None for run in paired),
+            tuple(run.files[i] if run else None for run in paired),
         )

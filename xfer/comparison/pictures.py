@@ -1,4 +1,4 @@
-"""The pictures of a comparison."""
+"""What a comparison leaves in a folder: its numbers as JSON, and its pictures."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def draw(comparison: Comparison, runs: Sequence[Run], folder: Path) -> list[Path
     labels = read_predicted(runs[0].path).labels
     plots.plot_comparison(curves, histories, float(np.bincount(labels).max() / len(labels)))
     tiles.unlink(missing_ok=True)  # of a comparison that lay here before
-    found = [(image, file) for image in comparison.disagreements if (file := _file(image))][:TILES]
-    if not found:
+    present = [(image, file) for image in comparison.disagreements if (file := _file(image))][:TILES]
+    if not present:
         return [curves]
-    shown, files = zip(*found, strict=True)
+    shown, files = zip(*present, strict=True)
     split = Split(files, np.zeros(len(files), np.int64))
     transforms = runs[0].recipe.augment.eval_transforms
     (batch, _), *_ = read_batches(split, transforms, [np.arange(len(files))], seed=0, view=0, workers=0)
@@ -54,8 +54,6 @@ def save(comparison: Comparison, runs: Sequence[Run], folder: Path) -> list[Path
     Images that are no longer where any run read them are left out of the picture. Raises CheckpointError where the
     folder cannot be written.
     """
-    from xfer.comparison.pictures import draw
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "compare.json", comparison.as_json())

@@ -24,8 +24,8 @@ def wilson(successes: int, n: int) -> Interval:
     """The score interval of a share (Wilson 1927): it stays inside [0, 1], and has a width at 0 and 1 too."""
     from scipy.stats import binomtest
 
-    found = binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(float(found.low), float(found.high))
+    interval = binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(float(interval.low), float(interval.high))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -36,8 +36,8 @@ def write_figure(path: Path, figure: Figure) -> None:
     png = BytesIO()
     # Photographs hardly get smaller by more effort, which takes a second for the five pictures of a run: repeats are
     # looked for in neighbouring pixels alone. Curves get a tenth larger by it, pages of pictures smaller.
-    how: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
-    Image.fromarray(pixels_of(figure)).save(png, "PNG", dpi=(DPI, DPI), **how)
+    options: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+    Image.fromarray(pixels_of(figure)).save(png, "PNG", dpi=(DPI, DPI), **options)
     write_bytes(path, png.getvalue())
 
 

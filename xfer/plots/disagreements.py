@@ -29,5 +29,5 @@ def figure_disagreements(
 
 def _sides(row: Sequence[str | None]) -> list[tuple[str, str]]:
     """Each class with the runs that chose it, run 1's first."""
-    sides = {name: [i for i, other in enumerate(row, start=1) if other == name] for name in row if name is not None}
+    sides = {name: [i for i, guess in enumerate(row, start=1) if guess == name] for name in row if name is not None}
     return [(name, f"run {', '.join(map(str, runs))}") for name, runs in sides.items()]

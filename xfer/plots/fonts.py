@@ -113,18 +113,18 @@ def _search(chars: frozenset[str], paths: tuple[str, ...]) -> tuple[Face, ...]:
     It is cached for speed, and so that all the pictures of a run give one warning: Python's own record of warnings
     shown is emptied whenever a library touches the filters, as matplotlib does.
     """
-    found: list[Face] = []
+    faces: list[Face] = []
     lacking = set(chars)
     for path in paths:
         if not lacking:
             break
         drawn = _drawn(path, lacking)
         if drawn:
-            found.append(Face(path))
+            faces.append(Face(path))
             lacking -= drawn
     if lacking:
         _warn(sorted(lacking))
-    return tuple(found)
+    return tuple(faces)
 
 
 def _warn(chars: Sequence[str]) -> None:

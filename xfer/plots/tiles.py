@@ -180,5 +180,5 @@ def _resized(image: Images) -> Images:
     """As many pixels as the page has for it. Small pictures keep theirs, as squares; others are interpolated."""
     factor = _INNER * DPI / max(image.shape[:2])
     height, width = (max(round(side * factor), 1) for side in image.shape[:2])
-    how = Image.Resampling.NEAREST if factor >= 3 else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize((width, height), how))
+    resampling = Image.Resampling.NEAREST if factor >= 3 else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize((width, height), resampling))

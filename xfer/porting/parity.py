@@ -25,8 +25,8 @@ from xfer.nets.catalogue import ARCHS
 from xfer.nets.pretrained import IMAGENET, RANDOM, resolve_source
 from xfer.pixels.augment import default_eval
 from xfer.porting import probe
+from xfer.porting.differences import ParityReport, Row, Side, compare, compare_arrays
 from xfer.porting.probe import Array, Measurement, Task, Triple
-from xfer.porting.report import ParityReport, Row, Side, compare, compare_arrays
 from xfer.progress import Progress, silent
 
 TOLERANCE = 1e-4
@@ -73,11 +73,11 @@ def parity(
     unlike = () if weights_other is None else _unlike(*tasks)
     if unlike:
         return ParityReport(arch, tuple(sides), tolerance, steps, 0, 0, unlike)
-    found: list[Measurement] = []
+    measurements: list[Measurement] = []
     for side, task in zip(sides, tasks, strict=True):
-        progress(f"measuring {side.backend}", len(found) + 1, len(sides))
-        found.append(measure_in_own_process(side.backend, side.device, task))
-    return compare(found[0], found[1], tasks, tolerance)
+        progress(f"measuring {side.backend}", len(measurements) + 1, len(sides))
+        measurements.append(measure_in_own_process(side.backend, side.device, task))
+    return compare(measurements[0], measurements[1], tasks, tolerance)
 
 
 def _target(name: str) -> tuple[str, str]:
@@ -88,8 +88,8 @@ def _target(name: str) -> tuple[str, str]:
 def _pictures(images: Sequence[str], size: int) -> Array:
     """(N, size, size, 3) uint8, as in evaluation. Raises DataError."""
     files = find_images(images)
-    split, every = Split(files, np.zeros(len(files), np.int64)), [np.arange(len(files))]
-    ((batch, _),) = read_batches(split, default_eval(size), every, seed=0, view=0, workers=0)
+    split, indices = Split(files, np.zeros(len(files), np.int64)), np.arange(len(files))
+    ((batch, _),) = read_batches(split, default_eval(size), [indices], seed=0, view=0, workers=0)
     return batch.inputs
 
 
@@ -107,9 +107,9 @@ def noise(count: int, size: int, seed: int) -> NDArray[np.uint8]:
 def _with_weights(task: Task, sources: Sequence[str], progress: Progress) -> list[Task]:
     """The task for each source of weights; all normalise as the first source that says how."""
     read = {source: _weights(source, task.arch, progress) for source in dict.fromkeys(sources)}
-    said = next((meta for _, meta in read.values() if "mean" in meta and "std" in meta), None)
-    if said is not None:
-        task = replace(task, mean=_triple(said["mean"]), std=_triple(said["std"]))
+    normalisation = next((meta for _, meta in read.values() if "mean" in meta and "std" in meta), None)
+    if normalisation is not None:
+        task = replace(task, mean=_triple(normalisation["mean"]), std=_triple(normalisation["std"]))
     return [replace(task, weights=read[source][0], source=source) for source in sources]
 
 
@@ -125,11 +125,11 @@ def _weights(source: str, arch: str, progress: Progress) -> tuple[Weights | None
     return resolve_source(source, arch, progress=progress) or (None, {})
 
 
-def _unlike(first: Task, other: Task) -> tuple[Row, ...]:
+def _unlike(first: Task, second: Task) -> tuple[Row, ...]:
     """All rows of two weights files, where a name or shape of one is not in the other; else none."""
     table = ARCHS.get(first.arch)
     fresh = table.head_names if table and first.classes else ()
-    a, b = ({n: w for n, w in (task.weights or {}).items() if n not in fresh} for task in (first, other))
+    a, b = ({n: w for n, w in (task.weights or {}).items() if n not in fresh} for task in (first, second))
     if not (a and b) or {n: w.shape for n, w in a.items()} == {n: w.shape for n, w in b.items()}:
         return ()
     return tuple(compare_arrays(probe.START, a, b, {n: _stage(first.arch, n) for n in a | b}, TOLERANCE))

@@ -173,46 +173,48 @@ def _trained(
     groups = resolve(FreezePolicy(arch.stage_names[0]), arch, list(start))
     rule = OptimizerSpec("sgd", momentum=MOMENTUM)
     step = backend.make_train_step(model, rule, LossSpec(), groups, arch.stage_names[0])
-    found: dict[str, Arrays] = {}
+    arrays: dict[str, Arrays] = {}
     for number in range(1, steps + 1):
         step(batches[(number - 1) % len(batches)], [LR] * len(groups.trainable))()
         if number == 1:
-            now = backend.export_weights(model)
-            found[STATISTICS] = {name: array for name, array in now.items() if is_statistic(name)}
-            found[ONE_STEP] = {name: array for name, array in now.items() if not is_statistic(name)}
-    return found | ({after(steps): dict(backend.export_weights(model))} if steps > 1 else {})
+            moved = backend.export_weights(model)
+            arrays[STATISTICS] = {name: array for name, array in moved.items() if is_statistic(name)}
+            arrays[ONE_STEP] = {name: array for name, array in moved.items() if not is_statistic(name)}
+    return arrays | ({after(steps): dict(backend.export_weights(model))} if steps > 1 else {})
 
 
 # What crosses between the processes: one safetensors file each way, and never a pickle.
 
 
 def write_task(path: Path, task: Task) -> None:
-    said = {k: v for k, v in task.__dict__.items() if k not in ("images", "weights")}
+    settings = {k: v for k, v in task.__dict__.items() if k not in ("images", "weights")}
     weights = {f"weights/{name}": array for name, array in (task.weights or {}).items()}
-    write_safetensors(path, {"images": task.images, **weights}, {"task": json.dumps(said)})
+    write_safetensors(path, {"images": task.images, **weights}, {"task": json.dumps(settings)})
 
 
 def read_task(path: Path) -> Task:
     arrays, metadata = read_safetensors(path)
     images = arrays.pop("images")
     weights = {name.removeprefix("weights/"): array for name, array in arrays.items()}
-    said = json.loads(metadata["task"])
-    said |= {key: tuple(said[key]) for key in ("mean", "std") if said[key] is not None}
-    return Task(images=images, weights=weights or None, **said)
+    settings = json.loads(metadata["task"])
+    settings |= {key: tuple(settings[key]) for key in ("mean", "std") if settings[key] is not None}
+    return Task(images=images, weights=weights or None, **settings)
 
 
-def write_measurement(path: Path, found: Measurement) -> None:
-    flat = {f"{what}/{name}": array for what, arrays in found.arrays.items() for name, array in arrays.items()}
-    said = {k: v for k, v in asdict(found).items() if k != "arrays"}
-    write_safetensors(path, flat, {"measurement": json.dumps(said)})
+def write_measurement(path: Path, measurement: Measurement) -> None:
+    flat = {
+        f"{quantity}/{name}": array for quantity, arrays in measurement.arrays.items() for name, array in arrays.items()
+    }
+    origin = {k: v for k, v in asdict(measurement).items() if k != "arrays"}
+    write_safetensors(path, flat, {"measurement": json.dumps(origin)})
 
 
 def read_measurement(path: Path) -> Measurement:
     flat, metadata = read_safetensors(path)
     arrays: dict[str, Arrays] = {}
     for key, array in flat.items():
-        what, _, name = key.partition("/")
-        arrays.setdefault(what, {})[name] = array
+        quantity, _, name = key.partition("/")
+        arrays.setdefault(quantity, {})[name] = array
     return Measurement(arrays=arrays, **json.loads(metadata["measurement"]))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from xfer.porting.differences import GRADIENT_LIKE, ParityReport, Row, bound
 from xfer.porting.probe import ONE_STEP
-from xfer.porting.report import GRADIENT_LIKE, ParityReport, Row, bound
 
 _LINE = "  {:<8s} {:<34s} {:>8s} {:>8s} {:>8s} {:>8s} {:>9s}  {}"
 
@@ -13,11 +13,11 @@ def table(report: ParityReport) -> str:
     a, b = (f"{side.backend} on {side.device}" for side in report.sides)
     lines = [f"{report.arch}: {a} (the reference) and {b}"]
     heading = _LINE.format("stage", "furthest apart", "largest", "mean", "relative", "squared", "cosine", "")
-    what = ""
+    quantity = ""
     for row in report.worst():
-        if row.what != what:
-            what = row.what
-            lines += ["", what] if what != report.rows[0].what else ["", heading.rstrip(), what]
+        if row.what != quantity:
+            quantity = row.what
+            lines += ["", quantity] if quantity != report.rows[0].what else ["", heading.rstrip(), quantity]
         lines.append(_line(row))
     return "\n".join(lines)
 

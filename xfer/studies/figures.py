@@ -69,8 +69,8 @@ def _draw(axes: Axes, values: NDArray[np.float64], name: str, place: int) -> Non
             axes.plot(epochs, edge, linestyle=dashes, color=colour, linewidth=0.6, alpha=0.7)
     if len(values) > 1 == len(mean):
         axes.vlines(epochs, low, high, color=colour, linewidth=1)  # a band of one epoch has no width
-    every = max(1, len(mean) // _MARKERS)
-    at = (place % every, every)  # apart from those of the others, where lines run together
+    step = max(1, len(mean) // _MARKERS)
+    at = (place % step, step)  # apart from those of the others, where lines run together
     label = f"{_short(name)} (n = {len(values)})"
     axes.plot(epochs, mean, linestyle=dashes, marker=marker, markevery=at, ms=5, lw=1.7, c=colour, label=label)
 

@@ -101,20 +101,20 @@ def read_plan(
     backend that is not known.
     """
     content = read_toml(path, "study")
-    said = validated(StudyFile, {"name": path.stem} | content, str(path))
-    usual = said.model_dump(mode="json", include={"recipe", "backends", "seeds"}, exclude_none=True)
-    asked = {"backends": list(backends) or None, "seeds": seeds if isinstance(seeds, int | None) else list(seeds)}
-    asked = {key: value for key, value in asked.items() if value is not None}
+    study = validated(StudyFile, {"name": path.stem} | content, str(path))
+    defaults = study.model_dump(mode="json", include={"recipe", "backends", "seeds"}, exclude_none=True)
+    arguments = {"backends": list(backends) or None, "seeds": seeds if isinstance(seeds, int | None) else list(seeds)}
+    arguments = {key: value for key, value in arguments.items() if value is not None}
     runs: list[Planned] = []
-    for name, own in said.modes.items():
+    for name, entries in study.modes.items():
         where = f"{path}: modes.{name}"
-        mode = validated(Mode, usual | own | asked, where)
-        changes = _dotted(said.set, f"{path}: set") | _dotted(mode.set, f"{where}: set")
+        mode = validated(Mode, defaults | entries | arguments, where)
+        changes = _dotted(study.set, f"{path}: set") | _dotted(mode.set, f"{where}: set")
         changes |= _dotted(overrides or {}, "overrides")
         runs.extend(_runs(name, mode, path.parent / mode.recipe, changes, weights))
     if len({run.name for run in runs}) < len(runs):
         raise ConfigError(f"{path}: two of its runs would have the same name. Cure: rename a mode")
-    return Plan(said.name, tuple(runs))
+    return Plan(study.name, tuple(runs))
 
 
 def _runs(name: str, mode: Mode, path: Path, changes: dict[str, Any], weights: str | None) -> Iterator[Planned]:
@@ -123,19 +123,19 @@ def _runs(name: str, mode: Mode, path: Path, changes: dict[str, Any], weights: s
         if framework not in known:
             raise BackendError(expected(f"backend of mode {name}", framework, known))
         for seed in range(mode.seeds) if isinstance(mode.seeds, int) else mode.seeds:
-            own = changes | {"seed": seed}
-            recipe = make_recipe(content, own, f"mode {name} ({path})")
+            overrides = changes | {"seed": seed}
+            recipe = make_recipe(content, overrides, f"mode {name} ({path})")
             if weights is not None and recipe.weights.source == IMAGENET:
-                recipe = make_recipe(content, own | {"weights.source": weights})
+                recipe = make_recipe(content, overrides | {"weights.source": weights})
             yield Planned(name, framework, seed, recipe)
 
 
-def _dotted(said: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _dotted(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Overrides by dotted key, whether they were written as `"train.epochs" = 3` or as `train.epochs = 3`."""
-    found = dict(_flat(said))
-    if "seed" in found:
-        raise ConfigError(f"{where}: seed cannot be set, as a study gives the seeds. Cure: seeds = [{found['seed']}]")
-    return {FLAGS.get(key, key): value for key, value in found.items()}
+    entries = dict(_flat(table))
+    if "seed" in entries:
+        raise ConfigError(f"{where}: seed cannot be set, as a study gives the seeds. Cure: seeds = [{entries['seed']}]")
+    return {FLAGS.get(key, key): value for key, value in entries.items()}
 
 
 def _flat(said: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

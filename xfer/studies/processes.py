@@ -44,16 +44,20 @@ def _differs(run: Planned, path: Path, device: str) -> str:
         recipe, result = read_recipe(path), read_result(path)
     except XferError as error:
         return f"which cannot be read: {error}"
-    found, kind = str(result.get("device")).split(":")[0], device.split(":")[0]
-    there = {"backend": result.get("backend"), "device": found, **recipe.model_dump(mode="json", exclude_none=True)}
+    trained_on, kind = str(result.get("device")).split(":")[0], device.split(":")[0]
+    actual = {
+        "backend": result.get("backend"),
+        "device": trained_on,
+        **recipe.model_dump(mode="json", exclude_none=True),
+    }
     wanted = {
         "backend": run.backend,
-        "device": found if kind == "auto" else kind,
+        "device": trained_on if kind == "auto" else kind,
         **run.recipe.model_dump(mode="json", exclude_none=True),
     }
-    settings = differing([dict(flat(there)), dict(flat(wanted))])
-    told = [f"{one.key} = {one.values[0]}, wanted {one.values[1]}" for one in settings[:3]]
-    return ", ".join(told) + (f" and {len(settings) - 3} more" if len(settings) > 3 else "")
+    settings = differing([dict(flat(actual)), dict(flat(wanted))])
+    reasons = [f"{setting.key} = {setting.values[0]}, wanted {setting.values[1]}" for setting in settings[:3]]
+    return ", ".join(reasons) + (f" and {len(settings) - 3} more" if len(settings) > 3 else "")
 
 
 def train_all(runs: Sequence[Planned], parent: Path, device: str, jobs: int) -> Iterator[tuple[Planned, str | None]]:
@@ -82,9 +86,9 @@ def _train_group(
 
     pool = ThreadPoolExecutor(len(workers))  # threads that wait for processes
     try:
-        asked = {pool.submit(train, run): run for run in runs}
-        for done in as_completed(asked):
-            yield asked[done], done.result()
+        futures = {pool.submit(train, run): run for run in runs}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for worker in workers:

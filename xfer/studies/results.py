@@ -148,16 +148,16 @@ def gather(planned: Sequence[Planned], parent: Path) -> list[Group]:
 
 
 def summarise(name: str, groups: Sequence[Group], failed: Sequence[Failed], margin: float, seed: int = 0) -> Study:
-    """Rows and tests. `margin` as in xfer.compare, `seed` of the bootstrap. Raises CheckpointError for a broken run."""
-    runs = [[_finished(group, seed, run) for seed, run in group.runs.items()] for group in groups]
+    """Rows and tests. `margin` as of a comparison, `seed` of the bootstrap. Raises CheckpointError for a broken run."""
+    finished = [[_finished(group, seed, run) for seed, run in group.runs.items()] for group in groups]
     counts = [run.result["n_val"] for group in groups for run in group.runs.values()]
     return Study(
         name=name,
         margin=margin,
         n_val=(min(counts, default=0), max(counts, default=0)),
-        rows=tuple(map(_row, runs)),
+        rows=tuple(map(_row, finished)),
         pairs=tuple(_pairs(groups, margin, seed)),
-        runs=tuple(run for of_group in runs for run in of_group),
+        runs=tuple(run for row in finished for run in row),
         failed=tuple(failed),
     )
 
@@ -203,27 +203,28 @@ def _row(runs: Sequence[Finished]) -> Row:
 
 def _pairs(groups: Sequence[Group], margin: float, seed: int) -> Iterator[PairedTest | Unpaired]:
     predicted = [{s: read_predicted(run.path) for s, run in group.runs.items()} for group in groups]
-    found = [_test(i, j, predicted[i], predicted[j], seed) for i, j in combinations(range(len(groups)), 2)]
-    adjusted = iter(holm([one.p for one in found if isinstance(one, PairedTest)]))
-    for one in found:
-        if isinstance(one, PairedTest):
+    pairs = [_test(i, j, predicted[i], predicted[j], seed) for i, j in combinations(range(len(groups)), 2)]
+    adjusted = iter(holm([pair.p for pair in pairs if isinstance(pair, PairedTest)]))
+    for pair in pairs:
+        if isinstance(pair, PairedTest):
             p = next(adjusted)
-            one = replace(one, p_adjusted=p, verdict=verdict(one.interval, p, margin))
-        yield one
+            yield replace(pair, p_adjusted=p, verdict=verdict(pair.interval, p, margin))
+        else:
+            yield pair
 
 
 def _test(
-    i: int, j: int, first: Mapping[int, Predicted], other: Mapping[int, Predicted], seed: int
+    i: int, j: int, first: Mapping[int, Predicted], second: Mapping[int, Predicted], seed: int
 ) -> PairedTest | Unpaired:
     """The test of two rows, on the seeds that both have; its p is not yet adjusted, and its verdict not yet known."""
-    seeds = sorted(first.keys() & other.keys())
+    seeds = sorted(first.keys() & second.keys())
     if not seeds:
         return Unpaired(i, j, "they share no seed")
-    a, b = [first[s] for s in seeds], [other[s] for s in seeds]
-    for one in a + b:
-        if one.classes != a[0].classes:
+    a, b = [first[s] for s in seeds], [second[s] for s in seeds]
+    for run in a + b:
+        if run.classes != a[0].classes:
             return Unpaired(i, j, "not the same classes")
-        if reason := mismatch(a[0], one):
+        if reason := mismatch(a[0], run):
             return Unpaired(i, j, f"not the same validation images: {reason}")
     differences = np.stack([y.right.astype(np.int64) - x.right for x, y in zip(a, b, strict=True)])
     p = sign_flip(differences.sum(axis=0))

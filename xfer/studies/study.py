@@ -14,6 +14,7 @@ from xfer.results.run import Run
 from xfer.studies import text as study_text
 from xfer.studies.plan import Plan, read_plan
 from xfer.studies.processes import is_done, train_all
+from xfer.studies.report import draw, report
 from xfer.studies.results import Ended, Failed, Group, Study, gather, summarise
 from xfer.system.files import write_json, write_text
 
@@ -59,9 +60,9 @@ def study(
         overrides=changes,
     )
     folder = None if output is None else Path(output)
-    *_, found = events(plan, folder, device=device, jobs=jobs, margin=margin, overwrite=overwrite)
-    assert isinstance(found, Study)
-    return found
+    *_, results = events(plan, folder, device=device, jobs=jobs, margin=margin, overwrite=overwrite)
+    assert isinstance(results, Study)
+    return results
 
 
 def events(
@@ -80,18 +81,18 @@ def events(
         raise ConfigError(f"margin = {margin:g}: expected a share between 0 and 1, for instance 0.01 for one point")
     output = output or Path("studies", plan.name)
     ended: dict[str, Ended] = {}
-    for one in _run_all(plan, output / RUNS, device, jobs, overwrite):
-        ended[one.run.name] = one
-        yield one
+    for event in _run_all(plan, output / RUNS, device, jobs, overwrite):
+        ended[event.run.name] = event
+        yield event
     groups = gather([run for run in plan.runs if ended[run.name].reason is None], output / RUNS)
     failed = [
         Failed(run.mode, run.backend, run.seed, reason)
         for run in plan.runs
         if (reason := ended[run.name].reason) is not None
     ]
-    found = summarise(plan.name, groups, failed, margin)
-    save(found, groups, output)
-    yield found
+    results = summarise(plan.name, groups, failed, margin)
+    save(results, groups, output)
+    yield results
 
 
 def _run_all(plan: Plan, parent: Path, device: str, jobs: int, overwrite: bool) -> Iterator[Ended]:
@@ -106,13 +107,11 @@ def _run_all(plan: Plan, parent: Path, device: str, jobs: int, overwrite: bool) 
         yield Ended(run, number, total, False, result, reason)
 
 
-def save(found: Study, groups: Sequence[Group], folder: Path) -> None:
+def save(results: Study, groups: Sequence[Group], folder: Path) -> None:
     """Write `study.json`, `study.md`, `plots/` and `report.html`. Raises CheckpointError where that cannot be done."""
-    from xfer.studies.pictures import draw, report
-
     try:
-        write_json(folder / "study.json", found.as_json())
-        write_text(folder / "study.md", study_text.markdown(found))
-        report(found, draw(groups, folder / "plots"), folder / "report.html")
+        write_json(folder / "study.json", results.as_json())
+        write_text(folder / "study.md", study_text.markdown(results))
+        report(results, draw(groups, folder / "plots"), folder / "report.html")
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be written ({error}). Cure: another --output") from error

@@ -11,18 +11,18 @@ Table = tuple[Sequence[str], list[list[str]]]
 """The heads of the columns, and the cells of each line."""
 
 
-def ended(one: Ended) -> str:
+def ended(event: Ended) -> str:
     """A run that has ended, in a line."""
-    what = f"[{one.number}/{one.total}] {one.run.mode} on {one.run.backend}, seed {one.run.seed}"
-    if one.result is None:
-        return f"{what}: failed: {one.reason}"
-    when = ", done before" if one.before else ""
-    return f"{what}: {one.result['val_accuracy']:.2%} in {one.result['seconds_total']:.1f} s{when}"
+    name = f"[{event.number}/{event.total}] {event.run.mode} on {event.run.backend}, seed {event.run.seed}"
+    if event.result is None:
+        return f"{name}: failed: {event.reason}"
+    when = ", done before" if event.before else ""
+    return f"{name}: {event.result['val_accuracy']:.2%} in {event.result['seconds_total']:.1f} s{when}"
 
 
 def label(row: Row, rows: Sequence[Row]) -> str:
     """The mode, with its backend where the study has several."""
-    return row.mode if len({one.backend for one in rows}) == 1 else f"{row.mode} ({row.backend})"
+    return row.mode if len({r.backend for r in rows}) == 1 else f"{row.mode} ({row.backend})"
 
 
 def result_table(study: Study) -> Table:
@@ -50,63 +50,66 @@ def pair_table(study: Study) -> Table:
     head = ["pair", "seeds", "points", "95 %", "p", "p (Holm)", "same predictions", "verdict"]
     cells = [
         [
-            f"{label(study.rows[one.other], study.rows)} - {label(study.rows[one.first], study.rows)}",
-            f"{len(one.seeds)}",
-            f"{100 * one.difference:+.2f}",
-            f"{100 * one.interval.low:+.1f} to {100 * one.interval.high:+.1f}",
-            f"{one.p:.2g}",
-            f"{one.p_adjusted:.2g}",
-            f"{one.same} of {one.n * len(one.seeds)}",
-            one.verdict,
+            f"{label(study.rows[pair.other], study.rows)} - {label(study.rows[pair.first], study.rows)}",
+            f"{len(pair.seeds)}",
+            f"{100 * pair.difference:+.2f}",
+            f"{100 * pair.interval.low:+.1f} to {100 * pair.interval.high:+.1f}",
+            f"{pair.p:.2g}",
+            f"{pair.p_adjusted:.2g}",
+            f"{pair.same} of {pair.n * len(pair.seeds)}",
+            pair.verdict,
         ]
-        for one in study.pairs
-        if isinstance(one, PairedTest)
+        for pair in study.pairs
+        if isinstance(pair, PairedTest)
     ]
     return head, cells
 
 
 def verdicts(study: Study) -> list[str]:
     """A sentence for each pair of rows."""
-    return [_verdict(one, study) for one in study.pairs]
+    return [_verdict(pair, study) for pair in study.pairs]
 
 
-def _verdict(one: PairedTest | Unpaired, study: Study) -> str:
-    first, other = (label(study.rows[i], study.rows) for i in (one.first, one.other))
-    if isinstance(one, Unpaired):
-        return f"{other} against {first}: no paired test ({one.reason})"
-    points, margin = f"{abs(100 * one.difference):.1f} points", f"+-{100 * study.margin:.1f} points"
-    if one.verdict == "equivalent":
-        return f"{other} and {first} are equivalent: they lie within {margin} with 95 % confidence"
-    if one.verdict == "different":
-        return f"{other} is {'better' if one.difference > 0 else 'worse'} than {first}, by {points}"
-    same = ", though every prediction is the same" if one.same == one.n * len(one.seeds) else ""
-    return f"{other} against {first}: not shown, neither that they differ nor that they lie within {margin}{same}"
+def _verdict(pair: PairedTest | Unpaired, study: Study) -> str:
+    first, second = (label(study.rows[i], study.rows) for i in (pair.first, pair.other))
+    if isinstance(pair, Unpaired):
+        return f"{second} against {first}: no paired test ({pair.reason})"
+    points, margin = f"{abs(100 * pair.difference):.1f} points", f"+-{100 * study.margin:.1f} points"
+    if pair.verdict == "equivalent":
+        return f"{second} and {first} are equivalent: they lie within {margin} with 95 % confidence"
+    if pair.verdict == "different":
+        return f"{second} is {'better' if pair.difference > 0 else 'worse'} than {first}, by {points}"
+    same = ", though every prediction is the same" if pair.same == pair.n * len(pair.seeds) else ""
+    return f"{second} against {first}: not shown, neither that they differ nor that they lie within {margin}{same}"
 
 
 def notes(study: Study) -> list[str]:
     """What a reader has to know about the figures."""
-    said = []
+    paragraphs = []
     if study.rows:
         images = "-".join(dict.fromkeys(map(str, study.n_val)))
-        said.append(
+        paragraphs.append(
             f"Accuracy on {images} validation images, mean over seeds. The best epoch is chosen on these images, "
             "which flatters it; the last epoch is not chosen. Intervals: Student's t over seeds, so for another seed "
             "on the same images; none where the seeds show no spread."
         )
-    if any(isinstance(one, PairedTest) for one in study.pairs):
-        said.append(
+    tested = [pair for pair in study.pairs if isinstance(pair, PairedTest)]
+    if tested:
+        paragraphs.append(
             "Pairs: predictions of the best epochs on the same images with the same seeds. The interval is the "
             "pigeonhole bootstrap's, so for other seeds and other images; p is of the exact sign-flip test over "
             "images, adjusted by Holm's method for all pairs. Different: the interval excludes 0 and the adjusted p "
             "is below 0.05."
         )
-    if any(isinstance(one, PairedTest) and len(one.seeds) == 1 for one in study.pairs):
-        said.append("A pair that shares one seed is tested for other images alone: its interval knows no other seed.")
+    if any(len(pair.seeds) == 1 for pair in tested):
+        paragraphs.append(
+            "A pair that shares one seed is tested for other images alone: its interval knows no other seed."
+        )
     if any(row.peak_memory is not None for row in study.rows):
-        said.append("Memory is the most that the process of a run held at once, the framework included.")
+        paragraphs.append("Memory is the most that the process of a run held at once, the framework included.")
     if any(row.shared_machine for row in study.rows):
-        said.append("* Trained beside other runs (--jobs above 1): these seconds are not comparable.")
-    return said
+        paragraphs.append("* Trained beside other runs (--jobs above 1): these seconds are not comparable.")
+    return paragraphs
 
 
 def markdown(study: Study) -> str:
@@ -114,7 +117,7 @@ def markdown(study: Study) -> str:
     parts = [f"# {study.name}"]
     if study.rows:
         parts.append(as_markdown(result_table(study)))
-    if any(isinstance(one, PairedTest) for one in study.pairs):
+    if any(isinstance(pair, PairedTest) for pair in study.pairs):
         parts.append(as_markdown(pair_table(study)))
     parts += ["\n".join(f"- {line}" for line in verdicts(study)), *notes(study)]
     if study.failed:
@@ -123,7 +126,7 @@ def markdown(study: Study) -> str:
 
 
 def failures(study: Study) -> list[str]:
-    return [f"{one.mode} on {one.backend}, seed {one.seed}: failed: {one.reason}" for one in study.failed]
+    return [f"{run.mode} on {run.backend}, seed {run.seed}: failed: {run.reason}" for run in study.failed]
 
 
 def as_markdown(table: Table) -> str:

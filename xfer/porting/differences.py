@@ -48,6 +48,7 @@ two faultless frameworks come to different weights.
 class Row:
     """One tensor of both backends. The first is the reference.
 
+    what      the quantity: one of JUDGED, or what is there after many steps
     relative  the largest difference over the largest absolute value of the reference
     squared   the squared length of the difference over that of the reference
     note      why the two cannot be subtracted, where that is so; the differences are then infinite
@@ -116,45 +117,44 @@ class ParityReport:
     def as_json(self) -> dict[str, Any]:
         """Plain records; null for numbers that JSON has not."""
         first = self.first_difference
-        found = asdict(self) | {"passes": self.passes, "first_difference": first and first.stage}
-        found["rows"] = [{k: _plain(v) for k, v in row.items()} for row in found["rows"]]
-        return found
+        content = asdict(self) | {"passes": self.passes, "first_difference": first and first.stage}
+        content["rows"] = [{k: _plain(v) for k, v in row.items()} for row in content["rows"]]
+        return content
 
 
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def compare(reference: Measurement, other: Measurement, tasks: Sequence[Task], tolerance: float) -> ParityReport:
+def compare(reference: Measurement, candidate: Measurement, tasks: Sequence[Task], tolerance: float) -> ParityReport:
     """The report on two measurements; of each tensor the differences, and whether they are within the tolerance."""
-    whats = [*JUDGED, *(what for what in reference.arrays if what not in JUDGED)]
-    stages = {**other.stages, **reference.stages}
-    rows = [
-        row
-        for what in whats
-        for row in compare_arrays(what, reference.arrays.get(what, {}), other.arrays.get(what, {}), stages, tolerance)
-    ]
-    a, b = (found.arrays[probe.LOGITS_OF_ALL][LOGITS].argmax(axis=1) for found in (reference, other))
+    measurements = (reference, candidate)
+    stages = {**candidate.stages, **reference.stages}
+    rows: list[Row] = []
+    for quantity in [*JUDGED, *(name for name in reference.arrays if name not in JUDGED)]:
+        a, b = (measurement.arrays.get(quantity, {}) for measurement in measurements)
+        rows.extend(compare_arrays(quantity, a, b, stages, tolerance))
+    top1, candidate_top1 = (m.arrays[probe.LOGITS_OF_ALL][LOGITS].argmax(axis=1) for m in measurements)
     sides = [
-        Side(found.backend, found.device, dict(found.versions), task.source)
-        for found, task in zip((reference, other), tasks, strict=True)
+        Side(measurement.backend, measurement.device, dict(measurement.versions), task.source)
+        for measurement, task in zip(measurements, tasks, strict=True)
     ]
-    task = tasks[0]
-    return ParityReport(task.arch, tuple(sides), tolerance, task.steps, len(a), int((a == b).sum()), tuple(rows))
+    task, agree = tasks[0], int((top1 == candidate_top1).sum())
+    return ParityReport(task.arch, tuple(sides), tolerance, task.steps, len(top1), agree, tuple(rows))
 
 
-def compare_arrays(what: str, a: Arrays, b: Arrays, stages: Mapping[str, str], tolerance: float) -> Iterator[Row]:
+def compare_arrays(quantity: str, a: Arrays, b: Arrays, stages: Mapping[str, str], tolerance: float) -> Iterator[Row]:
     """A row for each tensor of either, in the order of the computation."""
     order = {stage: i for i, stage in enumerate(dict.fromkeys(stages.values()))}
     for name in sorted(a | b, key=lambda n: order[stages[n]]):
         numbers, note = _differences(a.get(name), b.get(name))
-        row = Row(stages[name], name, what, *numbers, judged=what in JUDGED, passes=False, note=note)
-        yield replace(row, passes=row.verdict_on <= bound(what, tolerance))
+        row = Row(stages[name], name, quantity, *numbers, judged=quantity in JUDGED, passes=False, note=note)
+        yield replace(row, passes=row.verdict_on <= bound(quantity, tolerance))
 
 
-def bound(what: str, tolerance: float) -> float:
+def bound(quantity: str, tolerance: float) -> float:
     """What `Row.verdict_on` may come to."""
-    return tolerance * JUMPS if what in GRADIENT_LIKE else tolerance
+    return tolerance * JUMPS if quantity in GRADIENT_LIKE else tolerance
 
 
 def _differences(a: Array | None, b: Array | None) -> tuple[tuple[float, float, float, float, float], str]:

@@ -1,0 +1,227 @@
+"""Comparisons of finished runs: what their folders give, what the command says and draws, what it refuses."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import xfer.backend
+from xfer.cli.comparison_text import result_table, setting_table
+from xfer.cli.main import main
+from xfer.comparison.compare import Unpaired, compare
+from xfer.comparison.predicted import read_predicted
+from xfer.comparison.statistics import wilson
+from xfer.errors import CheckpointError, ConfigError
+from xfer.results.run import Run
+from xfer.testing.pictures import write_class_folders
+
+NUMPY = EntryPoint("numpy", "xfer.testing.numpy_backend:NumpyBackend", xfer.backends.GROUP)
+
+
+def xfer_(*words, code=0):
+    result = CliRunner().invoke(main, [str(w) for w in words])
+    assert result.exit_code == code, result.output + result.stderr + str(result.exception)
+    return result
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """a and b: the same recipe; c: another one; d: other images; e: other classes."""
+    root = tmp_path_factory.mktemp("compare")
+    data = write_class_folders(root / "pictures", counts=(8, 10))
+    fewer = write_class_folders(root / "fewer", counts=(8, 4))
+    wasps = write_class_folders(root / "wasps", ("ants", "wasps"), counts=(4, 2))
+    usual = ["--backend", "numpy", "--arch", "tiny", "--weights", "random", "--size", 32, "--epochs", 2, "--lr", 0.05]
+    more = {"a": [data], "b": [data], "c": [data, "--seed", 4, "--set", "train.views=2"], "d": [fewer], "e": [wasps]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xfer.backends.declared", lambda: {"numpy": NUMPY})
+        for name, (source, *flags) in more.items():
+            xfer_("train", "--data", source, "--output", root / name, *usual, *flags)
+    return root
+
+
+def rewrite(folder, change):
+    """Let `change` alter each row of a run's predictions."""
+    path = folder / "predictions.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(change(row) for row in rows)
+
+
+def turned(folders, tmp_path, names=("ants/0.png", "ants/1.png", "bees/2.png")):
+    """Run a with the predictions for a few images turned round."""
+    folder = tmp_path / "turned"
+    shutil.copytree(folders / "a", folder)
+
+    def turn(row):
+        if not row["file"].endswith(names):
+            return row
+        opposite = {"ants": "bees", "bees": "ants"}[row["predicted"]]
+        return row | {"predicted": opposite, "p_ants": row["p_bees"], "p_bees": row["p_ants"]}
+
+    rewrite(folder, turn)
+    return folder
+
+
+def test_a_run_agrees_with_its_repetition(folders):
+    comparison = compare([Run.load(folders / "a"), Run.load(folders / "b")])
+    (only,) = comparison.pairs
+    assert (only.same_predictions, only.n, only.gap, only.difference) == (20, 20, 0, 0)
+    assert only.verdict == "not shown"
+    assert (comparison.settings, comparison.same_batches, comparison.disagreements) == ((), True, ())
+
+
+def test_the_figures_of_a_run_are_those_of_its_result(folders):
+    comparison = compare([Run.load(folders / name) for name in "ac"])
+    for summary, name in zip(comparison.runs, "ac", strict=True):
+        result = json.loads((folders / name / "result.json").read_text())
+        assert (summary.accuracy, summary.loss) == (result["val_accuracy"], result["val_loss"])
+        assert summary.interval == wilson(round(20 * summary.accuracy), 20)
+        assert read_predicted(folders / name).right.mean() == pytest.approx(summary.accuracy)
+    assert {s.key: s.values for s in comparison.settings} == {"seed": (0, 4), "train.views": ("auto", 2)}
+    assert not comparison.same_batches
+
+
+def test_where_the_data_lies_and_in_which_order_does_not_matter(folders, tmp_path):
+    shutil.copytree(folders / "a", tmp_path / "moved")
+    rewrite(
+        tmp_path / "moved", lambda row: row | {"file": row["file"].replace(str(folders), "Z:\\").replace("/", "\\")}
+    )
+    path = tmp_path / "moved" / "predictions.csv"
+    header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([header, *reversed(lines)]))
+    (only,) = compare([Run.load(folders / "a"), Run.load(tmp_path / "moved")]).pairs
+    assert (only.same_predictions, only.gap) == (20, 0)
+
+
+def test_the_images_on_which_runs_disagree_are_found_and_drawn(folders, tmp_path):
+    run = turned(folders, tmp_path)
+    result = xfer_("compare", folders / "a", folders / "d", run, "--output", tmp_path / "out")
+    assert "the same prediction for 17 of 20 images (85.0%)" in result.stdout
+    assert "run 2 against run 1: not the same validation images (20 and 8 images, 8 of them in both)" in result.stdout
+    content = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert [image["name"] for image in content["disagreements"]] == ["ants/0.png", "ants/1.png", "bees/2.png"]
+    for image in content["disagreements"]:
+        first, second, third = image["predicted"]
+        assert {first, third} == {"ants", "bees"}
+        assert second is None
+        assert f"  {image['name']}: run 1 {first}" in result.stdout
+    for name in ("curves.png", "disagreements.png"):
+        assert str(tmp_path / "out" / name) in result.stdout
+        with Image.open(tmp_path / "out" / name) as picture:
+            assert len(set(picture.convert("L").resize((32, 32)).tobytes())) > 5
+    again = xfer_("compare", folders / "a", folders / "b", "--output", tmp_path / "out")
+    assert "disagreements.png" not in again.stdout
+    assert not (tmp_path / "out" / "disagreements.png").exists()
+
+
+def test_images_that_are_gone_are_left_out_of_the_picture(folders, tmp_path):
+    opposed = turned(folders, tmp_path)
+    for run in (folders / "a", opposed):
+        shutil.copytree(run, tmp_path / f"{run.name}_far")
+        rewrite(tmp_path / f"{run.name}_far", lambda row: row | {"file": row["file"].replace("pictures", "gone")})
+    gone = [tmp_path / "a_far", tmp_path / "turned_far"]
+    assert "disagreements.png" not in xfer_("compare", *gone, "-o", tmp_path / "out").stdout
+    assert "disagreements.png" in xfer_("compare", gone[0], opposed, "-o", tmp_path / "out").stdout
+
+
+def test_the_command_says_what_json_says(folders):
+    words = xfer_("compare", folders / "a", folders / "b").stdout
+    assert "identical predictions on 20 images; the same probabilities" in words
+    assert "training batches: the same, bit for bit" in words
+    assert "recipes, backends, devices and versions are the same" in words
+    assert "at most 13.9 % of all are" in words
+    assert "not shown: neither that they differ, nor that the difference lies within +-1.0 points" in words
+    wide = xfer_("compare", folders / "a", folders / "b", "--margin", 0.2).stdout
+    assert "equivalent: the difference lies within +-20.0 points with 95 % confidence" in wide
+    content = json.loads(xfer_("compare", folders / "a", folders / "c", "--json").stdout)
+    assert content["pairs"][0]["n"] == 20
+    assert [setting["key"] for setting in content["settings"]] == ["seed", "train.views"]
+
+
+def test_what_differs_is_shown_for_each_run(folders):
+    comparison = compare([Run.load(folders / name) for name in "aca"])
+    table = setting_table(comparison.settings)
+    cells = [[str(cell) for cell in column.cells] for column in table.columns]
+    assert cells == [["seed", "train.views"], ["0", "auto"], ["4", "2"], ["0", "auto"]]
+
+
+def test_tables_in_a_pipe_are_never_cut(folders):
+    output = xfer_("compare", folders / "a", folders / "b").stdout
+    for run in compare([Run.load(folders / name) for name in "ab"]).runs:
+        low, high = (100 * end for end in run.interval)
+        assert f" {low:.1f}-{high:.1f} % " in output
+    assert "…" not in output
+
+
+def test_memory_is_shown_where_it_is_known(folders, tmp_path):
+    def copy(name, memory):
+        shutil.copytree(folders / "a", tmp_path / name)
+        result = json.loads((tmp_path / name / "result.json").read_text())
+        (tmp_path / name / "result.json").write_text(json.dumps(result | {"peak_memory": memory}))
+        return Run.load(tmp_path / name)
+
+    known, unknown = copy("known", 5 * 2**20), copy("unknown", None)
+    assert list(result_table(compare([known, unknown]).runs).columns[-1].cells) == ["5 MiB", ""]
+    assert "memory" not in [column.header for column in result_table(compare([unknown, unknown]).runs).columns]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a"], "expected two or more"),
+        (["a", "nowhere"], "expected the folder of a finished run"),
+        (["a", "pictures"], "expected the folder of a finished run"),
+        (["a", "e"], "Cure: compare runs on the same classes"),
+        (["a", "b", "--margin", "0"], "margin = 0"),
+        (["a", "b", "--margin", "2"], "margin = 2"),
+        (["a", "b", "--output", "a/result.json"], "cannot be written"),
+        ([], "Missing argument"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line_and_code_2(words, message, folders, monkeypatch):
+    monkeypatch.chdir(folders)
+    result = xfer_("compare", *words, code=2)
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("content", ["", "file,label\n", "file,label,predicted,p_ants\nx,bees,ants,1\n", "file\nx\n"])
+def test_predictions_that_cannot_be_read_are_named(content, folders, tmp_path):
+    shutil.copytree(folders / "a", tmp_path / "r")
+    (tmp_path / "r" / "predictions.csv").write_text(content)
+    with pytest.raises(CheckpointError, match=r"predictions\.csv"):
+        compare([Run.load(folders / "a"), Run.load(tmp_path / "r")])
+    (tmp_path / "r" / "predictions.csv").unlink()
+    with pytest.raises(CheckpointError, match=r"predictions\.csv"):
+        compare([Run.load(folders / "a"), Run.load(tmp_path / "r")])
+
+
+def test_a_result_that_lacks_something_is_named(folders):
+    run = Run.load(folders / "a")
+    with pytest.raises(CheckpointError, match="best_epoch"):
+        compare([run, Run(run.path, {k: v for k, v in run.result.items() if k != "best_epoch"})])
+    with pytest.raises(ConfigError):
+        compare([])
+
+
+def test_unpaired_runs_have_no_paired_statistics(folders):
+    comparison = compare([Run.load(folders / "a"), Run.load(folders / "d")])
+    assert [type(result) for result in comparison.pairs] == [Unpaired]
+    assert comparison.disagreements == ()
+
+
+def test_scipy_is_imported_by_what_needs_it_alone():
+    code = "import sys, xfer.cli.comparison_text, xfer.cli.main; print('scipy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,118 @@
+"""How two measurements are judged: where a fault is found, and what passes."""
+
+import math
+
+import numpy as np
+import pytest
+from faults import TASK, Stage, Step
+
+from xfer.porting import differences, probe
+from xfer.porting.differences import compare
+from xfer.porting.probe import measure
+from xfer.testing.delegate import Delegate
+from xfer.testing.numpy_backend import TINY, NumpyBackend
+
+
+def report(backend, task=TASK, tolerance=1e-4):
+    measurements = measure(NumpyBackend(), "cpu", task), measure(backend, "cpu", task)
+    return compare(*measurements, (task, task), tolerance)
+
+
+def test_a_backend_is_the_same_as_itself():
+    same = report(NumpyBackend())
+    assert same.passes
+    assert same.first_difference is None
+    assert (same.top1_agree, same.images) == (10, 10)
+    assert {row.what for row in same.rows if row.judged} == set(differences.JUDGED)
+    assert all(row.max_abs == row.mean_abs == row.relative == row.squared == 0 for row in same.rows)
+    assert all(row.cosine == pytest.approx(1) for row in same.rows)
+
+
+@pytest.mark.parametrize("stage", TINY.stage_names)
+def test_the_first_stage_that_differs_is_named(stage):
+    shifted = report(Stage(NumpyBackend(), stage))
+    assert not shifted.passes
+    assert shifted.first_difference.stage == stage
+    off = {row.stage for row in shifted.rows if row.what in (probe.ACTIVATIONS, "logits") and not row.passes}
+    assert off == set(TINY.stage_names[TINY.stage_names.index(stage) :])
+
+
+def scaled(names, factor):
+    """A gradient that is too large in some weights."""
+    return lambda before, after, groups: {
+        n: (before[n] + factor * (w - before[n]) if n in names else w) for n, w in after.items()
+    }
+
+
+def test_of_gradients_the_one_nearest_the_loss_is_named():
+    wrong = scaled({"stem.weight", "layer1.weight"}, 1.1)
+    first = report(Step(NumpyBackend(), wrong)).first_difference
+    assert (first.what, first.stage) == (probe.REST_GRADIENTS, "layer1")
+    assert report(Step(NumpyBackend(), scaled({"stem.weight"}, 1.1))).first_difference.stage == "stem"
+
+
+def test_statistics_that_follow_too_fast_are_found():
+    wrong = scaled({"norm1.running_var"}, 2.0)
+    first = report(Step(NumpyBackend(), wrong)).first_difference
+    assert (first.what, first.tensor) == (probe.STATISTICS, "norm1.running_var")
+
+
+def test_what_differs_only_after_many_steps_is_reported_and_not_judged():
+    class Late(Delegate):
+        def make_train_step(self, model, optimizer, loss, groups, start):
+            step, count = self.inner.make_train_step(model, optimizer, loss, groups, start), iter(range(100))
+
+            def second_is_wrong(batch, lrs):
+                return step(batch, [rate * (1 + (next(count) == 1)) for rate in lrs])
+
+            return second_is_wrong
+
+    late = report(Late(NumpyBackend()))
+    apart = {row.what for row in late.rows if row.max_abs > 0}
+    assert apart == {probe.after(3)}
+    assert late.passes
+
+
+def rows(a, b, quantity=probe.ACTIVATIONS):
+    return list(
+        differences.compare_arrays(quantity, {"x": np.array(a, float)}, {"x": np.array(b, float)}, {"x": "stem"}, 1e-4)
+    )
+
+
+def test_figures_of_a_row():
+    (row,) = rows([3, -4, 0], [3, -4.5, 0.5])
+    assert (row.max_abs, row.mean_abs, row.relative, row.squared) == pytest.approx((0.5, 1 / 3, 0.125, 0.02))
+    assert row.cosine == pytest.approx(27 / (5 * math.sqrt(9 + 20.25 + 0.25)))
+    assert not row.passes
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "passes"),
+    [
+        ([0.0], [0.0], True),
+        ([0.0], [1e-30], False),
+        ([1.0], [1.00009], True),
+        ([1.0], [1.00011], False),
+        ([math.nan], [1.0], False),
+        ([1.0], [math.nan], False),
+        ([math.inf], [math.inf], False),
+    ],
+)
+def test_verdicts(a, b, passes):
+    assert rows(a, b)[0].passes is passes
+
+
+def test_gradients_may_jump_in_one_element_but_not_altogether():
+    many = np.ones(10_000)
+    jump = many + 0.5 * (np.arange(10_000) == 7)
+    for quantity, passes in ((probe.REST_GRADIENTS, True), (probe.ACTIVATIONS, False)):
+        assert rows(many, jump, quantity)[0].passes is passes
+    assert not rows(many, 1.06 * many, probe.REST_GRADIENTS)[0].passes
+    assert not rows(many, -many, probe.REST_GRADIENTS)[0].passes
+
+
+def test_the_worst_tensor_of_each_stage_stands_for_it():
+    biased = report(Step(NumpyBackend(), scaled({"stem.bias"}, 1.5)))
+    worst = {(row.what, row.stage): row.tensor for row in biased.worst()}
+    assert worst[probe.REST_GRADIENTS, "stem"] == "stem.bias"
+    assert len(worst) == len({(row.what, row.stage) for row in biased.rows})

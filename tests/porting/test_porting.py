@@ -1,0 +1,165 @@
+"""Two backends held against each other: what the command says and writes, its input, and a process that dies."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from faults import TASK, Stage
+
+from xfer.cli.main import main
+from xfer.errors import BackendError, WeightsError
+from xfer.formats.files import write_weights
+from xfer.porting import parity, probe
+from xfer.porting.parity import noise
+from xfer.porting.probe import measure
+from xfer.testing.numpy_backend import NumpyBackend
+
+FAKES = {"shifted": Stage(NumpyBackend(), "layer1")}
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Runs NumPy in place of any backend, and starts no process for it."""
+
+    def here(backend, device, task):
+        measurement = measure(FAKES.get(backend, NumpyBackend()), "cpu", task)
+        return dataclasses.replace(measurement, backend=backend)
+
+    monkeypatch.setattr(parity, "measure_in_own_process", here)
+
+
+def run(*words):
+    return CliRunner().invoke(main, ["parity", "--arch", "tiny", "--size", "16", *map(str, words)])
+
+
+RANDOM = ("--weights", "random", "--batch-size", 4, "--steps", 2)
+
+
+def test_noise_is_smooth_and_repeats():
+    a = noise(2, 64, seed=3)
+    assert np.array_equal(a, noise(2, 64, seed=3))
+    assert not np.array_equal(a, noise(2, 64, seed=4))
+    assert np.abs(np.diff(a.astype(float), axis=1)).max() < 100
+    assert a.astype(float).std() > 30
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_exit_codes_and_what_is_said(tmp_path):
+    good = run(*RANDOM, "--backends", "numpy,other")
+    assert good.exit_code == 0, good.output
+    assert "same top-1 on 8 of 8 images" in good.stdout
+    assert "DIFFERS" not in good.stdout
+    bad = run(*RANDOM, "--backends", "numpy,shifted", "--output", tmp_path / "report.json")
+    assert bad.exit_code == 1
+    assert "first difference: layer1 (activations" in bad.stdout
+    (line,) = [line for line in bad.stdout.splitlines() if line.endswith("DIFFERS") and line.startswith("  layer1")]
+    assert line.split()[1] == "layer1"
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert (content["passes"], content["first_difference"]) == (False, "layer1")
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_json_holds_every_tensor():
+    content = json.loads(run(*RANDOM, "--backends", "numpy,other", "--json").stdout)
+    assert content["passes"] is True
+    assert len(content["rows"]) > len({(row["what"], row["stage"]) for row in content["rows"]})
+    assert [side["backend"] for side in content["sides"]] == ["numpy", "other"]
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two files of the same weights."""
+    weights = measure(NumpyBackend(), "cpu", TASK).arrays[probe.START]
+    paths = tmp_path / "a.safetensors", tmp_path / "b.pth"
+    for path in paths:
+        write_weights(path, weights, {})
+    return weights, *paths
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_each_backend_has_its_own_file(files):
+    weights, a, b = files
+    same = run("--weights", a, "--weights-other", b, "--json")
+    assert same.exit_code == 0
+    assert [side["weights"] for side in json.loads(same.stdout)["sides"]] == [str(a), str(b)]
+    write_weights(b, weights | {"layer1.weight": weights["layer1.weight"] * np.float32(1.01)}, {})
+    result = run("--weights", a, "--weights-other", b)
+    assert result.exit_code == 1
+    assert f"first difference: layer1 ({probe.START}, layer1.weight" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        (lambda w: {n: v for n, v in w.items() if n != "fc.bias"}, "only in the first"),
+        (lambda w: w | {"more.weight": np.ones((2, 2), np.float32)}, "only in the second"),
+        (lambda w: w | {"fc.bias": np.ones(4, np.float32)}, "shapes (10,) and (4,)"),
+    ],
+)
+def test_files_of_other_names_or_shapes_are_not_run(files, change, note):
+    weights, a, b = files
+    write_weights(b, change(weights), {})
+    result = run("--weights", a, "--weights-other", b)
+    assert result.exit_code == 1, result.output
+    assert note in result.stdout
+    content = json.loads(run("--weights", a, "--weights-other", b, "--json").stdout)
+    (off,) = [row for row in content["rows"] if not row["passes"]]
+    assert (off["note"], off["max_abs"], content["images"]) == (note, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("--backends", "torch"), "expected two"),
+        (("--batch-size", 0), "batch_size = 0"),
+        (("--classes", 0), "classes = 0"),
+        (("--tolerance", "nan"), "tolerance"),
+        (("--weights", "nowhere.pth"), "no such file"),
+        (("--images", "nowhere"), "nowhere"),
+    ],
+)
+def test_misuse_is_one_line(words, part):
+    result = run(*RANDOM, *words)
+    assert result.exit_code == 2
+    assert part in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "message"),
+    [
+        ("import sys; sys.exit('boom')", BackendError, "backend 'x' died with exit code 1: boom"),
+        ("import os; os._exit(7)", BackendError, "exit code 7"),
+        ("pass", BackendError, "exit code 0"),
+        ('print(\'noise\'); print(\'{"kind": "WeightsError", "message": "of another"}\')', WeightsError, "of another"),
+        ('print(\'{"kind": "json", "message": "no error of ours"}\')', BackendError, "died"),
+    ],
+)
+def test_what_goes_wrong_in_the_process_is_raised_here(monkeypatch, code, kind, message):
+    monkeypatch.setattr(
+        parity.subprocess,
+        "run",
+        lambda _, _run=subprocess.run, **kwargs: _run([sys.executable, "-c", code], **kwargs),
+    )
+    with pytest.raises(kind, match=message):
+        parity.measure_in_own_process("x", "cpu", TASK)
+
+
+def test_the_answer_of_a_process_that_died_is_not_believed(monkeypatch):
+    def dies(command, **kwargs):
+        probe.write_measurement(Path(command[-1]), measure(NumpyBackend(), "cpu", TASK))
+        return subprocess.CompletedProcess(command, -11, "", "Segmentation fault")
+
+    monkeypatch.setattr(parity.subprocess, "run", dies)
+    with pytest.raises(BackendError, match="died with exit code -11: Segmentation fault"):
+        parity.measure_in_own_process("x", "cpu", TASK)
+
+
+def test_an_unknown_backend_is_refused_by_its_own_process():
+    with pytest.raises(BackendError, match="backend = 'nonesuch': expected one of"):
+        parity.measure_in_own_process("nonesuch", "auto", TASK)

@@ -1,0 +1,29 @@
+"""The processes of a study: what a framework raises in one, and how several share the machine."""
+
+from xfer.studies import processes
+from xfer.studies.study import study
+
+
+def test_what_a_framework_raises_is_one_line_and_kept_whole_in_the_log(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("DYING", "raise")
+    results = study(folder / "study.toml", backends=["dying"], seeds=[3], output=tmp_path / "out")
+    assert [(run.seed, run.reason) for run in results.failed] == [
+        (3, f"RuntimeError: out of order (see {tmp_path}/out/logs/dying-1.log)")
+    ] * 2
+    assert (results.rows, results.pairs, results.n_val) == ((), (), (0, 0))
+    assert "Traceback" in (tmp_path / "out" / "logs" / "dying-1.log").read_text()
+    assert "failed and are left out" in (tmp_path / "out" / "study.md").read_text()
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_processes_that_share_the_machine_share_its_processors(monkeypatch, tmp_path):
+    started = []
+    monkeypatch.setattr(processes.subprocess, "Popen", lambda command, **options: started.append(options["env"]))
+    monkeypatch.setattr(processes, "_processors", lambda: 8)
+    for name in processes.THREADS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "7")
+    for jobs in (1, 3):
+        processes._Worker("numpy", "auto", jobs, tmp_path / "log")._start()
+    assert [environment.get("OMP_NUM_THREADS") for environment in started] == [None, "2"]
+    assert [environment.get("MKL_NUM_THREADS") for environment in started] == ["7", "7"]
