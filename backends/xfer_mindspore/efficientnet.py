@@ -21,8 +21,8 @@ class Block:
 
 
 def _repeat(times: int, first: Block) -> tuple[Block, ...]:
-    other = Block(first.kernel, 1, first.expand, first.outputs, first.outputs)
-    return (first, *(other,) * (times - 1))
+    later = Block(first.kernel, 1, first.expand, first.outputs, first.outputs)
+    return (first, *(later,) * (times - 1))
 
 
 BLOCKS = (

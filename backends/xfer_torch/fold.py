@@ -52,14 +52,14 @@ class Folded:
 
 def pairs(module: nn.Module) -> tuple[Pair, ...]:
     """Names of each convolution with the normalisation that follows it."""
-    found = []
+    pairs = []
     for parent_name, parent in module.named_modules():
         children, prefix = dict(parent.named_children()), f"{parent_name}." if parent_name else ""
         for norm, before in CONVOLUTIONS.items():
             conv = next((name for name in before if isinstance(children.get(name), nn.Conv2d)), None)
             if conv is not None and isinstance(children.get(norm), nn.BatchNorm2d):
-                found.append((prefix + conv, prefix + norm))
-    return tuple(found)
+                pairs.append((prefix + conv, prefix + norm))
+    return tuple(pairs)
 
 
 def _twin(net: Network, pairs: tuple[Pair, ...]) -> Network:

@@ -17,6 +17,7 @@ from xfer.formats.files import write_weights
 from xfer.porting import parity, probe
 from xfer.porting.parity import noise
 from xfer.porting.probe import measure
+from xfer.system import processes
 from xfer.testing.numpy_backend import NumpyBackend
 
 FAKES = {"shifted": Stage(NumpyBackend(), "layer1")}
@@ -142,7 +143,7 @@ def test_misuse_is_one_line(words, part):
 )
 def test_what_goes_wrong_in_the_process_is_raised_here(monkeypatch, code, kind, message):
     monkeypatch.setattr(
-        parity.subprocess,
+        processes.subprocess,
         "run",
         lambda _, _run=subprocess.run, **kwargs: _run([sys.executable, "-c", code], **kwargs),
     )
@@ -155,7 +156,7 @@ def test_the_answer_of_a_process_that_died_is_not_believed(monkeypatch):
         probe.write_measurement(Path(command[-1]), measure(NumpyBackend(), "cpu", TASK))
         return subprocess.CompletedProcess(command, -11, "", "Segmentation fault")
 
-    monkeypatch.setattr(parity.subprocess, "run", dies)
+    monkeypatch.setattr(processes.subprocess, "run", dies)
     with pytest.raises(BackendError, match="died with exit code -11: Segmentation fault"):
         parity.measure_in_own_process("x", "cpu", TASK)
 

@@ -37,28 +37,26 @@ def test_the_steps_that_are_taken():
 @pytest.mark.parametrize("norm_stats", ["freeze", "follow"])
 def test_gradients_are_those_of_the_loss(norm_stats):
     """Against the slope of the loss itself, along the gradient."""
-    backend, arch = NumpyBackend(), TINY
-    model, start, classes = probe._model(backend, "cpu", arch, TASK)
-    batch = probe._batches(TASK, classes)[0]
-    _, gradients = probe._gradients(backend, model, arch, start, batch, norm_stats)
+    net, start = probe._net(NumpyBackend(), "cpu", TINY, TASK)
+    batch = probe._batches(TASK, net.spec.num_classes)[0]
+    _, gradients = probe._gradients(net, start, batch, norm_stats)
     length = math.sqrt(sum((g**2).sum() for g in gradients.values()))
     losses = []
     for way in (1e-3, -1e-3):
         moved = start | {n: (start[n] + way * g / length).astype(np.float32) for n, g in gradients.items()}
-        losses.append(probe._gradients(backend, model, arch, moved, batch, norm_stats)[0]["loss"][0])
+        losses.append(probe._gradients(net, moved, batch, norm_stats)[0]["loss"][0])
     assert (losses[0] - losses[1]) / 2e-3 == pytest.approx(length, rel=1e-2)
 
 
 def test_gradients_keep_the_digits_of_float32():
     """Against a step at an ordinary rate, in whose difference most digits of a small gradient are lost."""
-    backend, arch = NumpyBackend(), TINY
-    model, start, classes = probe._model(backend, "cpu", arch, TASK)
-    batch = probe._batches(TASK, classes)[0]
-    _, gradients = probe._gradients(backend, model, arch, start, batch, "freeze")
-    backend.import_weights(model, start)
-    groups = probe.resolve(probe.FreezePolicy("stem", "freeze"), arch, list(start))
+    net, start = probe._net(NumpyBackend(), "cpu", TINY, TASK)
+    batch = probe._batches(TASK, net.spec.num_classes)[0]
+    _, gradients = probe._gradients(net, start, batch, "freeze")
+    net.load(start)
+    groups = probe.resolve(probe.FreezePolicy("stem", "freeze"), TINY, list(start))
     # An Adam's first moment is a tenth of the gradient, and was never subtracted from a weight.
-    step = backend.make_train_step(model, OptimizerSpec("adam"), LossSpec(), groups, "stem")
+    step = net.train_step(OptimizerSpec("adam"), LossSpec(), groups)
     step(Batch(batch.inputs, batch.labels), [0.0])
     for name, gradient in gradients.items():
         moment = 10 * step.export_state()[f"m:{name}"].astype(np.float64)

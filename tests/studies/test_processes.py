@@ -17,13 +17,10 @@ def test_what_a_framework_raises_is_one_line_and_kept_whole_in_the_log(folder, t
 
 
 def test_processes_that_share_the_machine_share_its_processors(monkeypatch, tmp_path):
-    started = []
-    monkeypatch.setattr(processes.subprocess, "Popen", lambda command, **options: started.append(options["env"]))
-    monkeypatch.setattr(processes, "_processors", lambda: 8)
+    monkeypatch.setattr(processes, "processors", lambda: 8)
     for name in processes.THREADS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MKL_NUM_THREADS", "7")
-    for jobs in (1, 3):
-        processes._Worker("numpy", "auto", jobs, tmp_path / "log")._start()
+    started = [processes._Worker("numpy", "auto", jobs, tmp_path / "log").child.environment for jobs in (1, 3)]
     assert [environment.get("OMP_NUM_THREADS") for environment in started] == [None, "2"]
     assert [environment.get("MKL_NUM_THREADS") for environment in started] == ["7", "7"]

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from xfer.cli.console import printer
-from xfer.comparison.compare import Comparison, Disagreement, Pair, Setting, Summary, Unpaired
+from xfer.comparison.compare import Comparison, Disagreement, Pair, Summary, Unpaired
+from xfer.recipe.keys import Setting
 
 MOST_LISTED = 20  # images on which runs disagree; compare.json has them all
 

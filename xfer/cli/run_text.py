@@ -47,9 +47,9 @@ def headline(run: Run, pictures: Sequence[Path]) -> str:
     return "\n".join(lines)
 
 
-def against(run: Run, other: Run) -> str:
+def against(run: Run, baseline: Run) -> str:
     """One sentence on transfer against random weights."""
-    ours, theirs = run.result, other.result
+    ours, theirs = run.result, baseline.result
     return (
         f"from {run.recipe.weights.source} weights {ours['val_accuracy']:.2%} in {ours['seconds_total']:.0f} s, "
         f"from random weights {theirs['val_accuracy']:.2%} in {theirs['seconds_total']:.0f} s"

@@ -5,9 +5,8 @@ The first run is the reference. Every other one is tested against it on the same
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from xfer.comparison.predicted import Predicted, mismatch, read_predicted
 from xfer.comparison.statistics import Interval, mcnemar, paired_difference, wilson
 from xfer.errors import CheckpointError, ConfigError
+from xfer.recipe.keys import Setting, differing, flat
 from xfer.results.run import Run
 
 Verdict = Literal["equivalent", "different", "not shown"]
@@ -39,14 +39,6 @@ class Summary:
     seconds_total: float
     peak_memory: float | None
     batches_digest: str
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A dotted key of the recipe or the environment, with its value in each run; None where a run has no such key."""
-
-    key: str
-    values: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -185,24 +177,6 @@ def _settings(run: Run) -> dict[str, Any]:
     recipe = run.recipe.model_dump(mode="json", exclude_none=True)
     environment = {key: run.result.get(key) for key in ("backend", "device", "versions")}
     return dict(flat(recipe | environment))
-
-
-def flat(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """The values in nested tables and lists by dotted key, such as `augment.train.0.op`."""
-    if isinstance(content, list):
-        content = {str(i): value for i, value in enumerate(content)}
-    if not isinstance(content, Mapping):
-        yield key, content
-        return
-    for name, value in content.items():
-        yield from flat(value, f"{key}.{name}" if key else name)
-
-
-def differing(settings: Sequence[Mapping[str, Any]]) -> list[Setting]:
-    """The keys whose values are not the same everywhere, in the order in which they are first met."""
-    keys = dict.fromkeys(key for one in settings for key in one)
-    found = [Setting(key, tuple(one.get(key) for one in settings)) for key in keys]
-    return [setting for setting in found if any(a != b for a, b in pairwise(setting.values))]
 
 
 def pair(run: int, first: Predicted, candidate: Predicted, margin: float, seed: int) -> Pair | Unpaired:

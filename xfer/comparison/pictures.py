@@ -10,7 +10,7 @@ import numpy as np
 from xfer import plots
 from xfer.comparison.compare import Comparison, Disagreement
 from xfer.comparison.predicted import read_predicted
-from xfer.data.loader import read_batches
+from xfer.data.loader import read_now
 from xfer.data.split import Split
 from xfer.errors import CheckpointError
 from xfer.results.run import Run
@@ -32,10 +32,9 @@ def draw(comparison: Comparison, runs: Sequence[Run], folder: Path) -> list[Path
     shown, files = zip(*present, strict=True)
     split = Split(files, np.zeros(len(files), np.int64))
     transforms = runs[0].recipe.augment.eval_transforms
-    (batch, _), *_ = read_batches(split, transforms, [np.arange(len(files))], seed=0, view=0, workers=0)
     plots.plot_disagreements(
         tiles,
-        batch.inputs,
+        read_now(split, transforms, np.arange(len(files))),
         [image.label for image in shown],
         [image.predicted for image in shown],
         len(comparison.disagreements),

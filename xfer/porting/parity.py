@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +15,7 @@ from PIL import Image
 from xfer import errors
 from xfer.arrays import Weights
 from xfer.data.find import find_images
-from xfer.data.loader import read_batches
+from xfer.data.loader import read_now
 from xfer.data.split import Split
 from xfer.errors import BackendError, ConfigError, XferError
 from xfer.formats.files import read_with_metadata
@@ -28,6 +26,7 @@ from xfer.porting import probe
 from xfer.porting.differences import ParityReport, Row, Side, compare, compare_arrays
 from xfer.porting.probe import Array, Measurement, Task, Triple
 from xfer.progress import Progress, silent
+from xfer.system.processes import Answer, ask
 
 TOLERANCE = 1e-4
 NOISE_BATCHES = 2  # batches of noise where there are no pictures
@@ -89,8 +88,7 @@ def _pictures(images: Sequence[str], size: int) -> Array:
     """(N, size, size, 3) uint8, as in evaluation. Raises DataError."""
     files = find_images(images)
     split, indices = Split(files, np.zeros(len(files), np.int64)), np.arange(len(files))
-    ((batch, _),) = read_batches(split, default_eval(size), [indices], seed=0, view=0, workers=0)
-    return batch.inputs
+    return read_now(split, default_eval(size), indices)
 
 
 def noise(count: int, size: int, seed: int) -> NDArray[np.uint8]:
@@ -145,20 +143,18 @@ def _stage(arch: str, name: str) -> str:
 def measure_in_own_process(backend: str, device: str, task: Task) -> Measurement:
     """Raises the XferError that the process met, and BackendError for a process that died."""
     with tempfile.TemporaryDirectory(prefix="xfer-parity-") as folder:
-        asked, answer = Path(folder, "task.safetensors"), Path(folder, "result.safetensors")
-        probe.write_task(asked, task)
-        command = [sys.executable, "-m", "xfer.porting.probe", backend, device, str(asked), str(answer)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 0 and answer.exists():
-            return probe.read_measurement(answer)
-    raise _error(backend, done)
+        question, result = Path(folder, "task.safetensors"), Path(folder, "result.safetensors")
+        probe.write_task(question, task)
+        answer = ask("xfer.porting.probe", backend, device, str(question), str(result))
+        if answer.code == 0 and result.exists():
+            return probe.read_measurement(result)
+    raise _error(backend, answer)
 
 
-def _error(backend: str, done: subprocess.CompletedProcess[str]) -> XferError:
+def _error(backend: str, answer: Answer) -> XferError:
     try:
-        said = json.loads(done.stdout.splitlines()[-1])
-        kind: type[XferError] = getattr(errors, said["kind"])
-        return kind(said["message"])
-    except (IndexError, ValueError, KeyError, TypeError, AttributeError):
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return BackendError(f"the process of backend '{backend}' died with exit code {done.returncode}: {last}")
+        kind: type[XferError] = getattr(errors, answer.content["kind"])
+        return kind(answer.content["message"])
+    except (KeyError, TypeError, AttributeError):
+        died = f"died with exit code {answer.code}: {answer.last_words}"
+        return BackendError(f"the process of backend '{backend}' {died}")

@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 
 from xfer.archs import LOGITS, Arch, is_statistic
 from xfer.arrays import Weights
-from xfer.backend import Backend, Batch, LossSpec, Model, ModelSpec, OptimizerSpec
-from xfer.backends import known_arch, load_backend, pick_device
+from xfer.backend import Backend, Batch, LossSpec, ModelSpec, OptimizerSpec
+from xfer.backends import known_arch, load_backend, pick_device, settle
 from xfer.data.loader import chunks
 from xfer.errors import WeightsError, XferError
 from xfer.formats.safetensors import read_safetensors, write_safetensors
 from xfer.nets.freeze import FreezePolicy, NormStats, resolve
+from xfer.nets.net import Net, build_net
 from xfer.nets.weights import init_weights, merge
+from xfer.system import own_process
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -99,30 +101,29 @@ def measure(backend: Backend, device: str, task: Task) -> Measurement:
     batches in turn, with everything trained and labels drawn from the seed. Raises XferError.
     """
     arch = known_arch(backend, task.arch)
-    model, start, classes = _model(backend, device, arch, task)
-    batches = _batches(task, classes)
-    arrays = {START: start, **_forward(backend, model, arch, task, len(batches[0].labels))}
-    arrays[REST_LOSS], arrays[REST_GRADIENTS] = _gradients(backend, model, arch, start, batches[0], "freeze")
-    arrays[LOSS], arrays[GRADIENTS] = _gradients(backend, model, arch, start, batches[0], "follow")
-    arrays |= _trained(backend, model, arch, start, batches, task.steps)
+    net, start = _net(backend, device, arch, task)
+    batches = _batches(task, net.spec.num_classes)
+    arrays = {START: start, **_forward(net, task, len(batches[0].labels))}
+    arrays[REST_LOSS], arrays[REST_GRADIENTS] = _gradients(net, start, batches[0], "freeze")
+    arrays[LOSS], arrays[GRADIENTS] = _gradients(net, start, batches[0], "follow")
+    arrays |= _trained(net, start, batches, task.steps)
     stages = {stage: stage for stage in arch.stage_names} | {name: arch.stage_of(name) for name in start}
     last = arch.stage_names[-1]
     return Measurement(backend.name, device, backend.versions(), stages | {LOGITS: last, "loss": last}, arrays)
 
 
-def _model(backend: Backend, device: str, arch: Arch, task: Task) -> tuple[Model, Weights, int]:
-    """A network with the first weights, those weights as it gives them back, and the number of its classes."""
+def _net(backend: Backend, device: str, arch: Arch, task: Task) -> tuple[Net, Weights]:
+    """A network with the first weights, and those weights as it gives them back."""
     classes = task.classes or (RANDOM_CLASSES if task.weights is None else _classes(task.weights, arch, task.source))
     height, width = task.images.shape[1:3]
     spec = ModelSpec(arch.name, classes, (height, width), task.mean or arch.mean, task.std or arch.std)
-    model = backend.build(spec, device)
-    shapes = {name: value.shape for name, value in backend.export_weights(model).items()}
-    first = init_weights(shapes, task.seed)
+    net = build_net(backend, device, spec)
+    first = init_weights(net.shapes, task.seed)
     if task.weights is not None:
         keep_head = task.classes is None
-        first = merge(shapes, task.weights, arch.head_names, first, task.source, keep_head=keep_head)
-    backend.import_weights(model, first)
-    return model, backend.export_weights(model), classes
+        first = merge(net.shapes, task.weights, arch.head_names, first, task.source, keep_head=keep_head)
+    net.load(first)
+    return net, net.export()
 
 
 def _classes(weights: Weights, arch: Arch, source: str) -> int:
@@ -139,48 +140,42 @@ def _batches(task: Task, classes: int) -> list[Batch]:
     return [Batch(task.images[part], labels[part]) for part in parts if len(part) == len(parts[0])]
 
 
-def _forward(backend: Backend, model: Model, arch: Arch, task: Task, first: int) -> dict[str, Arrays]:
-    stages = arch.stage_names
-
+def _forward(net: Net, task: Task, first: int) -> dict[str, Arrays]:
     def leaving(stop: str, images: Array) -> Array:
-        return backend.make_predict_step(model, stages[0], stop)(images)
+        return net.predict_step(stop=stop)(images)
 
     parts = chunks(np.arange(len(task.images)), task.batch_size)
     return {
-        ACTIVATIONS: {s: leaving(stop, task.images[:first]) for s, stop in pairwise(stages)},
+        ACTIVATIONS: {s: leaving(stop, task.images[:first]) for s, stop in pairwise(net.arch.stage_names)},
         LOGITS_OF_ALL: {LOGITS: np.concatenate([leaving(LOGITS, task.images[part]) for part in parts])},
     }
 
 
-def _gradients(
-    backend: Backend, model: Model, arch: Arch, start: Weights, batch: Batch, norm_stats: NormStats
-) -> tuple[Arrays, Arrays]:
+def _gradients(net: Net, start: Weights, batch: Batch, norm_stats: NormStats) -> tuple[Arrays, Arrays]:
     """The loss and the gradients of one batch, read from a step without momentum and decay."""
-    backend.import_weights(model, start)
-    groups = resolve(FreezePolicy(arch.stage_names[0], norm_stats), arch, list(start))
-    step = backend.make_train_step(model, OptimizerSpec("sgd"), LossSpec(), groups, arch.stage_names[0])
+    net.load(start)
+    groups = resolve(FreezePolicy(net.first, norm_stats), net.arch, list(start))
+    step = net.train_step(OptimizerSpec("sgd"), LossSpec(), groups)
     loss, _ = step(batch, [GRADIENT_LR] * len(groups.trainable))()
-    moved = backend.export_weights(model)
+    moved = net.export()
     gradients = {n: (start[n].astype(np.float64) - moved[n]) / GRADIENT_LR for n in groups.trainable_names}
     return {"loss": np.array([loss])}, gradients
 
 
-def _trained(
-    backend: Backend, model: Model, arch: Arch, start: Weights, batches: list[Batch], steps: int
-) -> dict[str, Arrays]:
+def _trained(net: Net, start: Weights, batches: list[Batch], steps: int) -> dict[str, Arrays]:
     """Weights and running statistics on the way through `steps` steps of SGD with momentum."""
-    backend.import_weights(model, start)
-    groups = resolve(FreezePolicy(arch.stage_names[0]), arch, list(start))
+    net.load(start)
+    groups = resolve(FreezePolicy(net.first), net.arch, list(start))
     rule = OptimizerSpec("sgd", momentum=MOMENTUM)
-    step = backend.make_train_step(model, rule, LossSpec(), groups, arch.stage_names[0])
+    step = net.train_step(rule, LossSpec(), groups)
     arrays: dict[str, Arrays] = {}
     for number in range(1, steps + 1):
         step(batches[(number - 1) % len(batches)], [LR] * len(groups.trainable))()
         if number == 1:
-            moved = backend.export_weights(model)
+            moved = net.export()
             arrays[STATISTICS] = {name: array for name, array in moved.items() if is_statistic(name)}
             arrays[ONE_STEP] = {name: array for name, array in moved.items() if not is_statistic(name)}
-    return arrays | ({after(steps): dict(backend.export_weights(model))} if steps > 1 else {})
+    return arrays | ({after(steps): dict(net.export())} if steps > 1 else {})
 
 
 # What crosses between the processes: one safetensors file each way, and never a pickle.
@@ -222,10 +217,13 @@ def main(name: str, device: str, task: str, result: str) -> None:
     """Measure, and write the result; of what a user can put right, print the kind and the message as JSON instead."""
     try:
         backend = load_backend(name)
-        write_measurement(Path(result), measure(backend, pick_device(backend, device), read_task(Path(task))))
+        device = pick_device(backend, device)
+        settle(backend, device)
+        write_measurement(Path(result), measure(backend, device, read_task(Path(task))))
     except XferError as error:
         print(json.dumps({"kind": type(error).__name__, "message": str(error)}))
 
 
 if __name__ == "__main__":
+    own_process.begin()
     main(*sys.argv[1:])

@@ -181,8 +181,8 @@ def _headline(result: Mapping[str, Any]) -> str:
 def _figures(result: Mapping[str, Any]) -> str:
     """Known figures first, in their order, then whatever else the result holds."""
     named = [(*_FIGURES[key], result[key]) for key in _FIGURES if key in result]
-    other = [(key, str, result[key]) for key in result if key not in _FIGURES]
-    items = ((label, _cell(value, write)) for label, write, value in named + other)
+    unnamed = [(key, str, result[key]) for key in result if key not in _FIGURES]
+    items = ((label, _cell(value, write)) for label, write, value in named + unnamed)
     blocks = (f"<div{_span(value)}><dt>{escape(label)}</dt><dd>{value}</dd></div>" for label, value in items)
     return f"<section><h2>Key figures</h2><dl>{''.join(blocks)}</dl></section>"
 

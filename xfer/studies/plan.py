@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 from xfer.backends import declared
 from xfer.errors import BackendError, ConfigError, expected
 from xfer.nets.pretrained import IMAGENET
+from xfer.recipe.keys import flat
 from xfer.recipe.load import FLAGS, make_recipe, read_toml, validated
 from xfer.recipe.recipe import Recipe
 from xfer.section import Section
@@ -132,15 +133,7 @@ def _runs(name: str, mode: Mode, path: Path, changes: dict[str, Any], weights: s
 
 def _dotted(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Overrides by dotted key, whether they were written as `"train.epochs" = 3` or as `train.epochs = 3`."""
-    entries = dict(_flat(table))
+    entries = dict(flat(table, lists=False))
     if "seed" in entries:
         raise ConfigError(f"{where}: seed cannot be set, as a study gives the seeds. Cure: seeds = [{entries['seed']}]")
     return {FLAGS.get(key, key): value for key, value in entries.items()}
-
-
-def _flat(said: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in said.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield before + key, value

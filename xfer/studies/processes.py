@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
-from xfer.comparison.compare import differing, flat
 from xfer.errors import CheckpointError, XferError
+from xfer.recipe.keys import differing, flat
 from xfer.results.read import read_recipe, read_result
 from xfer.studies.plan import Planned
+from xfer.system import processes
+from xfer.system.parallel import processors
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -97,77 +94,35 @@ def _train_group(
 
 
 class _Worker:
-    """A process of `xfer.training.worker`: started when it is first needed, and anew after it died."""
+    """A process of `xfer.training.worker`."""
 
     def __init__(self, backend: str, device: str, jobs: int, log: Path) -> None:
-        self.backend, self.jobs, self.log = backend, jobs, log
-        # -P: an `xfer` folder where the user happens to be is not this package.
-        self.command = [sys.executable, "-P", "-m", "xfer.training.worker", backend, device, str(jobs)]
-        self.process: subprocess.Popen[str] | None = None
-        self.lock, self.closed = threading.Lock(), False  # no process may start after the end
+        self.backend, self.log = backend, log
+        words = processes.command("xfer.training.worker", backend, device, str(jobs))
+        self.child = processes.Child(words, log, _environment(jobs))
 
     def train(self, run: Planned, output: Path) -> str | None:
         """Why the run failed, in one line, or None."""
-        asked = {"recipe": run.recipe.model_dump(mode="json", exclude_none=True), "output": str(output)}
-        process = self._running()
-        if process is None:
-            return "interrupted"
-        answer = _ask(process, asked)
+        order = {"recipe": run.recipe.model_dump(mode="json", exclude_none=True), "output": str(output)}
+        answer = self.child.ask(order)
         if answer is not None and not answer.get("broken"):
             return " ".join(answer["reason"].split()) if "reason" in answer else None
-        self.process = None
-        code = process.wait()
+        if self.child.closed:
+            return "interrupted"
+        code = self.child.end()
         if answer is None:
-            return f"the process of backend '{self.backend}' died with exit code {code}: {self._last_words()}"
+            return f"the process of backend '{self.backend}' died with exit code {code}: {self.child.last_words()}"
         return f"{' '.join(answer['reason'].split())} (see {self.log})"
 
     def close(self) -> None:
-        with self.lock:
-            self.closed = True
-            if self.process is not None:
-                self.process.kill()
-                self.process.wait()
-
-    def _running(self) -> subprocess.Popen[str] | None:
-        with self.lock:
-            if self.process is None and not self.closed:
-                self.process = self._start()
-            return None if self.closed else self.process
-
-    def _start(self) -> subprocess.Popen[str]:
-        environment = dict(os.environ)
-        if self.jobs > 1:
-            # Read by the frameworks' libraries once, as they are imported. What the user has set stays.
-            threads = str(max(1, _processors() // self.jobs))
-            environment = dict.fromkeys(THREADS, threads) | environment
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("w", encoding="utf-8") as log:
-            return subprocess.Popen(
-                self.command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=environment,
-                encoding="utf-8",
-            )
-
-    def _last_words(self) -> str:
-        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else "no message"
+        self.child.close()
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _ask(process: subprocess.Popen[str], asked: dict[str, Any]) -> dict[str, Any] | None:
-    """The answer of a process, or None where it died."""
-    assert process.stdin is not None, "both ends are pipes"
-    assert process.stdout is not None, "both ends are pipes"
-    try:
-        process.stdin.write(json.dumps(asked) + "\n")
-        process.stdin.flush()
-        answer = json.loads(process.stdout.readline() or "null")
-    except (OSError, ValueError):
-        return None
-    return answer if isinstance(answer, dict) else None
+def _environment(jobs: int) -> dict[str, str]:
+    """That of this process, with its share of the processors where several runs go on at a time."""
+    environment = dict(os.environ)
+    if jobs > 1:
+        # Read by the frameworks' libraries once, as they are imported. What the user has set stays.
+        threads = str(max(1, processors() // jobs))
+        environment = dict.fromkeys(THREADS, threads) | environment
+    return environment

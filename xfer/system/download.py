@@ -59,6 +59,8 @@ def download(
             raise error(f"{what}: what {url} sent {fault}. {cure}")
         os.replace(part, target)
     except _NETWORK_FAULTS as problem:
+        if isinstance(problem, HTTPError):
+            problem.close()  # it holds the connection
         present = f"; the file that is there {fault}" if target.exists() else ""
         raise error(f"{what}: cannot download {url} ({_reason(problem)}){present}. {cure}") from problem
     except OSError as problem:

@@ -49,10 +49,10 @@ def ended(recipe: Recipe, backends: Sequence[Backend], stops: Sequence[int], fol
     return p, last, p.net.export()
 
 
-def assert_same_end(one: End, other: End) -> None:
+def assert_same_end(first: End, second: End) -> None:
     """Weights, best weights, logits and all that was counted are the same, bit for bit."""
-    (_, a, weights), (_, b, others) = one, other
-    for left, right in ((weights, others), (a.best_weights, b.best_weights)):
+    (_, a, weights_a), (_, b, weights_b) = first, second
+    for left, right in ((weights_a, weights_b), (a.best_weights, b.best_weights)):
         assert left.keys() == right.keys()
         assert [name for name in left if not np.array_equal(left[name], right[name])] == []
     assert np.array_equal(a.result.logits, b.result.logits)
@@ -62,19 +62,19 @@ def assert_same_end(one: End, other: End) -> None:
         assert {key: (left[key], right[key]) for key in left if left[key] != right[key]} == {}
 
 
-def assert_same_folders(one: Path, other: Path) -> None:
+def assert_same_folders(first: Path, second: Path) -> None:
     """Two finished runs left the same, bit for bit, but for what speaks of time, of memory and of resuming."""
     for name in (BEST, LAST):
-        (a, said_a), (b, said_b) = read_checked(one / name), read_checked(other / name)
-        assert said_a == said_b
+        (a, metadata_a), (b, metadata_b) = read_checked(first / name), read_checked(second / name)
+        assert metadata_a == metadata_b
         assert a.keys() == b.keys()
         assert [key for key in a if not np.array_equal(a[key], b[key])] == []
-    lines = [[untimed(row) for row in read_metrics(path)] for path in (one, other)]
+    lines = [[untimed(row) for row in read_metrics(path)] for path in (first, second)]
     assert lines[0] == lines[1]
-    results = [untimed(read_result(path), "resumed") for path in (one, other)]
+    results = [untimed(read_result(path), "resumed") for path in (first, second)]
     assert results[0] == results[1]
-    assert _table(one) == _table(other)
-    assert [p.name for p in other.iterdir() if p.name == STATE or p.name.endswith(".part")] == []
+    assert _table(first) == _table(second)
+    assert [p.name for p in second.iterdir() if p.name == STATE or p.name.endswith(".part")] == []
 
 
 def untimed(record: Any, *more: str) -> dict[str, Any]:

@@ -73,10 +73,10 @@ def imports_are_copies(backend: Backend, device: str, arch_name: str) -> None:
 
 
 def models_share_nothing(backend: Backend, device: str, arch_name: str) -> None:
-    one, other = (prepare(backend, device, arch_name, seed) for seed in (1, 2))
-    assert_same(one.export(), one.weights, "a model's weights, after another was built and filled")
-    one.step(one.head_groups(), start="head")(one.features(), (0.1, 0.1))()
-    assert_same(other.export(), other.weights, "a model's weights, after another was trained")
+    first, second = (prepare(backend, device, arch_name, seed) for seed in (1, 2))
+    assert_same(first.export(), first.weights, "a model's weights, after another was built and filled")
+    first.step(first.head_groups(), start="head")(first.features(), (0.1, 0.1))()
+    assert_same(second.export(), second.weights, "a model's weights, after another was trained")
 
 
 def predicting_is_pure(backend: Backend, device: str, arch_name: str) -> None:
