@@ -22,6 +22,7 @@ lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
 # Coverage-guided, of the reader of foreign .pth files: make fuzz SECONDS=600
 SECONDS ?= 30

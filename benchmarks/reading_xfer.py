@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.reading_common import Pass, jpeg_files
-from xfer.data.loader import chunks, read_batches
+from xfer.data.loader import read_batches
+from xfer.data.order import chunks
 from xfer.data.split import Split
 from xfer.pixels.augment import RandomResizedCrop, default_train
 from xfer.pixels.images import open_lazily

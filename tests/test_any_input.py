@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
+from archive_files import make_tar, make_zip, tree
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from test_archives import make_tar, make_zip, tree
 
 import xfer
 from xfer.backend import ModelSpec

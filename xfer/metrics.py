@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from xfer.arrays import Float32, Int64
 from xfer.backend import LossSpec, PredictStep
-from xfer.data.loader import chunks
-from xfer.data.sources import Source
+from xfer.data.order import Source, chunks
 from xfer.progress import Progress
 
 

@@ -34,7 +34,8 @@ from xfer.pixels.augment import (
     Rotation,
     VerticalFlip,
 )
-from xfer.pixels.geometry import Picture, both
+from xfer.pixels.boxes import Picture
+from xfer.pixels.geometry import both
 from xfer.pixels.images import open_image
 from xfer.system.parallel import processors
 

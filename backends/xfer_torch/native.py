@@ -30,7 +30,7 @@ from xfer.pixels.augment import (
     Rotation,
     VerticalFlip,
 )
-from xfer.pixels.geometry import Picture
+from xfer.pixels.boxes import Picture
 from xfer.pixels.images import open_image
 from xfer.system.parallel import processors
 

@@ -20,6 +20,7 @@ from xfer.results.checkpoint import load_checkpoint
 from xfer.testing.conformance import LAWS, random_weights
 from xfer.testing.delegate import Delegate
 from xfer.testing.fixtures import Target, require, targets
+from xfer.testing.laws import changes
 from xfer.testing.pictures import write_class_folders
 from xfer.training.run import prepare
 
@@ -118,7 +119,7 @@ class Changed(Delegate):
 
 
 @pytest.mark.parametrize("target", DECLARED, ids=str)
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("law", [law for law in LAWS if law not in changes.LAWS], ids=lambda law: law.__name__)
 def test_changed_networks_keep_the_laws(law, target):
     backend, device = require(target.backend, target.kind)
     law(Changed(backend), device, "resnet18")

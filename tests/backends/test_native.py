@@ -18,7 +18,8 @@ from PIL import Image
 from xfer.backend import InputSpec
 from xfer.backends import declared
 from xfer.data.dataset import open_dataset
-from xfer.data.loader import chunks, picture_digest
+from xfer.data.loader import picture_digest
+from xfer.data.order import chunks
 from xfer.errors import BackendError, DataError
 from xfer.pixels.augment import (
     CenterCrop,

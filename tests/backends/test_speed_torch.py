@@ -139,7 +139,7 @@ def test_bfloat16_is_rougher_and_its_weights_and_logits_are_float32():
 
 def test_a_recipe_chooses_the_precision(tmp_path):
     said = {"arch": "resnet18", "weights": "random", "size": SIZE, "train.precision": "bfloat16"}
-    assert prepare(as_recipe(None, said), BACKEND, "cpu").spec.precision == "bfloat16"
+    assert prepare(as_recipe(None, said), BACKEND, "cpu").net.spec.precision == "bfloat16"
 
 
 def test_a_backend_without_the_precision_says_so():

@@ -11,7 +11,8 @@ from PIL import Image
 
 from xfer.data import loader
 from xfer.data.dataset import open_dataset
-from xfer.data.loader import chunks, picture_digest, read_batches, read_now, sample_order
+from xfer.data.loader import picture_digest, read_batches, read_now
+from xfer.data.order import chunks, sample_order
 from xfer.data.split import Files, Split, joined, take
 from xfer.errors import ConfigError, DataError
 from xfer.pixels.augment import ColorJitter, HorizontalFlip, RandomCrop, RandomResizedCrop, Resize, apply, default_eval

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xfer.data.loader import chunks, read_batches
+from xfer.data.loader import read_batches
+from xfer.data.order import chunks
 from xfer.data.split import Split
 from xfer.errors import DataError
 from xfer.pixels.augment import CenterCrop, HorizontalFlip, RandomResizedCrop, Resize, apply
+from xfer.pixels.boxes import Box
 from xfer.pixels.faults import MAX_PIXELS
-from xfer.pixels.geometry import Box
 from xfer.pixels.images import open_image, open_lazily
 from xfer.pixels.jpeg import first_rows, read_header
 from xfer.pixels.lazy import Jpeg

@@ -1,14 +1,12 @@
 """The laws hold for a healthy backend, and each breakage is caught by the laws it names."""
 
 import pytest
+from tiny import FOR_TINY
 
 from xfer.testing.broken import BREAKAGES
 from xfer.testing.conformance import LAWS
-from xfer.testing.laws.model import channels_are_red_green_blue
 from xfer.testing.numpy_backend import NumpyBackend
 
-# The tiny network has no convolution over colours: tests/test_conformance.py breaks this law on real ones.
-FOR_TINY = [law for law in LAWS if law is not channels_are_red_green_blue]
 PAIRS = [
     pytest.param(breakage, law, id=f"{breakage.what}-{law.__name__}")
     for breakage in BREAKAGES

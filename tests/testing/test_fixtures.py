@@ -3,19 +3,18 @@ import subprocess
 import sys
 
 import pytest
+from tiny import FOR_TINY
 
 from xfer.testing import fixtures
 from xfer.testing.conformance import LAWS
 from xfer.testing.fixtures import Target, require, targets
-from xfer.testing.laws.model import channels_are_red_green_blue
 
-FOR_TINY = [law for law in LAWS if law is not channels_are_red_green_blue]  # it needs a convolution over colours
 ABSENT = "no_such_backend"
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
-    for name in ("BACKENDS", "DEVICES", "ARCHS"):
+    for name in ("BACKENDS", "DEVICES", "ARCHS", "ONLY"):
         monkeypatch.delenv(f"XFER_TEST_{name}", raising=False)
 
 
@@ -96,8 +95,8 @@ def stranger(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
 
-    def run(**environment):
-        command = [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", "-k", "stranger"]
+    def run(selected="stranger", **environment):
+        command = [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", "-k", selected]
         path = os.pathsep.join([str(tmp_path), *sys.path])
         return subprocess.run(
             command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path} | environment, capture_output=True, text=True
@@ -122,3 +121,15 @@ def test_a_stranger_names_its_networks(stranger):
     assert "MISSING stranger-npu" in result.stdout
     assert f" {2 * len(FOR_TINY)} passed" in result.stdout
     assert f" {2 * len(LAWS)} errors" in result.stdout
+
+
+def test_a_stranger_can_be_tested_alone(stranger, monkeypatch):
+    """Neither NumPy nor what else is installed: what is named is required, and nothing else is collected."""
+    result = stranger(XFER_TEST_ONLY="stranger", selected="")
+    assert result.returncode == 0, result.stdout
+    assert f" {len(FOR_TINY)} passed" in result.stdout
+    assert "numpy" not in result.stdout.split("collected")[1]
+    monkeypatch.setenv("XFER_TEST_ONLY", ABSENT)
+    assert {target.backend for target in targets()} == {ABSENT}
+    with pytest.raises(pytest.fail.Exception, match=f"required, and absent: {ABSENT}-cpu"):
+        require(ABSENT)

@@ -21,17 +21,6 @@ from xfer.system.parallel import map_ahead
 BATCHES_AHEAD = 2
 
 
-def sample_order(n: int, seed: int, epoch: int) -> Int64:
-    """A permutation of range(n), for each seed and epoch its own."""
-    # The 1 sets these numbers apart from those of any picture: NumPy reads (seed, view, index) as (..., index, 0).
-    return np.random.default_rng((seed, epoch, 0, 1)).permutation(n)
-
-
-def chunks(order: Int64, batch_size: int) -> list[Int64]:
-    """Consecutive parts of `batch_size`; the last may be shorter."""
-    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-
-
 def read_batches(
     split: Split,
     transforms: Sequence[Transform],

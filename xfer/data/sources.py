@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from xfer.arrays import Digests, Int64
 from xfer.backend import Backend, Batch, InputSpec, capability
 from xfer.data.loader import picture_digest, read_batches
+from xfer.data.order import Source
 from xfer.data.split import Split
 from xfer.errors import BackendError, ConfigError
 from xfer.pixels.augment import Transform
-
-
-class Source(Protocol):
-    """Batches of a split, by the indices of their samples."""
-
-    def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Batch, Digests]]:
-        """One batch for each array of indices, with the 16-byte digest of each picture `(N, 16)`."""
-        ...
 
 
 @dataclass(frozen=True)

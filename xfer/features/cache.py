@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from xfer.arrays import Digests, Float32, Int64
 from xfer.backend import Batch, PredictStep
-from xfer.data.loader import chunks
-from xfer.data.sources import Source
+from xfer.data.order import Source, chunks
 from xfer.data.split import Split
 from xfer.errors import XferError
 from xfer.features import store as feature_store

@@ -23,7 +23,8 @@ from pydantic import BaseModel
 from xfer import __version__, pixels
 from xfer.backend import Backend, capability
 from xfer.data import loader
-from xfer.data.sources import Pictures, Source
+from xfer.data.order import Source
+from xfer.data.sources import Pictures
 from xfer.formats.files import digest
 from xfer.nets.net import Net
 from xfer.pixels import augment

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from xfer.errors import ConfigError
+from xfer.pixels.boxes import Picture
 from xfer.pixels.colour import ColorJitter, Normalize, RandomErasing
 from xfer.pixels.fields import HeightWidth
 from xfer.pixels.geometry import (
     CenterCrop,
     HorizontalFlip,
-    Picture,
     RandomCrop,
     RandomResizedCrop,
     Resize,

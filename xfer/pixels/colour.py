@@ -10,8 +10,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
+from xfer.pixels.boxes import Picture, draw_place, draw_sides
 from xfer.pixels.fields import Hue, Paint, Pair, Positive, Probability, Ratio, Scale, Strength, Three
-from xfer.pixels.geometry import Picture, draw_place, draw_sides
 from xfer.section import Section
 
 

@@ -8,7 +8,6 @@ name in `Fixed` or `Random` of `xfer.pixels.augment`.
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal, NamedTuple
 
 from numpy.random import Generator
@@ -16,32 +15,16 @@ from PIL import Image, ImageOps
 from pydantic import Field
 
 from xfer.errors import DataError
-from xfer.pixels.fields import Degrees, Fill, HeightWidth, Interpolation, Pair, Probability, Ratio, Scale, Size
+from xfer.pixels.boxes import Box, Picture, draw_place, draw_sides
+from xfer.pixels.fields import Degrees, Fill, HeightWidth, Interpolation, Probability, Ratio, Scale, Size
 from xfer.pixels.lazy import Jpeg
 from xfer.section import Section
-
-Picture = Image.Image
-"""An RGB image, 8 bits a channel."""
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
-
-
-class Box(NamedTuple):
-    """A part of a picture, in pixels from its upper left corner."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    @property
-    def edges(self) -> tuple[int, int, int, int]:
-        """Left, upper, right and lower, as Pillow has them."""
-        return self.left, self.top, self.left + self.width, self.top + self.height
 
 
 class Resize(Section):
@@ -198,15 +181,3 @@ def _colour(fill: int | tuple[int, int, int]) -> tuple[int, int, int]:
 
 def _resize(image: Picture | Jpeg, size: HeightWidth, interpolation: Interpolation) -> Picture:
     return image.resize((size[1], size[0]), _RESAMPLING[interpolation])
-
-
-def draw_sides(area: int, scale: Pair, ratio: Pair, rng: Generator) -> HeightWidth:
-    """Two sides (a, b) in pixels, with a * b uniform in `scale * area` and a / b log-uniform in `ratio`."""
-    share = area * rng.uniform(*scale)
-    shape = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
-    return round(math.sqrt(share * shape)), round(math.sqrt(share / shape))
-
-
-def draw_place(h: int, w: int, height: int, width: int, rng: Generator) -> Box:
-    """A box of (h, w) pixels anywhere in a picture of (height, width)."""
-    return Box(int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w)

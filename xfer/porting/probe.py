@@ -20,7 +20,7 @@ from xfer.archs import LOGITS, Arch, is_statistic
 from xfer.arrays import Weights
 from xfer.backend import Backend, Batch, LossSpec, ModelSpec, OptimizerSpec
 from xfer.backends import known_arch, load_backend, pick_device, settle
-from xfer.data.loader import chunks
+from xfer.data.order import chunks
 from xfer.errors import WeightsError, XferError
 from xfer.formats.safetensors import read_safetensors, write_safetensors
 from xfer.nets.freeze import FreezePolicy, NormStats, resolve

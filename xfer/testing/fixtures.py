@@ -5,6 +5,7 @@
 A framework or device that is absent skips its tests with the reason; one that the environment asks for fails them:
 
 XFER_TEST_BACKENDS   backends that must run, `torch,mindspore`
+XFER_TEST_ONLY       the same, and no other backend is tested, neither NumPy nor what else is installed
 XFER_TEST_DEVICES    kinds of device that must run, `cuda`, on the backends above, or on every declared one
 XFER_TEST_ARCHS      networks to test declared backends with, instead of convnet,resnet18: small ones, best with and
                      without norm layers. A backend that has none of them is tested with the first of its own
@@ -33,6 +34,10 @@ def _listed(variable: str, default: str = "") -> tuple[str, ...]:
     return tuple(name.strip() for name in os.environ.get(variable, default).split(",") if name.strip())
 
 
+def _required() -> tuple[str, ...]:
+    return _listed("XFER_TEST_ONLY") or _listed("XFER_TEST_BACKENDS")
+
+
 @dataclass(frozen=True)
 class Target:
     """A backend on a kind of device."""
@@ -45,7 +50,7 @@ class Target:
 
     @property
     def required(self) -> bool:
-        backends, kinds = _listed("XFER_TEST_BACKENDS"), _listed("XFER_TEST_DEVICES")
+        backends, kinds = _required(), _listed("XFER_TEST_DEVICES")
         if self.kind in kinds:
             return self.backend in backends or not backends
         return self.kind == "cpu" and self.backend in backends
@@ -70,8 +75,10 @@ def _load(name: str) -> Backend:
 
 
 def targets() -> tuple[Target, ...]:
-    """NumPy on the CPU, and every declared or required backend on every kind of device."""
-    names = sorted({*declared(), *_listed("XFER_TEST_BACKENDS")} - {NumpyBackend.name})
+    """NumPy on the CPU, and every declared or required backend on every kind of device; or only those named alone."""
+    if only := _listed("XFER_TEST_ONLY"):
+        return tuple(Target(name, kind) for name in only for kind in KINDS)
+    names = sorted({*declared(), *_required()} - {NumpyBackend.name})
     return Target(NumpyBackend.name, "cpu"), *(Target(name, kind) for name in names for kind in KINDS)
 
 
@@ -130,7 +137,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> str:
-    names = ", ".join(("numpy", *declared()))
+    names = ", ".join(_listed("XFER_TEST_ONLY") or ("numpy", *declared()))
     required = ", ".join(str(target) for target in targets() if target.required)
     return f"xfer backends: {names}; required: {required or 'none'}"
 

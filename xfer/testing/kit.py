@@ -20,6 +20,7 @@ from xfer.nets.net import Net, build_net
 CLASSES = 3
 IMAGE_SIZE = (32, 40)  # (height, width): not square, so that a swap of the two shows
 SGD = OptimizerSpec()
+SIGHT = 1e-3  # of the largest logit
 CLOSE = 1e-5  # of the largest value: float32 sums in another order, through some twenty layers
 
 
@@ -139,6 +140,20 @@ def needs_norm_layers(bench: Bench) -> tuple[str, ...]:
     if not layers:
         pytest.skip(f"{bench.arch.name} has no norm layer with running statistics")
     return layers
+
+
+def needs_sight(bench: Bench) -> None:
+    """Skips where random weights let nothing of a picture through the network: of such a network little can be shown.
+
+    Norm layers that scale by a half leave 2 ** -48 of it behind 16 blocks of three layers without shortcuts, say.
+    """
+    images = bench.batch().inputs
+    bright, dark = bench.predict(images), bench.predict(images // 3)
+    moved = float(np.abs(bright - dark).max() / np.abs(bright).max())
+    if moved < SIGHT:
+        pytest.skip(
+            f"{bench.arch.name} with random weights sees nothing: darkened pictures move its logits by {moved:.0e}"
+        )
 
 
 def same(a: NDArray[Any], b: NDArray[Any]) -> bool:

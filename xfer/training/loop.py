@@ -13,8 +13,7 @@ import numpy as np
 
 from xfer.arrays import Digests, Float32, Int64
 from xfer.backend import Batch, Lazy, LossSpec, PredictStep, TrainStep
-from xfer.data.loader import chunks, sample_order
-from xfer.data.sources import Source
+from xfer.data.order import Source, chunks, sample_order
 from xfer.errors import XferError
 from xfer.metrics import Evaluation, evaluate, mean_loss
 from xfer.progress import Progress

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from xfer.data.sources import Source, open_source
+from xfer.data.order import Source
+from xfer.data.sources import open_source
 from xfer.features.cache import FeatureCache
 from xfer.features.key import Prefix, origin, shareable
 from xfer.progress import Progress

@@ -12,7 +12,7 @@ from xfer.testing.broken import models, steps
 from xfer.testing.broken.mechanics import Maker, arguments, calls, replacing
 from xfer.testing.broken.mechanics import steps as stepping
 from xfer.testing.kit import Law
-from xfer.testing.laws import model, optimizer, statistics, training
+from xfer.testing.laws import changes, model, optimizer, statistics, training
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ _FREEZING = (
     _b("dropout of its own", calls(batch=steps.with_dropout), training.training_without_keep_is_inference),
     _b("features are scaled", calls(batch=steps.scaled_features), training.batches_may_enter_at_any_boundary),
     _b("labels are cleared", stepping(steps.ClearsLabels), training.a_step_leaves_its_batch_alone),
+    _b(
+        "a batch is read late",
+        stepping(steps.ReadsItsBatchLate),
+        training.a_batch_is_the_cores_again_after_its_step,
+    ),
     _b(
         "gradients are too large",
         calls(rates=lambda step, rates: [1.1 * rate for rate in rates]),
@@ -206,6 +211,11 @@ _MODELS = (
         models.answers(lambda start, stop: stop == "head", lambda out: out[:, :, None, None]),
         model.boundaries_have_their_shapes,
     ),
+    _b(
+        "features inside the network are laid out otherwise",
+        models.answers(lambda start, stop: stop not in ("head", LOGITS), models.laid_out_otherwise),
+        model.inner_boundaries_have_their_layout,
+    ),
     _b("answers share memory", models.answers_share_memory, model.predicting_is_pure),
     _b("predicting remembers old weights", models.remembers_old_weights, model.predicting_sees_current_weights),
     _b(
@@ -237,4 +247,22 @@ _MODELS = (
     ),
 )
 
-BREAKAGES: tuple[Breakage, ...] = (*_FREEZING, *_STATISTICS, *_RULES, *_STATE, *_MODELS)
+_CHANGES = (
+    _b(
+        "hidden layers are left out",
+        models.building(lambda spec: replace(spec, extra=())),
+        changes.hidden_layers_stand_before_the_head,
+    ),
+    _b(
+        "there are always the usual blocks",
+        models.building(lambda spec: replace(spec, layers=None)),
+        changes.stages_have_the_blocks_asked_for,
+    ),
+    _b(
+        "every precision is float32",
+        models.building(lambda spec: replace(spec, precision="float32")),
+        changes.another_precision_is_kept_or_refused,
+    ),
+)
+
+BREAKAGES: tuple[Breakage, ...] = (*_FREEZING, *_STATISTICS, *_RULES, *_STATE, *_MODELS, *_CHANGES)

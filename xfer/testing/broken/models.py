@@ -110,3 +110,8 @@ def learns_while_predicting(inner: Backend) -> Backend:
         return predict
 
     return replacing(make_predict_step=make_predict_step)(inner)
+
+
+def laid_out_otherwise(out: Array) -> Array:
+    """Channels last; of vectors, in another order in memory."""
+    return np.ascontiguousarray(np.moveaxis(out, 1, -1)) if out.ndim == 4 else np.asfortranarray(out)

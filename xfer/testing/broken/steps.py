@@ -148,3 +148,16 @@ class OwnSign(Step):
 class StateOfFrozen(Step):
     def export_state(self) -> dict[str, Array]:
         return {f"m:{name}": np.zeros(1, np.float32) for name in self.groups.frozen} | self.inner.export_state()
+
+
+class ReadsItsBatchLate(Step):
+    """The loss is that of what stands in the batch when it is read."""
+
+    def __call__(self, batch: Batch, lrs: Rates) -> Lazy:
+        lazy, before = self.inner(batch, lrs), float(batch.inputs.sum())
+
+        def late() -> tuple[float, Float32]:
+            loss, logits = lazy()
+            return loss + float(batch.inputs.sum()) - before, logits
+
+        return late

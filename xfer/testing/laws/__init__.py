@@ -1,1 +1,1 @@
-"""The laws, by what they are about: models and prediction, training, running statistics, the optimizer."""
+"""The laws, by what they are about: models and prediction, training, statistics, the optimizer, changed networks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from xfer.archs import LOGITS
 from xfer.arrays import Weights
 from xfer.backend import Backend, ModelSpec
-from xfer.testing.kit import CLASSES, CLOSE, IMAGE_SIZE, Law, assert_close, assert_same, prepare, same
+from xfer.testing.kit import CLASSES, CLOSE, IMAGE_SIZE, Law, assert_close, assert_same, needs_sight, prepare, same
 
 
 def describes_itself(backend: Backend, device: str, arch_name: str) -> None:
@@ -131,6 +132,23 @@ def boundaries_have_their_shapes(backend: Backend, device: str, arch_name: str) 
         assert out.shape == wanted, f"what leaves {stop} has shape {out.shape}, expected {wanted}"
 
 
+def inner_boundaries_have_their_layout(backend: Backend, device: str, arch_name: str) -> None:
+    """Maps are (N, C, h, w), rows before columns, and vectors (N, F): what the stage behind a boundary is made for."""
+    bench = prepare(backend, device, arch_name)
+    images = bench.batch(5).inputs
+    for stop in bench.arch.stage_names[1:]:
+        out = bench.predict(images, stop=stop)
+        assert out.ndim in (2, 4), f"what enters {stop} has shape {out.shape}, expected (N, C, h, w) or (N, F)"
+        assert out.flags.c_contiguous, f"what enters {stop} is not C-contiguous: strides {out.strides}"
+        _, width, *sides = out.shape
+        assert sides == sorted(sides), f"what enters {stop} has shape {out.shape}: rows and columns are swapped"
+        shapes = [bench.shapes[name] for name in bench.names_in(stop)]
+        taken = {s[1] for s in shapes if len(s) > 1}
+        taken |= {s[0] for s in shapes if s[1:2] == (1,)}  # of a depthwise convolution
+        taken |= {s[1] // prod(sides) for s in shapes if len(s) == 2 and sides}  # of a linear layer on flattened maps
+        assert width in taken, f"what enters {stop} has shape {out.shape}: no layer of {stop} takes {width} channels"
+
+
 def stages_compose(backend: Backend, device: str, arch_name: str) -> None:
     bench = prepare(backend, device, arch_name)
     images = bench.batch().inputs
@@ -163,6 +181,7 @@ def channels_are_red_green_blue(backend: Backend, device: str, arch_name: str) -
     name = next((n for n, w in bench.weights.items() if w.ndim == 4 and w.shape[1] == 3), None)
     if name is None:
         pytest.skip(f"{arch_name} has no convolution over the three colours")
+    needs_sight(bench)
     images = bench.batch().inputs
     predict = backend.make_predict_step(bench.model, bench.first, LOGITS)
     for channel in range(3):
@@ -201,6 +220,7 @@ LAWS: tuple[Law, ...] = (
     predicting_is_independent_of_the_batch,
     predicting_sees_current_weights,
     boundaries_have_their_shapes,
+    inner_boundaries_have_their_layout,
     stages_compose,
     images_are_normalised_as_stated,
     channels_are_red_green_blue,

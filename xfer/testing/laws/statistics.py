@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from xfer.archs import is_statistic
 from xfer.arrays import Weights
@@ -12,6 +13,7 @@ from xfer.backend import Backend, Batch
 from xfer.testing.kit import CLOSE, Bench, Law, assert_all_close, assert_close, needs_norm_layers, prepare
 
 STATS_MOMENTUM = 0.1
+FLAT = 1e-6  # below it, the variance of a channel is that of rounding
 STATS_CLOSE = 1e-4  # the biased variance is recovered from two others, which loses a digit
 
 
@@ -19,7 +21,7 @@ def _from_zero(bench: Bench) -> Weights:
     return {name: np.zeros_like(w) for name, w in bench.weights.items() if is_statistic(name)}
 
 
-def _followed(bench: Bench, batch: Batch) -> Weights:
+def batch_statistics(bench: Bench, batch: Batch) -> Weights:
     """What each statistic moves towards: from zero, one step goes a tenth of the way."""
     zero = _from_zero(bench)
     bench.reset(zero)
@@ -30,12 +32,19 @@ def _followed(bench: Bench, batch: Batch) -> Weights:
     return {name: after[name] / np.float32(STATS_MOMENTUM) for name in zero}
 
 
+def needs_variance(bench: Bench, statistics: Weights) -> None:
+    """Skips where a channel has no variance in the batch: what is divided by its deviation is rounding."""
+    flat = [name for name in statistics if name.endswith(".running_var") and statistics[name].min() <= FLAT]
+    if flat:
+        pytest.skip(f"{bench.arch.name}: {len(flat)} layers have channels without variance in a batch, first {flat[0]}")
+
+
 def statistics_have_momentum(backend: Backend, device: str, arch_name: str) -> None:
     """On one batch again and again each step goes a tenth of the way that is left."""
     bench = prepare(backend, device, arch_name)
     needs_norm_layers(bench)
     batch, zero = bench.batch(), _from_zero(bench)
-    target = _followed(bench, batch)
+    target = batch_statistics(bench, batch)
     bench.reset(zero)
     step = bench.step(bench.groups("head", updating=bench.arch.stage_names))
     for taken in (1, 2, 3):
@@ -55,7 +64,7 @@ def running_variance_is_unbiased(backend: Backend, device: str, arch_name: str) 
     layers = needs_norm_layers(bench)
     batch = bench.batch()
     n_images, pixels = len(batch.labels), bench.spec.image_size[0] * bench.spec.image_size[1]
-    once, twice = _followed(bench, batch), _followed(bench, _doubled(batch))
+    once, twice = batch_statistics(bench, batch), batch_statistics(bench, _doubled(batch))
     counts = []
     for layer in layers:
         name = f"{layer}.running_var"
@@ -77,7 +86,8 @@ def updating_layers_normalise_with_the_batch(backend: Backend, device: str, arch
     bench = prepare(backend, device, arch_name)
     layers = needs_norm_layers(bench)
     batch = bench.batch()
-    once, twice = _followed(bench, batch), _followed(bench, _doubled(batch))
+    once, twice = batch_statistics(bench, batch), batch_statistics(bench, _doubled(batch))
+    needs_variance(bench, once)
     bench.reset()
     _, logits = bench.still(bench.groups("head", updating=bench.arch.stage_names), batch)
     for layer in layers:

@@ -21,12 +21,14 @@ from xfer.testing.kit import (
     changed,
     make_groups,
     needs_norm_layers,
+    needs_sight,
     prepare,
 )
+from xfer.testing.laws.statistics import batch_statistics, needs_variance
 from xfer.testing.reference import cross_entropy
 
 
-def _assert_step_changes_the_unfrozen(bench: Bench, groups: ParamGroups, start: str | None = None) -> None:
+def assert_step_changes_the_unfrozen(bench: Bench, groups: ParamGroups, start: str | None = None) -> None:
     """Two steps, with some decay so that a weight whose gradient happens to be zero moves too."""
     before = bench.export()
     step = bench.step(groups, start=start)
@@ -43,38 +45,38 @@ def _assert_step_changes_the_unfrozen(bench: Bench, groups: ParamGroups, start: 
 def training_the_head_changes_only_the_head(backend: Backend, device: str, arch_name: str) -> None:
     """And no statistic, though the batches run through all norm layers."""
     bench = prepare(backend, device, arch_name)
-    _assert_step_changes_the_unfrozen(bench, bench.groups("head", decay=0.1))
+    assert_step_changes_the_unfrozen(bench, bench.groups("head", decay=0.1))
 
 
 def training_the_last_stages_changes_only_them(backend: Backend, device: str, arch_name: str) -> None:
     bench = prepare(backend, device, arch_name)
     last = bench.arch.stage_names[-2:]
-    _assert_step_changes_the_unfrozen(bench, bench.groups(*last, updating=last, decay=0.1))
+    assert_step_changes_the_unfrozen(bench, bench.groups(*last, updating=last, decay=0.1))
 
 
 def training_everything_changes_everything(backend: Backend, device: str, arch_name: str) -> None:
     bench = prepare(backend, device, arch_name)
     stages = bench.arch.stage_names
-    _assert_step_changes_the_unfrozen(bench, bench.groups(*stages, updating=stages, decay=0.1))
+    assert_step_changes_the_unfrozen(bench, bench.groups(*stages, updating=stages, decay=0.1))
 
 
 def frozen_statistics_stay_in_trained_layers(backend: Backend, device: str, arch_name: str) -> None:
     bench = prepare(backend, device, arch_name)
     needs_norm_layers(bench)
-    _assert_step_changes_the_unfrozen(bench, bench.groups(*bench.arch.stage_names, decay=0.1))
+    assert_step_changes_the_unfrozen(bench, bench.groups(*bench.arch.stage_names, decay=0.1))
 
 
 def statistics_follow_in_frozen_layers(backend: Backend, device: str, arch_name: str) -> None:
     bench = prepare(backend, device, arch_name)
     needs_norm_layers(bench)
-    _assert_step_changes_the_unfrozen(bench, bench.groups("head", updating=bench.arch.stage_names, decay=0.1))
+    assert_step_changes_the_unfrozen(bench, bench.groups("head", updating=bench.arch.stage_names, decay=0.1))
 
 
 def biases_alone_can_be_trained(backend: Backend, device: str, arch_name: str) -> None:
     """A policy may cut across layers: here every vector is trained and no matrix."""
     bench = prepare(backend, device, arch_name)
     vectors = tuple(n for n, w in bench.weights.items() if w.ndim == 1 and not is_statistic(n))
-    _assert_step_changes_the_unfrozen(bench, make_groups(bench.weights, [(vectors, 0.1)]))
+    assert_step_changes_the_unfrozen(bench, make_groups(bench.weights, [(vectors, 0.1)]))
 
 
 def phases_follow_each_other_on_one_model(backend: Backend, device: str, arch_name: str) -> None:
@@ -85,7 +87,7 @@ def phases_follow_each_other_on_one_model(backend: Backend, device: str, arch_na
         (bench.groups(*stages, updating=stages, decay=0.1), None),
         (bench.groups("head", decay=0.1), None),
     ):
-        _assert_step_changes_the_unfrozen(bench, groups, start)
+        assert_step_changes_the_unfrozen(bench, groups, start)
 
 
 def training_without_keep_is_inference(backend: Backend, device: str, arch_name: str) -> None:
@@ -122,6 +124,7 @@ def _assert_slope(
 def gradient_is_the_slope_of_the_loss(backend: Backend, device: str, arch_name: str) -> None:
     """Stage by stage."""
     bench = prepare(backend, device, arch_name)
+    needs_sight(bench)
     batch, groups = bench.batch(), bench.groups(*bench.arch.stage_names)
     gradient = _gradient(bench, bench.step(groups), batch, groups.trainable_names)
     predict = backend.make_predict_step(bench.model, bench.first, LOGITS)
@@ -136,6 +139,8 @@ def gradient_passes_through_batch_statistics(backend: Backend, device: str, arch
     needs_norm_layers(bench)
     stages = bench.arch.stage_names
     batch, groups = bench.batch(), bench.groups(*stages, updating=stages)
+    needs_variance(bench, batch_statistics(bench, batch))
+    bench.reset()
     step = bench.step(groups)
     gradient = _gradient(bench, step, batch, groups.trainable_names)
     body = {name: g for name, g in gradient.items() if bench.arch.stage_of(name) != "head"}
@@ -220,6 +225,28 @@ def a_step_leaves_its_batch_alone(backend: Backend, device: str, arch_name: str)
         assert_same(after, given, f"the arrays of a batch that entered at {start}")
 
 
+def a_batch_is_the_cores_again_after_its_step(backend: Backend, device: str, arch_name: str) -> None:
+    """Its arrays may be written anew before the loss is read, and before the next step."""
+    bench = prepare(backend, device, arch_name)
+    batches = [bench.features(seed=seed, keep=0.5) for seed in (0, 1)]
+
+    def train(rewritten: bool) -> tuple[list[float], Weights]:
+        bench.reset()
+        step, lazies = bench.step(bench.groups("head"), start="head"), []
+        for batch in batches:
+            mine = replace(batch, **{name: array.copy() for name, array in vars(batch).items()})
+            lazies.append(step(mine, (0.1,)))
+            if rewritten:
+                mine.inputs[...], mine.labels[...] = 1e6, 0
+                assert mine.keep is not None, "it was drawn"
+                mine.keep[...] = 0
+        return [lazy()[0] for lazy in lazies], bench.export()
+
+    (losses, weights), (wanted_losses, wanted) = train(True), train(False)
+    assert_close(losses, wanted_losses, CLOSE, "losses, after the arrays of their batches were written anew")
+    assert_all_close(weights, wanted, CLOSE, "weights, after the arrays of the batches were written anew")
+
+
 LAWS: tuple[Law, ...] = (
     training_the_head_changes_only_the_head,
     training_the_last_stages_changes_only_them,
@@ -235,4 +262,5 @@ LAWS: tuple[Law, ...] = (
     batches_may_enter_at_any_boundary,
     predicting_does_not_disturb_training,
     a_step_leaves_its_batch_alone,
+    a_batch_is_the_cores_again_after_its_step,
 )

@@ -1,0 +1,98 @@
+"""Laws of what a specification changes in a network: hidden layers, other blocks, another precision."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xfer.archs import EXTRA
+from xfer.backend import Backend
+from xfer.errors import BackendError
+from xfer.testing.kit import CLASSES, CLOSE, Bench, Law, assert_close, assert_same, prepare
+from xfer.testing.laws.training import assert_step_changes_the_unfrozen
+
+WIDTHS = (6, 5)
+ROUGHLY = 0.1  # bfloat16 keeps 8 bits, through some twenty layers
+
+
+def _changed(plain: Bench, **changes: Any) -> Bench:
+    """The network with these changes; skips where the backend says that it cannot build them."""
+    try:
+        return prepare(plain.backend, plain.device, plain.arch.name, spec=replace(plain.spec, **changes))
+    except BackendError as error:
+        pytest.skip(f"{plain.backend.name} refuses {changes}: {error}")
+
+
+def _assert_shapes(bench: Bench, wanted: dict[str, tuple[int, ...]]) -> None:
+    for name, shape in wanted.items():
+        assert name in bench.shapes, f"{name} is not exported"
+        assert bench.shapes[name] == shape, f"{name} has shape {bench.shapes[name]}, expected {shape}"
+
+
+def hidden_layers_stand_before_the_head(backend: Backend, device: str, arch_name: str) -> None:
+    """Each is linear and then ReLU, by the names `extra.0`, `extra.1`; the body is what it was; they can be trained."""
+    plain = prepare(backend, device, arch_name)
+    bench = _changed(plain, extra=WIDTHS)
+    (first, second), width = WIDTHS, plain.arch.features
+    weight, bias = bench.arch.head_names
+    wanted = {"extra.0.weight": (first, width), "extra.0.bias": (first,), "extra.1.weight": (second, first)}
+    _assert_shapes(bench, wanted | {"extra.1.bias": (second,), weight: (CLASSES, second), bias: (CLASSES,)})
+    images = bench.batch().inputs
+    x = pooled = bench.predict(images, stop=EXTRA)
+    assert_close(pooled, plain.predict(images, stop="head"), CLOSE, "what enters the hidden layers")
+    for layer in ("extra.0", "extra.1"):
+        x = np.maximum(x @ bench.weights[f"{layer}.weight"].T + bench.weights[f"{layer}.bias"], 0)
+    assert_close(bench.predict(pooled, EXTRA, "head"), x, CLOSE, "what leaves the hidden layers")
+    assert_close(bench.predict(x, "head"), bench.predict(images), CLOSE, "the head on it, against one pass")
+    assert_step_changes_the_unfrozen(bench, bench.groups(EXTRA, "head", decay=0.1))
+
+
+def stages_have_the_blocks_asked_for(backend: Backend, device: str, arch_name: str) -> None:
+    """A block more has the names of a block; without its last stages, the network pools what leaves the one before."""
+    plain = prepare(backend, device, arch_name)
+    if plain.arch.layers is None or len(plain.arch.layers) < 2:
+        pytest.skip(f"{arch_name} has no stages of blocks to change")
+    first, second, *later = plain.arch.layers
+    longer = _changed(plain, layers=(first, second + 1, *later))
+    added = {name for name in longer.shapes if name.startswith(f"layer2.{second}.")}
+    last = {name for name in plain.shapes if name.startswith(f"layer2.{second - 1}.")}
+    assert {name.replace(f"layer2.{second}.", f"layer2.{second - 1}.") for name in added} == last, "a block more"
+    assert set(longer.shapes) - added == set(plain.shapes), "a block more brings other names too"
+    shorter = _changed(plain, layers=(first, second))
+    head, width = shorter.arch.head_names, shorter.arch.features
+    _assert_shapes(shorter, {head[0]: (CLASSES, width), head[1]: (CLASSES,)})
+    body = {name: shape for name, shape in shorter.shapes.items() if name not in head}
+    kept = plain.names_in(*shorter.arch.stage_names[:-1])
+    assert body == {name: plain.shapes[name] for name in kept}, "weights without the last stages"
+    images = plain.batch().inputs
+    pooled = plain.predict(images, stop=plain.arch.stage_names[3]).mean(axis=(2, 3))
+    assert_close(shorter.predict(images, stop="head"), pooled, CLOSE, "what enters the head without the last stages")
+
+
+def another_precision_is_kept_or_refused(backend: Backend, device: str, arch_name: str) -> None:
+    """Logits and weights are float32 in any case; a backend that computes in float32 all the same has to say so."""
+    plain, refusal = prepare(backend, device, arch_name), "bfloat16"
+    try:
+        bench = prepare(backend, device, arch_name, spec=replace(plain.spec, precision="bfloat16"))
+    except BackendError as error:
+        refusal = str(error)
+        bench = plain
+    assert "bfloat16" in refusal, f"the refusal does not say what of: {refusal}"
+    if bench is plain:
+        return
+    assert_same(bench.export(), bench.weights, "weights of a network that computes in bfloat16")
+    images = bench.batch().inputs
+    logits, wanted = bench.predict(images), plain.predict(images)
+    assert logits.dtype == np.float32, f"logits are {logits.dtype}, expected float32"
+    assert_close(logits, wanted, ROUGHLY, "logits in bfloat16, against float32")
+    assert not np.array_equal(logits, wanted), "bfloat16 gives the bits of float32: it was not refused, and not kept"
+
+
+LAWS: tuple[Law, ...] = (
+    hidden_layers_stand_before_the_head,
+    stages_have_the_blocks_asked_for,
+    another_precision_is_kept_or_refused,
+)
