@@ -1,22 +1,28 @@
-# Two commands do everything on a fresh machine with Python 3.11 or 3.12 and a package index:
+# Two commands do everything on a fresh machine with Python 3.11 to 3.14 and a package index:
 #   make train    the demo; BACKEND=torch|mindspore, and ARGS="..." for anything else `xfer train` understands
-#   make test     every test, on both frameworks
+#   make test     every test, on both frameworks: MindSpore, and so this, needs Python 3.11 or 3.12
 # and make bench measures xfer against its peers, in an environment of its own: ARGS="--images FOLDER --weights FILE"
 BACKEND ?= torch
 ARGS ?=
-PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
+# Those that both frameworks run on come first.
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3 python3.14 python3.13))
 VENV := .venv
 READY := $(VENV)/.ready
 
 BENCH := .venv-bench
 
-.PHONY: train test lint fuzz bench clean
-train: $(READY)
+.PHONY: train test lint fuzz bench clean both
+train: $(if $(filter mindspore,$(BACKEND)),both) $(READY)
 	$(VENV)/bin/xfer train --backend $(BACKEND) $(ARGS)
 
 # A framework that is missing here is an error and not a skip. Two processes, each with whole files of tests.
-test: $(READY)
+test: both $(READY)
 	XFER_TEST_BACKENDS=torch,mindspore $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+# Said in one line, before gigabytes are installed for nothing.
+TOO_NEW := MindSpore needs Python 3.11 or 3.12, and this is %d.%d. Cure: make $(MAKECMDGOALS) PYTHON=python3.12
+both:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit("$(TOO_NEW)" % v[:2] if v >= (3, 13) else None)'
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
