@@ -6,7 +6,9 @@ import argparse
 import json
 
 from benchmarks.finetune_common import processor_seconds
+from xfer.backends import settle
 from xfer.recipe.load import as_recipe
+from xfer.system import own_process
 from xfer.training.run import fit, prepare
 
 
@@ -16,6 +18,7 @@ def main() -> None:
     parser.add_argument("weights")
     parser.add_argument("--precision", default="float32")
     args = parser.parse_args()
+    own_process.begin()  # as the command does
     values = {"data": args.images, "weights": args.weights, "arch": "resnet18", "train_from": "stem", "views": "fresh"}
     values |= {
         "batch_size": 16,
@@ -26,6 +29,7 @@ def main() -> None:
         "train.precision": args.precision,
     }
     prepared = prepare(as_recipe(None, values), "torch", "cpu")
+    settle(prepared.net.backend, "cpu")
     used = processor_seconds()
     *_, fitted = fit(prepared)
     used = processor_seconds() - used

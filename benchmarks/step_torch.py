@@ -22,9 +22,10 @@ from torchvision.models import resnet18
 
 from xfer.arrays import Digests, Int64
 from xfer.backend import Batch, LossSpec, ModelSpec, OptimizerSpec
-from xfer.backends import load_backend
+from xfer.backends import load_backend, settle
 from xfer.nets.catalogue import ARCHS
 from xfer.nets.freeze import FreezePolicy, resolve
+from xfer.nets.net import build_net
 from xfer.progress import silent
 from xfer.recipe.schedule import Schedule
 from xfer.training.loop import Point, Training, train
@@ -46,9 +47,10 @@ class InMemory:
 
 def with_xfer(pictures: InMemory, batch: int) -> Callable[[], object]:
     backend = load_backend("torch")
-    model = backend.build(ModelSpec(ARCH.name, 2, (224, 224), ARCH.mean, ARCH.std), "cpu")
-    groups = resolve(FreezePolicy(ARCH.stage_names[0]), ARCH, list(backend.export_weights(model)))
-    step = backend.make_train_step(model, OptimizerSpec("sgd", momentum=0.9), LossSpec(), groups, ARCH.stage_names[0])
+    settle(backend, "cpu")  # as in a command: a setting of malloc, which the step by hand has then, too
+    net = build_net(backend, "cpu", ModelSpec(ARCH.name, 2, (224, 224), ARCH.mean, ARCH.std))
+    groups = resolve(FreezePolicy(net.first), ARCH, list(net.shapes))
+    step = net.train_step(OptimizerSpec("sgd", momentum=0.9), LossSpec(), groups)
     # The same logits for every batch, at no cost: what is measured is training.
     logits = np.zeros((batch, 2), np.float32)
     training = Training(
@@ -61,6 +63,8 @@ def with_xfer(pictures: InMemory, batch: int) -> Callable[[], object]:
         lr_mults=(1.0,),
         schedule=Schedule(),
         lr=0.001,
+        phase=0,
+        first_epoch=0,
         epochs=1,
         batch_size=batch,
         views=1,
@@ -68,7 +72,7 @@ def with_xfer(pictures: InMemory, batch: int) -> Callable[[], object]:
         head_width=ARCH.features,
         seed=0,
     )
-    return lambda: deque(train(training, 0, 0, Point(), silent), maxlen=0)
+    return lambda: deque(train(training, Point(), silent), maxlen=0)
 
 
 def by_hand(pictures: InMemory, batch: int) -> Callable[[], object]:
