@@ -6,19 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xfer.api import train as train
+    from xfer.comparison.compare import compare as compare
     from xfer.errors import XferError as XferError
+    from xfer.porting.parity import parity as parity
     from xfer.recipe.load import load_recipe as load_recipe
     from xfer.recipe.recipe import Recipe as Recipe
     from xfer.results.run import Run as Run
+    from xfer.studies.study import study as study
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "Run", "XferError", "load_recipe", "train"]
+__all__ = ["Recipe", "Run", "XferError", "compare", "load_recipe", "parity", "study", "train"]
 
 _HOMES = {
     "Recipe": "xfer.recipe.recipe",
     "Run": "xfer.results.run",
     "XferError": "xfer.errors",
+    "compare": "xfer.comparison.compare",
     "load_recipe": "xfer.recipe.load",
+    "parity": "xfer.porting.parity",
+    "study": "xfer.studies.study",
     "train": "xfer.api",
 }
 

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 
-from xfer.testing.broken import BREAKAGES
+from xfer.testing.broken.breakages import BREAKAGES
 from xfer.testing.conformance import LAWS
 
 

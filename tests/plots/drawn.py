@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from xfer import plots
+from xfer.plots import files as plots
 from xfer.plots.style import settings
 
 

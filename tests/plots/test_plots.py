@@ -12,7 +12,7 @@ from drawn import epochs, write_all
 from matplotlib.figure import Figure
 from PIL import Image
 
-from xfer import plots
+from xfer.plots import files as plots
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -44,7 +44,8 @@ def test_a_failing_picture_leaves_the_old_file(tmp_path: Path, monkeypatch: pyte
 
 def test_matplotlib_waits_for_the_first_picture_and_pyplot_for_ever(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from xfer import plots; assert 'matplotlib' not in sys.modules\n"
+        "import sys; from pathlib import Path; from xfer.plots import files as plots\n"
+        "assert 'matplotlib' not in sys.modules\n"
         f"plots.plot_curves(Path({str(tmp_path / 'c.png')!r}), [])\n"
         "assert 'matplotlib' in sys.modules; assert 'matplotlib.pyplot' not in sys.modules"
     )

@@ -3,7 +3,7 @@
 import pytest
 from tiny import FOR_TINY
 
-from xfer.testing.broken import BREAKAGES
+from xfer.testing.broken.breakages import BREAKAGES
 from xfer.testing.conformance import LAWS
 from xfer.testing.numpy_backend import NumpyBackend
 

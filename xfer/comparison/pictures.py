@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from xfer import plots
 from xfer.comparison.compare import Comparison, Disagreement
 from xfer.comparison.predicted import read_predicted
 from xfer.data.loader import read_now
 from xfer.data.split import Split
 from xfer.errors import CheckpointError
+from xfer.plots import files as plots
 from xfer.results.run import Run
 from xfer.system.files import write_json
 

@@ -15,7 +15,7 @@ from xfer.data.lists import write_leaks_csv, write_skipped_csv
 from xfer.errors import DataError, Finding
 from xfer.inspection.check import DataCheck
 from xfer.inspection.findings import verdict
-from xfer.plots import write_figure
+from xfer.plots.files import write_figure
 from xfer.system.files import write_json
 
 MOST_CLASSES = 20

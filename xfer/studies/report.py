@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xfer.plots import write_figure
+from xfer.plots.files import write_figure
 from xfer.results.report import picture, write_page
 from xfer.results.run import Run
 from xfer.studies import text as study_text

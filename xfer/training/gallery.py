@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer import plots
 from xfer.arrays import Int64
 from xfer.data.loader import read_now
 from xfer.data.split import Split
 from xfer.errors import DataError
 from xfer.metrics import Evaluation
 from xfer.pixels.augment import Transform, output_size
+from xfer.plots import files as plots
 from xfer.results.read import read_metrics
 from xfer.results.report import write_report
 from xfer.training.prepared import Prepared

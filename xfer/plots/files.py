@@ -1,0 +1,112 @@
+"""Pictures of a run: data in, one PNG file out, whole or not at all.
+
+matplotlib is imported when the first picture is drawn. It draws on its Agg canvas: no display, no pyplot, and no
+setting of the calling program is changed. The figures themselves come from the `figure_*` functions in the modules
+beside this one, which say what the arguments are. Where no installed font draws the class names, drawing them gives
+an `xfer.plots.fonts.FontWarning` and shows code points. Writing raises OSError where the file cannot be written.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from xfer.system.files import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Images = NDArray[np.uint8]
+"""`(N, H, W, 3)`, red, green, blue."""
+Labels = Sequence[int] | NDArray[np.int64]
+"""A class index in [0, classes) for each image."""
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Draw a figure into a PNG file."""
+    from xfer.plots.style import DPI, pixels_of
+
+    png = BytesIO()
+    # Photographs hardly get smaller by more effort, which takes a second for the five pictures of a run: repeats are
+    # looked for in neighbouring pixels alone. Curves get a tenth larger by it, pages of pictures smaller.
+    options: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+    Image.fromarray(pixels_of(figure)).save(png, "PNG", dpi=(DPI, DPI), **options)
+    write_bytes(path, png.getvalue())
+
+
+def plot_samples(path: Path, images: Images, labels: Labels, classes: Sequence[str]) -> None:
+    """Up to 16 training images, as augmentation made them, with their classes."""
+    from xfer.plots.tiles import figure_samples
+
+    write_figure(path, figure_samples(images, labels, classes))
+
+
+def plot_curves(path: Path, epochs: Sequence[Mapping[str, Any]]) -> None:
+    """Loss, accuracy and learning rate of each epoch; rows as in metrics.jsonl."""
+    from xfer.plots.curves import figure_curves
+
+    write_figure(path, figure_curves(epochs))
+
+
+def plot_confusion_matrix(path: Path, labels: Labels, predictions: Labels, classes: Sequence[str]) -> None:
+    """Which class was taken for which."""
+    from xfer.plots.confusion import figure_confusion_matrix
+
+    write_figure(path, figure_confusion_matrix(labels, predictions, classes))
+
+
+def plot_predictions(
+    path: Path,
+    images: Images,
+    labels: Labels | Sequence[int | None],
+    predictions: Labels,
+    probabilities: NDArray[Any],
+    classes: Sequence[str],
+) -> None:
+    """Up to 16 images with their predicted class: right in blue, wrong in red, label None in grey.
+
+    probabilities  (N,) of the predicted class, or (N, C) of all; in [0, 1]
+    """
+    from xfer.plots.tiles import figure_predictions
+
+    write_figure(path, figure_predictions(images, labels, predictions, probabilities, classes))
+
+
+def plot_top_losses(
+    path: Path,
+    images: Images,
+    labels: Labels,
+    predictions: Labels,
+    losses: Sequence[float] | NDArray[Any],
+    classes: Sequence[str],
+) -> None:
+    """The up to 16 of the images that have the highest losses, worst first."""
+    from xfer.plots.tiles import figure_top_losses
+
+    write_figure(path, figure_top_losses(images, labels, predictions, losses, classes))
+
+
+def plot_comparison(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]], chance: float) -> None:
+    """The validation accuracy of several runs by label; `chance` in [0, 1] is what guessing one class would give."""
+    from xfer.plots.comparison import figure_comparison
+
+    write_figure(path, figure_comparison(runs, chance))
+
+
+def plot_disagreements(
+    path: Path, images: Images, labels: Sequence[str], predicted: Sequence[Sequence[str | None]], total: int
+) -> None:
+    """Up to 16 of `total` images that runs take for different classes.
+
+    predicted  for each image the class that each run gives it, None where a run has not seen it
+    """
+    from xfer.plots.disagreements import figure_disagreements
+
+    write_figure(path, figure_disagreements(images, labels, predicted, total))
