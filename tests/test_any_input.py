@@ -45,12 +45,12 @@ values = st.recursive(
 @contextmanager
 def answered_or_refused(*names):
     """An error of xfer's, in one line that holds one of the names, is as good as an answer."""
-    said = []
+    refusals = []
     try:
-        yield said
+        yield refusals
     except XferError as error:
-        said.append(str(error))
-    assert [line for line in said if "\n" in line or not any(str(name) in line for name in names)] == []
+        refusals.append(str(error))
+    assert [line for line in refusals if "\n" in line or not any(str(name) in line for name in names)] == []
 
 
 @st.composite
@@ -59,8 +59,8 @@ def edited(draw, text):
     for _ in range(draw(st.integers(0, 3))):
         start = draw(st.integers(0, len(text)))
         end = min(len(text), start + draw(st.integers(0, 40)))
-        other = draw(st.binary(max_size=8) if isinstance(text, bytes) else st.text(max_size=8))
-        text = text[:start] + draw(st.sampled_from([text[:0], 2 * text[start:end], other])) + text[end:]
+        replacement = draw(st.binary(max_size=8) if isinstance(text, bytes) else st.text(max_size=8))
+        text = text[:start] + draw(st.sampled_from([text[:0], 2 * text[start:end], replacement])) + text[end:]
     return text
 
 
@@ -148,11 +148,11 @@ def test_any_metadata_comes_back(tmp_path, metadata):
 @quick
 @given(st.data())
 def test_any_metadata_make_a_checkpoint_or_are_refused(tmp_path, checkpoint, data):
-    said = checkpoint.metadata()
-    for key in data.draw(st.lists(st.sampled_from(sorted(said)), max_size=3)):
-        said[key] = data.draw(values.map(json.dumps) | edited(said[key]) | st.text())
+    metadata = checkpoint.metadata()
+    for key in data.draw(st.lists(st.sampled_from(sorted(metadata)), max_size=3)):
+        metadata[key] = data.draw(values.map(json.dumps) | edited(metadata[key]) | st.text())
     file = tmp_path / "c.safetensors"
-    write_weights(file, checkpoint.weights, said)
+    write_weights(file, checkpoint.weights, metadata)
     with answered_or_refused(file):
         loaded = load_checkpoint(file)
         loaded.save(file)
@@ -180,8 +180,8 @@ def test_any_damage_to_a_checkpoint_is_found_and_named(tmp_path, checkpoint, whe
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     pictures = write_class_folders(folder / "pictures", counts=(4, 2))
-    said = {"data": str(pictures), "arch": "tiny", "weights": "random", "size": 32, "epochs": 2, "train_from": "layer1"}
-    return xfer.train(None, NumpyBackend(), output=folder / "run", **said).path
+    overrides = {"data": str(pictures), "arch": "tiny", "weights": "random", "size": 32, "train_from": "layer1"}
+    return xfer.train(None, NumpyBackend(), output=folder / "run", epochs=2, **overrides).path
 
 
 def rewritten(file, change):
@@ -192,12 +192,12 @@ def rewritten(file, change):
 @settings(quick, max_examples=150)
 @given(data=st.data(), name=st.sampled_from(["result.json", "config.toml", "metrics.jsonl", "predictions.csv"]))
 def test_any_run_folder_is_compared_or_refused(tmp_path, run, data, name):
-    other = tmp_path / "other"
-    shutil.rmtree(other, ignore_errors=True)
-    shutil.copytree(run, other)
-    rewritten(other / name, lambda text: data.draw(edited(text) | st.text()))
-    with answered_or_refused(other, run):
-        loaded = xfer.Run.load(other)
+    copy = tmp_path / "other"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(run, copy)
+    rewritten(copy / name, lambda text: data.draw(edited(text) | st.text()))
+    with answered_or_refused(copy, run):
+        loaded = xfer.Run.load(copy)
         assert isinstance(loaded.history, list)
         assert isinstance(loaded.recipe, Recipe)
         assert isinstance(compare([xfer.Run.load(run), loaded]), Comparison)
@@ -206,15 +206,15 @@ def test_any_run_folder_is_compared_or_refused(tmp_path, run, data, name):
 @quick
 @given(data=st.data())
 def test_any_value_in_a_result_is_compared_or_refused(tmp_path, run, data):
-    other = tmp_path / "other"
-    shutil.rmtree(other, ignore_errors=True)
-    shutil.copytree(run, other)
-    result = json.loads((other / "result.json").read_text(encoding="utf-8"))
+    copy = tmp_path / "other"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(run, copy)
+    result = json.loads((copy / "result.json").read_text(encoding="utf-8"))
     for key in data.draw(st.lists(st.sampled_from(sorted(result)), max_size=3)):
         result[key] = data.draw(values)
-    (other / "result.json").write_text(json.dumps(result), encoding="utf-8")
-    with answered_or_refused(other, run):
-        assert isinstance(compare([xfer.Run.load(run), xfer.Run.load(other)]), Comparison)
+    (copy / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    with answered_or_refused(copy, run):
+        assert isinstance(compare([xfer.Run.load(run), xfer.Run.load(copy)]), Comparison)
 
 
 # --- archives
@@ -240,11 +240,11 @@ def test_names_in_an_archive_never_lead_outside(tmp_path, names, make):
     except (UnicodeError, ValueError):  # names that the archivers themselves refuse
         return
     packed, target = archive.read_bytes(), root / "target"
-    with answered_or_refused(root) as said:
+    with answered_or_refused(root) as refusals:
         unpack(archive, target)
-    found = tree(root)
-    assert found.pop(archive.name) == packed
-    assert all(PurePosixPath(name).is_relative_to("target") for name in found)
+    files = tree(root)
+    assert files.pop(archive.name) == packed
+    assert all(PurePosixPath(name).is_relative_to("target") for name in files)
     assert not any(path.is_symlink() for path in root.rglob("*"))
-    assert target.exists() != bool(said), "the whole of it or nothing"
-    assert set(found.values()) <= {name.encode("utf-8", "surrogatepass") for name in names}
+    assert target.exists() != bool(refusals), "the whole of it or nothing"
+    assert set(files.values()) <= {name.encode("utf-8", "surrogatepass") for name in names}

@@ -52,7 +52,7 @@ def test_a_dropped_stage_is_no_longer_known():
 
 
 @pytest.mark.parametrize(
-    ("name", "layers", "extra", "said"),
+    ("name", "layers", "extra", "message"),
     [
         ("convnet", (2, 2), (), "convnet is no ResNet"),
         ("efficientnet_lite0", (2, 2), (), "efficientnet_lite0 is no ResNet"),
@@ -62,7 +62,7 @@ def test_a_dropped_stage_is_no_longer_known():
         ("resnet18", None, (8, 0), "at least 1"),
     ],
 )
-def test_what_cannot_be_built_is_refused_in_one_line(name, layers, extra, said):
-    with pytest.raises(ConfigError, match=said) as caught:
+def test_what_cannot_be_built_is_refused_in_one_line(name, layers, extra, message):
+    with pytest.raises(ConfigError, match=message) as caught:
         adapted(ARCHS[name], layers, extra)
     assert "\n" not in str(caught.value)

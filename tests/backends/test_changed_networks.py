@@ -68,10 +68,10 @@ def test_every_stage_gives_the_same_activations(pair, arch, layers, extra):
     spec = spec_of(arch, layers, extra)
     table = spec.adapted(ARCHS)
     (a, first), (b, second) = models(pair, spec)
-    found = [backend.export_weights(model) for backend, model in ((a, first), (b, second))]
-    assert {n: w.shape for n, w in found[0].items()} == {n: w.shape for n, w in found[1].items()}
-    assert found[0][table.head_names[0]].shape == (3, table.features)
-    assert {table.stage_of(name) for name in found[0]} == set(table.stage_names)
+    weights = [backend.export_weights(model) for backend, model in ((a, first), (b, second))]
+    assert {n: w.shape for n, w in weights[0].items()} == {n: w.shape for n, w in weights[1].items()}
+    assert weights[0][table.head_names[0]].shape == (3, table.features)
+    assert {table.stage_of(name) for name in weights[0]} == set(table.stage_names)
     x = y = images(3)
     # Stage by stage, each fed with what the reference gave the last: random layers would multiply what rounding did.
     for start, stop in zip(table.stage_names, (*table.stage_names[1:], LOGITS), strict=True):
@@ -131,8 +131,8 @@ def data(tmp_path_factory):
 
 
 def recipe_of(data, **more):
-    said = {"data": str(data), "arch": "resnet18", "weights": "random", "size": SIZE, "batch_size": 6, "epochs": 1}
-    return as_recipe(None, said | {"views": 1, "train_from": "extra"} | more)
+    defaults = {"data": str(data), "arch": "resnet18", "weights": "random", "size": SIZE, "batch_size": 6, "epochs": 1}
+    return as_recipe(None, defaults | {"views": 1, "train_from": "extra"} | more)
 
 
 def test_a_changed_run_is_the_same_run_and_its_checkpoint_predicts_the_same_on_the_other(pair, data, tmp_path):
@@ -145,8 +145,8 @@ def test_a_changed_run_is_the_same_run_and_its_checkpoint_predicts_the_same_on_t
     for run in runs:
         checkpoint = load_checkpoint(run.path)
         assert (checkpoint.spec.layers, checkpoint.spec.extra) == ((1, 1), (8,))
-        found = [xfer.results.predict.predict(checkpoint, files, backend, device) for backend, device in pair]
-        assert np.abs(found[0].probabilities - found[1].probabilities).max() < 1e-5
+        predictions = [xfer.results.predict.predict(checkpoint, files, backend, device) for backend, device in pair]
+        assert np.abs(predictions[0].probabilities - predictions[1].probabilities).max() < 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -171,11 +171,11 @@ def plain(tmp_path_factory):
 )
 def test_weights_of_the_plain_network_are_taken_by_a_changed_one(target, plain, data, layers, fresh, unused):
     backend, device = require(target.backend, target.kind)
-    said = {"weights": str(plain), "model.layers": list(layers), "train_from": "stem"}
-    said |= {} if fresh == "layer4.2." else {"model.extra": [8]}
+    changes = {"weights": str(plain), "model.layers": list(layers), "train_from": "stem"}
+    changes |= {} if fresh == "layer4.2." else {"model.extra": [8]}
     with pytest.raises(WeightsError, match=r"weights\.partial = true"):
-        prepare(recipe_of(data, **said), backend, device)
-    prepared = prepare(recipe_of(data, **said, **{"weights.partial": True}), backend, device)
+        prepare(recipe_of(data, **changes), backend, device)
+    prepared = prepare(recipe_of(data, **changes, **{"weights.partial": True}), backend, device)
     taken, given = prepared.loaded, read_weights(plain)[0]
     assert not taken.names("resized", "incomplete")
     assert all(name.startswith(fresh) for name in taken.names("random"))
@@ -191,8 +191,8 @@ def test_real_weights_in_a_network_without_its_last_stage(pair, data):
     if not folder:
         pytest.skip("XFER_TEST_WEIGHTS names no real weights")
     file = Path(folder) / "resnet18-imagenet1k-pq.safetensors"
-    said = {"weights": str(file), "weights.partial": True, "model.layers": [2, 2, 2], "model.extra": [64]}
-    a, b = (prepare(recipe_of(data, **said), backend, device) for backend, device in pair)
+    changes = {"weights": str(file), "weights.partial": True, "model.layers": [2, 2, 2], "model.extra": [64]}
+    a, b = (prepare(recipe_of(data, **changes), backend, device) for backend, device in pair)
     assert a.source_digest == b.source_digest
     assert a.loaded == b.loaded
     x, y = (p.net.predict_step()(images(4)) for p in (a, b))

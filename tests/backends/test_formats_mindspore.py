@@ -52,12 +52,12 @@ def test_every_kind_of_tensor_is_read(crc_check: bool, tmp_path: Path) -> None:
     arrays |= {"scalar": np.array(2.5, np.float32), "one": np.ones(1, np.float32)}
     path = str(tmp_path / "a.ckpt")
     mindspore.save_checkpoint(parameters(arrays), path, crc_check=crc_check, append_dict={"epoch": 3, "note": "best"})
-    found = read_ckpt(Path(path))
-    assert set(arrays) <= set(found)
-    assert "note" not in found
+    loaded = read_ckpt(Path(path))
+    assert set(arrays) <= set(loaded)
+    assert "note" not in loaded
     for name, array in arrays.items():
-        assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape), name
-        np.testing.assert_array_equal(found[name], array)
+        assert (loaded[name].dtype, loaded[name].shape) == (array.dtype, array.shape), name
+        np.testing.assert_array_equal(loaded[name], array)
 
 
 def test_bfloat16_becomes_float32(tmp_path: Path) -> None:
@@ -87,11 +87,11 @@ def test_mindspore_reads_what_is_written(tmp_path: Path) -> None:
     arrays = {dtype: (rng.standard_normal((2, 3)) * 100).astype(dtype) for dtype in DTYPES}
     arrays |= {"scalar": np.array(2.5, np.float32), "long": np.arange(300, dtype=np.float32)}
     write_ckpt(tmp_path / "a.ckpt", arrays)
-    found = mindspore.load_checkpoint(str(tmp_path / "a.ckpt"))
-    assert list(found) == list(arrays)
+    loaded = mindspore.load_checkpoint(str(tmp_path / "a.ckpt"))
+    assert list(loaded) == list(arrays)
     for name, array in arrays.items():
-        assert (found[name].asnumpy().dtype, found[name].shape) == (array.dtype, array.shape), name
-        np.testing.assert_array_equal(found[name].asnumpy(), array)
+        assert (loaded[name].asnumpy().dtype, loaded[name].shape) == (array.dtype, array.shape), name
+        np.testing.assert_array_equal(loaded[name].asnumpy(), array)
 
 
 def test_a_net_and_the_core_exchange_weights_by_canonical_names(tmp_path: Path) -> None:
@@ -100,10 +100,10 @@ def test_a_net_and_the_core_exchange_weights_by_canonical_names(tmp_path: Path) 
     missing, unused = mindspore.load_param_into_net(net, mindspore.load_checkpoint(str(tmp_path / "a.ckpt")))
     assert (missing, unused) == ([], [])
     mindspore.save_checkpoint(net, str(tmp_path / "b.ckpt"))
-    found, _ = read_weights(tmp_path / "b.ckpt")
-    assert set(found) == set(weights)
+    loaded, _ = read_weights(tmp_path / "b.ckpt")
+    assert set(loaded) == set(weights)
     for name, array in weights.items():
-        np.testing.assert_array_equal(found[name], array, err_msg=name)
+        np.testing.assert_array_equal(loaded[name], array, err_msg=name)
 
 
 @pytest.mark.parametrize("rule", ["SGD", "Momentum", "Adam", "RMSProp", "Adagrad"])

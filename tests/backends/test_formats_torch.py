@@ -30,13 +30,13 @@ def saved(value: Any, path: Path, zipped: bool, protocol: int = 2) -> Path:
 
 
 def assert_equal(path: Path, wanted: dict[str, Any]) -> None:
-    found = read_pth(path)
-    assert list(found) == list(wanted)
+    loaded = read_pth(path)
+    assert list(loaded) == list(wanted)
     for name, tensor in wanted.items():
         tensor = tensor.detach().float() if tensor.dtype == torch.bfloat16 else tensor.detach()
-        assert found[name].dtype == tensor.numpy().dtype, name
-        assert found[name].shape == tuple(tensor.shape), name
-        np.testing.assert_array_equal(found[name], tensor.numpy(), err_msg=name)
+        assert loaded[name].dtype == tensor.numpy().dtype, name
+        assert loaded[name].shape == tuple(tensor.shape), name
+        np.testing.assert_array_equal(loaded[name], tensor.numpy(), err_msg=name)
 
 
 def network() -> Any:
@@ -104,11 +104,11 @@ def test_torch_reads_what_is_written(tmp_path: Path) -> None:
     arrays = {name: t.detach().numpy() for name, t in tensors().items() if t.dtype != torch.bfloat16}
     write_pth(tmp_path / "a.pth", arrays)
     for mmap in (False, True):
-        found = torch.load(tmp_path / "a.pth", weights_only=True, mmap=mmap)
-        assert list(found) == list(arrays)
+        loaded = torch.load(tmp_path / "a.pth", weights_only=True, mmap=mmap)
+        assert list(loaded) == list(arrays)
         for name, array in arrays.items():
-            np.testing.assert_array_equal(found[name].numpy(), array, err_msg=name)
-            assert found[name].numpy().dtype == array.dtype
+            np.testing.assert_array_equal(loaded[name].numpy(), array, err_msg=name)
+            assert loaded[name].numpy().dtype == array.dtype
 
 
 def test_a_module_loads_what_is_written(tmp_path: Path) -> None:
@@ -119,10 +119,10 @@ def test_a_module_loads_what_is_written(tmp_path: Path) -> None:
     loaded = torch.load(tmp_path / "a.pth", weights_only=True)
     assert model.load_state_dict(loaded, strict=False).unexpected_keys == []
     saved(torch.nn.DataParallel(model).state_dict(), tmp_path / "b.pth", zipped=True)
-    found, _ = read_weights(tmp_path / "b.pth")
-    assert set(found) == set(weights)
+    arrays, _ = read_weights(tmp_path / "b.pth")
+    assert set(arrays) == set(weights)
     for name, array in weights.items():
-        np.testing.assert_array_equal(found[name], array)
+        np.testing.assert_array_equal(arrays[name], array)
 
 
 def test_torchvisions_first_values_have_the_same_spread() -> None:

@@ -125,7 +125,7 @@ def test_a_step_from_pictures_is_the_step_from_cached_features(mode):
 
 @pytest.mark.parametrize("train_from", ["head", "layer4"])
 def test_a_graph_is_compiled_once_whatever_the_batches(train_from):
-    found = {}
+    results = {}
     for mode in ("pynative", "graph"):
         backend, model = made(mode=mode)
         predict = backend.make_predict_step(model, "stem", LOGITS)
@@ -134,11 +134,11 @@ def test_a_graph_is_compiled_once_whatever_the_batches(train_from):
             batch = Batch(images(count, number), labels(count))
             losses.append(step(batch, 0.01 / (1 + number))[0])
             logits.append(predict(batch.inputs))
-        found[mode] = losses, logits
+        results[mode] = losses, logits
         # The prefix, the step, and the prediction.
         assert len(ms_compile_cache) - before == (3 if mode == "graph" else 0)
-    np.testing.assert_allclose(found["graph"][0], found["pynative"][0], rtol=1e-4)
-    for a, b in zip(found["graph"][1], found["pynative"][1], strict=True):
+    np.testing.assert_allclose(results["graph"][0], results["pynative"][0], rtol=1e-4)
+    for a, b in zip(results["graph"][1], results["pynative"][1], strict=True):
         assert relative(a, b) < 1e-3
 
 

@@ -291,8 +291,8 @@ def test_a_pictures_luck_is_in_the_seed_and_its_index_alone(native, mixed):
     pixels, labels = (np.concatenate([getattr(b, name) for b in apart]) for name in ("inputs", "labels"))
     np.testing.assert_array_equal(pixels, together.inputs[order])
     np.testing.assert_array_equal(labels, order)
-    other = read(native, files, NOISY, [list(range(len(files)))], seed=2)[0]
-    assert all((a != b).any() for a, b in zip(together.inputs, other.inputs, strict=True))
+    reseeded = read(native, files, NOISY, [list(range(len(files)))], seed=2)[0]
+    assert all((a != b).any() for a, b in zip(together.inputs, reseeded.inputs, strict=True))
     assert len({picture_digest(image) for image in together.inputs}) == len(files)
 
 
@@ -394,15 +394,15 @@ def folders(tmp_path_factory):
 
 
 def recipe(folders, **changes):
-    said = {"data": str(folders), "data.pipeline": "native", "data.workers": 2, "arch": "convnet", "weights": "random"}
-    return as_recipe(None, said | {"size": 32, "epochs": 1, "batch_size": 4, "views": "fresh"} | changes)
+    data = {"data": str(folders), "data.pipeline": "native", "data.workers": 2, "views": "fresh", "batch_size": 4}
+    return as_recipe(None, data | {"arch": "convnet", "weights": "random", "size": 32, "epochs": 1} | changes)
 
 
 def test_an_epoch_gives_every_picture_once(backend, folders):
     resize = [{"op": "Resize", "size": [32, 32]}]
-    said = {"augment.train": resize, "augment.eval": resize, "train.train_from": "stem"}
+    changes = {"augment.train": resize, "augment.eval": resize, "train.train_from": "stem"}
     heard, data = Listening(backend), open_dataset(str(folders))
-    *_, last = fit(prepare(recipe(folders, **said), heard))
+    *_, last = fit(prepare(recipe(folders, **changes), heard))
     assert np.isfinite([last.epoch.train_loss, last.epoch.val_loss]).all()
     assert len(heard.calls) == 2
     for split, (files, given) in zip((data.train, data.val), heard.calls, strict=True):
@@ -413,9 +413,9 @@ def test_an_epoch_gives_every_picture_once(backend, folders):
 
 def test_the_boundary_cache_changes_no_native_picture(backend, folders):
     """Kept features are made in another order and in other batches than training sees them in."""
-    said = {"epochs": 2, "views": 2, "train.train_from": "head"}
+    changes = {"epochs": 2, "views": 2, "train.train_from": "head"}
     kept, made = (
-        list(fit(prepare(recipe(folders, **said, **{"features.cache": cache}), backend))) for cache in (True, False)
+        list(fit(prepare(recipe(folders, **changes, **{"features.cache": cache}), backend))) for cache in (True, False)
     )
     assert kept[-1].epoch.batches_digest == made[-1].epoch.batches_digest
     assert kept[0].epoch.batches_digest != kept[1].epoch.batches_digest

@@ -43,8 +43,8 @@ def pair(request):
 
 @pytest.fixture
 def recipe(data):
-    said = {"data": str(data), "arch": "resnet18", "weights": "random", "size": SIZE, "batch_size": 8, "epochs": 3}
-    return as_recipe(None, said | {"views": 2, "model.dropout": 0.2, "loss.label_smoothing": 0.1})
+    overrides = {"data": str(data), "arch": "resnet18", "weights": "random", "size": SIZE, "batch_size": 8, "epochs": 3}
+    return as_recipe(None, overrides | {"views": 2, "model.dropout": 0.2, "loss.label_smoothing": 0.1})
 
 
 def models(pair, arch, classes=3, size=SIZE, weights=None):
@@ -84,8 +84,8 @@ def test_both_make_the_same_calls_with_the_same_batches(pair, recipe, train_from
     traces, digests = [], []
     for backend, device in pair:
         recorder = Recorder(backend)
-        said = as_recipe(recipe, {"train_from": train_from, "features.cache": cache})
-        *_, last = fit(prepare(said, recorder, device))
+        variant = as_recipe(recipe, {"train_from": train_from, "features.cache": cache})
+        *_, last = fit(prepare(variant, recorder, device))
         traces.append(recorder.trace)
         digests.append(last.epoch.batches_digest)
     assert len([call for call in traces[0] if call["call"] == "train"]) == 3 * 3
@@ -96,11 +96,11 @@ def test_both_make_the_same_calls_with_the_same_batches(pair, recipe, train_from
 @pytest.mark.parametrize("arch", ["resnet18", "resnet50", "efficientnet_lite0", "convnet"])
 def test_every_stage_gives_the_same_activations(pair, arch):
     stops = [*ARCHS[arch].stage_names[1:], LOGITS]
-    found = [
+    activations = [
         [backend.make_predict_step(model, ARCHS[arch].stage_names[0], stop)(images()) for stop in stops]
         for backend, model in models(pair, arch)
     ]
-    for stop, a, b in zip(stops, *found, strict=True):
+    for stop, a, b in zip(stops, *activations, strict=True):
         assert a.shape == b.shape
         assert relative(a, b) < 1e-4, f"the first stage that differs ends at {stop}"
 

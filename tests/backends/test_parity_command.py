@@ -29,10 +29,10 @@ def test_a_shifted_max_pool_fails_and_names_the_stem(monkeypatch):
     bad = measure(torch, device, TASK)
     for name, array in good.arrays[parity_probe.START].items():
         assert (array == bad.arrays[parity_probe.START][name]).all()
-    found = compare(good, bad, (TASK, TASK), 1e-4)
-    assert not found.passes
-    assert found.first_difference.stage == "stem"
-    assert found.first_difference.what == parity_probe.ACTIVATIONS
+    report = compare(good, bad, (TASK, TASK), 1e-4)
+    assert not report.passes
+    assert report.first_difference.stage == "stem"
+    assert report.first_difference.what == parity_probe.ACTIVATIONS
 
 
 def test_both_frameworks_pass_each_in_a_process_of_its_own():
@@ -42,14 +42,14 @@ def test_both_frameworks_pass_each_in_a_process_of_its_own():
     targets = "torch:cpu,mindspore:cpu"
     result = CliRunner().invoke(main, ["parity", *flags, "--backends", targets, "--json", "--quiet"])
     assert result.exit_code == 0, result.output
-    said = json.loads(result.stdout)
-    assert said["passes"] is True
-    assert said["first_difference"] is None
-    assert said["top1_agree"] == said["images"] == 16
-    assert [side["backend"] for side in said["sides"]] == ["torch", "mindspore"]
-    assert "mindspore" in said["sides"][1]["versions"]
+    report = json.loads(result.stdout)
+    assert report["passes"] is True
+    assert report["first_difference"] is None
+    assert report["top1_agree"] == report["images"] == 16
+    assert [side["backend"] for side in report["sides"]] == ["torch", "mindspore"]
+    assert "mindspore" in report["sides"][1]["versions"]
     # Two frameworks, and not one of them twice, round differently somewhere.
-    assert any(row["max_abs"] for row in said["rows"] if row["what"] == parity_probe.ACTIVATIONS)
+    assert any(row["max_abs"] for row in report["rows"] if row["what"] == parity_probe.ACTIVATIONS)
 
 
 def test_what_the_framework_refuses_is_one_line():

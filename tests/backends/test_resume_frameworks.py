@@ -45,9 +45,9 @@ def target(request):
     return require(request.param.backend, request.param.kind)
 
 
-def recipe_of(data, **said):
+def recipe_of(data, **overrides):
     usual = {"data": str(data), "weights": "random", "size": 32, "epochs": 3, "batch_size": 6, "views": 2}
-    return as_recipe(None, usual | {"optimizer.lr": 0.01, "model.dropout": 0.2} | said)
+    return as_recipe(None, usual | {"optimizer.lr": 0.01, "model.dropout": 0.2} | overrides)
 
 
 RULES = {
@@ -110,10 +110,10 @@ def test_sigkill_at_moments_of_chance_loses_nothing(data, tmp_path, target):
 MOVES = [("torch", "mindspore"), ("mindspore", "torch")]
 
 
-@pytest.mark.parametrize(("one", "other"), MOVES, ids=["to mindspore", "to torch"])
-def test_a_frozen_run_moves_to_the_other_framework(data, tmp_path, one, other):
+@pytest.mark.parametrize(("first", "second"), MOVES, ids=["to mindspore", "to torch"])
+def test_a_frozen_run_moves_to_the_other_framework(data, tmp_path, first, second):
     """After epoch 3 of 6: predictions as of either run that stayed, losses within 1e-4 of theirs."""
-    backends = [require(name, "cpu")[0] for name in (one, other)]
+    backends = [require(name, "cpu")[0] for name in (first, second)]
     recipe = recipe_of(data, arch="resnet18", epochs=6, **RULES["momentum"])
     stayed = [ended(recipe, [backend], [], tmp_path, "cpu")[1] for backend in backends]
     _, moved, _ = ended(recipe, backends, [3 * 4], tmp_path, "cpu")

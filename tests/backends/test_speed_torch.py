@@ -77,8 +77,8 @@ def test_merging_costs_no_precision(arch):
     with torch.no_grad():
         for (_, stage), stop in zip(exact.body, ARCHS[arch].stage_names[1:], strict=True):
             x = stage(x)
-            found = Folded(model).forward(inputs, "stem", stop), model.forward(inputs, "stem", stop)
-            merged, apart = (float((value - x).norm() / x.norm()) for value in found)
+            outputs = Folded(model).forward(inputs, "stem", stop), model.forward(inputs, "stem", stop)
+            merged, apart = (float((value - x).norm() / x.norm()) for value in outputs)
             assert merged < 1.5 * apart + 1e-7, stop
 
 
@@ -109,15 +109,15 @@ def test_a_predict_step_sees_new_running_statistics_where_no_weight_moved():
     ("arch", "cut"), [("resnet18", "layer4"), ("resnet50", "layer3"), ("efficientnet_lite0", "head")]
 )
 def test_pictures_and_kept_features_train_to_the_same_bits(arch, cut, precision):
-    one, other = network(arch, precision), network(arch, precision)
-    features = predict(one, cut)(images(12))  # kept from larger batches than it trains on
+    on_features, on_pictures = network(arch, precision), network(arch, precision)
+    features = predict(on_features, cut)(images(12))  # kept from larger batches than it trains on
     assert features.dtype == np.float32
-    steps = train_step(one, cut, start=cut), train_step(other, cut)
+    steps = train_step(on_features, cut, start=cut), train_step(on_pictures, cut)
     for part in (slice(0, 6), slice(6, 12)):
         losses = steps[0](batch(features[part]), [0.01])(), steps[1](batch(images(12)[part]), [0.01])()
         assert losses[0][0] == losses[1][0]
         assert np.array_equal(losses[0][1], losses[1][1])
-    a, b = BACKEND.export_weights(one), BACKEND.export_weights(other)
+    a, b = BACKEND.export_weights(on_features), BACKEND.export_weights(on_pictures)
     assert all(np.array_equal(a[name], b[name]) for name in a)
 
 
@@ -138,8 +138,8 @@ def test_bfloat16_is_rougher_and_its_weights_and_logits_are_float32():
 
 
 def test_a_recipe_chooses_the_precision(tmp_path):
-    said = {"arch": "resnet18", "weights": "random", "size": SIZE, "train.precision": "bfloat16"}
-    assert prepare(as_recipe(None, said), BACKEND, "cpu").net.spec.precision == "bfloat16"
+    overrides = {"arch": "resnet18", "weights": "random", "size": SIZE, "train.precision": "bfloat16"}
+    assert prepare(as_recipe(None, overrides), BACKEND, "cpu").net.spec.precision == "bfloat16"
 
 
 def test_a_backend_without_the_precision_says_so():

@@ -62,8 +62,9 @@ def store(tmp_path, monkeypatch):
 
 @pytest.fixture
 def recipe(data, tmp_path):
-    said = {"data": str(data), "arch": "tiny", "weights": write_weights_file(tmp_path / "tiny.safetensors"), "size": 32}
-    return as_recipe(None, said | {"epochs": 2, "batch_size": 4, "views": 2, "optimizer.lr": 0.05})
+    weights = write_weights_file(tmp_path / "tiny.safetensors")
+    overrides = {"data": str(data), "arch": "tiny", "weights": weights, "size": 32, "epochs": 2, "batch_size": 4}
+    return as_recipe(None, overrides | {"views": 2, "optimizer.lr": 0.05})
 
 
 class Counting(NumpyBackend):
@@ -104,13 +105,13 @@ def same(a, b):
 def test_digests_follow_their_files_through_checking_and_splitting(own_data, divided):
     (own_data / "train" / "ants" / "3.png").write_bytes(b"no picture")
     source = own_data / "train" if divided else own_data
-    found = open_dataset(str(source), val_fraction=0.3, workers=2)
-    assert len(found.skipped) == 1
-    for split in (found.train, found.val, joined([found.val, found.train])):
+    dataset = open_dataset(str(source), val_fraction=0.3, workers=2)
+    assert len(dataset.skipped) == 1
+    for split in (dataset.train, dataset.val, joined([dataset.val, dataset.train])):
         assert split.digests.tolist() == [list(file_digest(file)) for file in split.files]
-        relabelled = relabel(split, found.classes, ("bees", "wasps", "ants"))
+        relabelled = relabel(split, dataset.classes, ("bees", "wasps", "ants"))
         assert np.array_equal(relabelled.digests, split.digests)
-    assert joined([found.val, replace(found.train, digests=None)]).digests is None
+    assert joined([dataset.val, replace(dataset.train, digests=None)]).digests is None
 
 
 # What features depend on
@@ -160,8 +161,8 @@ def test_of_the_weights_those_before_the_boundary_count(store, recipe, tmp_path,
 
 def test_weights_behind_an_earlier_boundary_do_not_count(store, recipe, tmp_path):
     added(store, recipe, train_from="layer1")
-    other = write_weights_file(tmp_path / "other.safetensors", "layer1.weight")
-    assert added(store, recipe, train_from="layer1", weights=other) == {}
+    changed = write_weights_file(tmp_path / "other.safetensors", "layer1.weight")
+    assert added(store, recipe, train_from="layer1", weights=changed) == {}
 
 
 def test_the_bytes_of_the_files_count_and_their_order(store, recipe, own_data):
@@ -250,12 +251,12 @@ class Exact(NumpyBackend):
         names = STAGES[STAGES.index(start) : STAGES.index(stop) + 1]
         steps = [super(Exact, self).make_predict_step(model, a, b) for a, b in pairwise(names)]
 
-        def one(x):
+        def forward(x):
             for step in steps:
                 x = step(x)
             return x
 
-        return lambda inputs: np.concatenate([one(inputs[i : i + 1]) for i in range(len(inputs))])
+        return lambda inputs: np.concatenate([forward(inputs[i : i + 1]) for i in range(len(inputs))])
 
     def make_train_step(self, model, optimizer, loss, groups, start):
         cut = TINY.first_stage(groups.moving)
@@ -268,15 +269,15 @@ class Exact(NumpyBackend):
 def test_cold_warm_on_disk_or_not_at_all_a_run_is_the_same_to_the_last_bit(
     store, recipe, monkeypatch, train_from, views
 ):
-    said = {"train_from": train_from, "views": views, "model.dropout": 0.3}
-    off = fitted(recipe, Exact(), **said, **{"features.cache": False})
+    changes = {"train_from": train_from, "views": views, "model.dropout": 0.3}
+    off = fitted(recipe, Exact(), **changes, **{"features.cache": False})
     assert not feature_store.entries(store)
-    cold, warm = fitted(recipe, Exact(), **said), fitted(recipe, Exact(), **said)
+    cold, warm = fitted(recipe, Exact(), **changes), fitted(recipe, Exact(), **changes)
     monkeypatch.setattr(xfer.features.cache, "IN_MEMORY", 0)
-    mapped = fitted(recipe, Exact(), **said)
+    mapped = fitted(recipe, Exact(), **changes)
     monkeypatch.setenv("XFER_CACHE_LIMIT", "0")
-    alone = fitted(recipe, Exact(), **said)
-    assert all(same(off, other) for other in (cold, warm, mapped, alone))
+    alone = fitted(recipe, Exact(), **changes)
+    assert all(same(off, run) for run in (cold, warm, mapped, alone))
 
 
 @pytest.mark.parametrize("in_memory", [0, 1 << 30])
@@ -320,10 +321,10 @@ def test_where_nothing_can_be_kept_a_run_goes_on_and_says_so_in_a_line(store, re
         store.root.write_text("a file")
     else:
         monkeypatch.setattr(feature_store, "sync", lambda path: (_ for _ in ()).throw(OSError(28, "No space left")))
-    said = []
-    *_, last = fit(prepare(recipe, NumpyBackend()), lambda what, done, total: said.append(what))
+    messages = []
+    *_, last = fit(prepare(recipe, NumpyBackend()), lambda what, done, total: messages.append(what))
     assert last.epoch.batches_digest == usual[0]
-    assert any("not kept on disk" in what for what in said)
+    assert any("not kept on disk" in what for what in messages)
     assert not feature_store.entries(store)
 
 

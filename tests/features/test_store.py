@@ -81,21 +81,21 @@ def cache_of(store, folder, compute=prefix, progress=silent):
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("mapped_above", [0, IN_MEMORY])
 def test_what_was_written_is_read_and_nothing_else(store, quick, dtype, mapped_above):
-    one = Kept(kept().values.astype(dtype), kept().digests)
-    write(store, key(1), one, {})
-    found = read(store, key(1), mapped_above)
-    assert equal(found, one)
-    assert isinstance(found.values, np.memmap) == (mapped_above == 0)
+    features = Kept(kept().values.astype(dtype), kept().digests)
+    write(store, key(1), features, {})
+    loaded = read(store, key(1), mapped_above)
+    assert equal(loaded, features)
+    assert isinstance(loaded.values, np.memmap) == (mapped_above == 0)
     assert read(store, key(2), mapped_above) is None
 
 
 def test_what_is_mapped_cannot_be_written_to_and_outlives_its_entry(store, quick):
     write(store, key(1), kept(), {})
-    found = read(store, key(1), 0)
+    mapped = read(store, key(1), 0)
     with pytest.raises(ValueError, match="read-only"):
-        found.values[0] = 1
+        mapped.values[0] = 1
     assert [entry.key for entry in prune(store, 0)] == [key(1)]
-    assert equal(found, kept())
+    assert equal(mapped, kept())
 
 
 @pytest.mark.parametrize("name", ["values.npy", "digests.npy", "meta.json"])
@@ -107,9 +107,9 @@ def test_a_flipped_bit_anywhere_is_never_read_as_features(store, quick, name):
     noticed = 0
     for place, bit in enumerate(flips):
         path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
-        found = read(store, key(1), IN_MEMORY)
-        assert found is None or equal(found, kept()), f"bit {bit} of byte {place}"
-        noticed += found is None
+        features = read(store, key(1), IN_MEMORY)
+        assert features is None or equal(features, kept()), f"bit {bit} of byte {place}"
+        noticed += features is None
     assert noticed == len(content) or (name == "meta.json" and noticed > 100)  # some of its facts are for people only
     path.write_bytes(content)
     assert equal(read(store, key(1), IN_MEMORY), kept())
@@ -228,10 +228,10 @@ def test_a_process_killed_while_writing_leaves_nothing_to_be_read_and_no_lock(st
     assert list(store.root.iterdir()) == []
     process = spawned(dying, store.root, tmp_path, moment)
     process.join(PATIENCE)
-    said = []
+    messages = []
     right = cache_of(None, tmp_path).view(0)
-    assert equal(cache_of(store, tmp_path, progress=lambda what, *_: said.append(what)).view(0), right)
-    assert not any("another process" in what for what in said)
+    assert equal(cache_of(store, tmp_path, progress=lambda what, *_: messages.append(what)).view(0), right)
+    assert not any("another process" in what for what in messages)
     assert [entry.key for entry in entries(store)] == [path.name for path in store.root.iterdir()]
 
 
@@ -338,10 +338,10 @@ def test_ls_says_what_is_kept(cached):
     assert "ants train view 2 of seed 3, 6 pictures" in lines[1]
     assert lines[2].startswith("2 entries, ")
     assert "of at most 1.0 MB" in lines[2]
-    found = json.loads(cache_("ls", "--json"))
-    assert found["limit"] == 10**6
-    assert found["total"] == sum(entry["bytes"] for entry in found["entries"])
-    assert [(entry["key"], entry["split"], entry["shape"]) for entry in found["entries"]] == [
+    listing = json.loads(cache_("ls", "--json"))
+    assert listing["limit"] == 10**6
+    assert listing["total"] == sum(entry["bytes"] for entry in listing["entries"])
+    assert [(entry["key"], entry["split"], entry["shape"]) for entry in listing["entries"]] == [
         (key(1), "val", [6, 5]), (key(2), "train", [6, 5])
     ]  # fmt: skip
 

@@ -41,7 +41,7 @@ layers = st.sampled_from(["a", "b", "layer1.0.bn1", "layer1.0", "c.d"])
 names = st.builds("{}.{}".format, layers, leaves)
 tables = st.dictionaries(names, st.sampled_from([(), (1,), (2,), (2, 1), (1, 2)]), max_size=12)
 pairs = st.builds(
-    lambda shapes, gone, other: (shapes, {n: s for n, s in shapes.items() if n not in gone} | other),
+    lambda shapes, gone, changed: (shapes, {n: s for n, s in shapes.items() if n not in gone} | changed),
     tables,
     st.sets(names, max_size=2),
     st.dictionaries(names, st.sampled_from([(2,), (1, 2)]), max_size=2),
@@ -69,18 +69,18 @@ def test_a_layer_is_taken_where_both_have_it_alike_and_fresh_otherwise(pair, hea
             partial_merge(shapes, loaded, head, init)
         assert "\n" not in str(caught.value)
         return
-    merged, found = partial_merge(shapes, loaded, head, init)
+    merged, report = partial_merge(shapes, loaded, head, init)
     assert list(merged) == list(shapes)
     assert all(same(merged[name], (loaded if name in alike else init)[name]) for name in shapes)
-    assert set(found.names("loaded")) == alike
+    assert set(report.names("loaded")) == alike
 
 
 @given(pair=pairs, head=heads)
 def test_every_tensor_is_accounted_for_once_and_says_why(pair, head):
     shapes, files = ({**table, "kept.weight": (2,)} for table in pair)
-    _, found = partial_merge(shapes, filled(files, 1), head, filled(shapes, 0))
-    assert sorted(t.name for t in found.tensors) == sorted({*shapes, *files})
-    for t in found.tensors:
+    _, report = partial_merge(shapes, filled(files, 1), head, filled(shapes, 0))
+    assert sorted(t.name for t in report.tensors) == sorted({*shapes, *files})
+    for t in report.tensors:
         assert (t.network, t.file) == (shapes.get(t.name), files.get(t.name))
         assert (t.fate == "unused") == (t.network is None)
         assert (t.fate == "head") == (t.name in shapes and t.name in head)
@@ -90,20 +90,20 @@ def test_every_tensor_is_accounted_for_once_and_says_why(pair, head):
             assert t.network != t.file
             assert t.file is not None
         assert t.fate != "random" or t.file is None
-    assert sum(c.tensors for c in total(found).values()) == len(found.tensors)
-    in_network = sum(c.values for fate, c in total(found).items() if fate != "unused")
+    assert sum(c.tensors for c in total(report).values()) == len(report.tensors)
+    in_network = sum(c.values for fate, c in total(report).items() if fate != "unused")
     assert in_network == sum(math.prod(shape) for shape in shapes.values())
 
 
 def test_where_everything_fits_it_is_strict_loading_bit_for_bit():
     shapes = network()
     loaded, init = init_weights(shapes, 1), init_weights(shapes, 2)
-    merged, found = partial_merge(shapes, loaded, HEAD, init)
+    merged, report = partial_merge(shapes, loaded, HEAD, init)
     strict = merge(shapes, loaded, HEAD, init, "file")
     assert list(merged) == list(strict)
     assert all(same(merged[name], strict[name]) for name in shapes)
-    assert set(total(found)) == {"loaded", "head"}
-    assert found.names("head") == HEAD
+    assert set(total(report)) == {"loaded", "head"}
+    assert report.names("head") == HEAD
 
 
 @pytest.mark.parametrize("lost", NORM)
@@ -116,25 +116,25 @@ def test_half_a_norm_layer_is_not_taken(lost, how):
         del loaded[name]
     else:
         loaded[name] = np.full(5, 7, np.float32)
-    merged, found = partial_merge(shapes, loaded, HEAD, init)
+    merged, report = partial_merge(shapes, loaded, HEAD, init)
     half = [f"layer1.0.bn1.{leaf}" for leaf in NORM]
     assert all(same(merged[n], init[n]) for n in half)
-    assert set(found.names("incomplete")) == set(half) - {name}
-    assert found.names("random" if how == "absent" else "resized") == (name,)
+    assert set(report.names("incomplete")) == set(half) - {name}
+    assert report.names("random" if how == "absent" else "resized") == (name,)
     assert same(merged["layer1.0.conv1.weight"], loaded["layer1.0.conv1.weight"])
 
 
 def test_a_weight_whose_bias_the_network_lacks_is_not_taken():
     shapes = network()
     loaded = init_weights(shapes, 1) | {"layer1.0.conv1.bias": np.ones(4, np.float32)}
-    merged, found = partial_merge(shapes, loaded, HEAD, init := init_weights(shapes, 2))
+    merged, report = partial_merge(shapes, loaded, HEAD, init := init_weights(shapes, 2))
     assert same(merged["layer1.0.conv1.weight"], init["layer1.0.conv1.weight"])
-    assert found.names("incomplete") == ("layer1.0.conv1.weight",)
-    assert found.names("unused") == ("layer1.0.conv1.bias",)
+    assert report.names("incomplete") == ("layer1.0.conv1.weight",)
+    assert report.names("unused") == ("layer1.0.conv1.bias",)
 
 
 @pytest.mark.parametrize(
-    ("loaded", "said"),
+    ("loaded", "cause"),
     [
         (dict.fromkeys([f"layer3.{i}.conv{c}.weight" for i in range(6) for c in (1, 2, 3)]), "looks like resnet50"),
         (network(width=8), r"has 15 of the 15 names, in other shapes"),
@@ -144,9 +144,9 @@ def test_a_weight_whose_bias_the_network_lacks_is_not_taken():
         ({}, "like ''"),
     ],
 )
-def test_where_nothing_fits_the_likely_cause_is_named(loaded, said):
+def test_where_nothing_fits_the_likely_cause_is_named(loaded, cause):
     shapes, arrays = network(), {n: np.zeros(s or (1,), np.float32) for n, s in loaded.items()}
-    with pytest.raises(WeightsError, match=said) as caught:
+    with pytest.raises(WeightsError, match=cause) as caught:
         partial_merge(shapes, arrays, HEAD, init_weights(shapes, 0))
     assert "Cure: " in str(caught.value)
 
@@ -169,8 +169,8 @@ def groups(arch, shapes, *stages, norm_stats="follow"):
 
 
 def test_counts_by_stage_follow_the_computation(grown):
-    arch, _, found = grown
-    table = counts(found, arch)
+    arch, _, report = grown
+    table = counts(report, arch)
     assert list(table) == ["stem", "layer1", "layer2", "layer3", "extra", "head", "layer4"]
     assert {stage: set(fates) for stage, fates in table.items()} == {
         **{stage: {"loaded"} for stage in ("stem", "layer1", "layer2")},
@@ -183,7 +183,7 @@ def test_counts_by_stage_follow_the_computation(grown):
     assert table["layer4"]["unused"].values == 4 * 4 * 9 + 4 * 4
     for fate in FATES:
         column = [fates[fate] for fates in table.values() if fate in fates]
-        assert sum(c.values for c in column) == (total(found)[fate].values if column else 0)
+        assert sum(c.values for c in column) == (total(report)[fate].values if column else 0)
 
 
 @pytest.mark.parametrize(
@@ -197,19 +197,19 @@ def test_counts_by_stage_follow_the_computation(grown):
     ],
 )
 def test_what_no_phase_moves_and_no_file_gave_is_warned_of(grown, stages, cure):
-    arch, shapes, found = grown
+    arch, shapes, report = grown
     phases = groups(arch, shapes, *stages)
-    line = warning(found, phases, arch)
+    line = warning(report, phases, arch)
     assert bool(line) == bool(cure)
     assert line.endswith(cure)
-    for name in frozen_fresh(found, phases):
+    for name in frozen_fresh(report, phases):
         assert name.startswith(("layer3.", "extra."))
         assert all(name in g.frozen for g in phases)
 
 
 def test_statistics_at_rest_under_trained_weights_have_another_cure(grown):
-    arch, shapes, found = grown
-    line = warning(found, groups(arch, shapes, "stem", norm_stats="freeze"), arch)
+    arch, shapes, report = grown
+    line = warning(report, groups(arch, shapes, "stem", norm_stats="freeze"), arch)
     assert line.startswith("frozen at random values: layer3.0.bn1.running_mean, layer3.0.bn1.running_var.")
     assert line.endswith("Cure: norm_stats = 'follow'")
 
@@ -220,12 +220,12 @@ def test_what_was_loaded_may_well_be_frozen():
 
 
 def test_the_record_has_every_name_and_the_table_every_stage(grown):
-    arch, shapes, found = grown
-    record = as_record(found, groups(arch, shapes, "head"), arch, "w.pth")
-    assert {row["name"]: row["fate"] for row in record["tensors"]} == {t.name: t.fate for t in found.tensors}
+    arch, shapes, report = grown
+    record = as_record(report, groups(arch, shapes, "head"), arch, "w.pth")
+    assert {row["name"]: row["fate"] for row in record["tensors"]} == {t.name: t.fate for t in report.tensors}
     assert record["total"]["random"]["tensors"] == 7
     assert "extra.0.weight" in record["frozen_at_random_values"]
-    table = loading_table("w.pth", found, arch)
+    table = loading_table("w.pth", report, arch)
     assert [str(c.header) for c in table.columns] == ["weights of", "loaded", "left at random", "fresh head", "unused"]
     assert list(table.columns[0].cells) == [*arch.stage_names, "layer4 (in the file only)", "total"]
     assert list(table.columns[2].cells) == ["", "", "", "5 (160)", "2 (25)", "", "", "7 (185)"]

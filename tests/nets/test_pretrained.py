@@ -26,10 +26,10 @@ def test_random_is_no_source() -> None:
 def test_a_path_gives_the_file_with_its_metadata(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     write_weights(path, WEIGHTS, {"mean": "[0, 0, 0]"})
-    found = resolve_source(str(path), "resnet18")
-    assert found is not None
-    assert list(found[0]) == list(WEIGHTS)
-    assert found[1] == {"mean": "[0, 0, 0]"}
+    resolved = resolve_source(str(path), "resnet18")
+    assert resolved is not None
+    assert list(resolved[0]) == list(WEIGHTS)
+    assert resolved[1] == {"mean": "[0, 0, 0]"}
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,10 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_published_file_in_the_cache_is_used(published: Path) -> None:
-    found = resolve_source("imagenet", "resnet18", published.parent)
-    assert found is not None
-    np.testing.assert_array_equal(found[0]["conv1.weight"], WEIGHTS["conv1.weight"])
-    assert found[1] == {"source": "http://127.0.0.1:9/small.pth", "sha256": file_hash(published)}
+    resolved = resolve_source("imagenet", "resnet18", published.parent)
+    assert resolved is not None
+    np.testing.assert_array_equal(resolved[0]["conv1.weight"], WEIGHTS["conv1.weight"])
+    assert resolved[1] == {"source": "http://127.0.0.1:9/small.pth", "sha256": file_hash(published)}
 
 
 def test_the_cache_is_in_the_cache_folder(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,9 +95,9 @@ def test_progress_reaches_the_caller(published: Path, monkeypatch: pytest.Monkey
 
 
 def test_efficientnet_comes_from_its_package_which_is_not_imported() -> None:
-    found = resolve_source("imagenet", "efficientnet_lite0")
-    assert found is not None
-    weights, metadata = found
+    resolved = resolve_source("imagenet", "efficientnet_lite0")
+    assert resolved is not None
+    weights, metadata = resolved
     assert len(weights) == 247
     assert weights["_fc.weight"].shape == (1000, 1280)
     assert metadata["sha256"].startswith("57934424")

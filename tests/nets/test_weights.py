@@ -34,11 +34,11 @@ HEAD = ("fc.weight", "fc.bias")
 SUFFIXES = [".safetensors", ".pth", ".pt", ".ckpt"]
 
 
-def assert_equal(found: Weights, wanted: Weights) -> None:
-    assert set(found) == set(wanted)
+def assert_equal(actual: Weights, wanted: Weights) -> None:
+    assert set(actual) == set(wanted)
     for name, array in wanted.items():
-        assert found[name].dtype == np.float32
-        np.testing.assert_array_equal(found[name], array, err_msg=name)
+        assert actual[name].dtype == np.float32
+        np.testing.assert_array_equal(actual[name], array, err_msg=name)
 
 
 # Files
@@ -48,8 +48,8 @@ def assert_equal(found: Weights, wanted: Weights) -> None:
 def test_a_file_gives_back_what_was_written(suffix: str, tmp_path: Path) -> None:
     path, weights = tmp_path / f"w{suffix}", init_weights(SHAPES, 0) | {"scale": np.array(2, np.float32)}
     write_weights(path, weights, {"arch": "resnet18", "classes": '["蚂蚁", "bee"]'})
-    found, metadata = read_weights(path)
-    assert_equal(found, weights)
+    loaded, metadata = read_weights(path)
+    assert_equal(loaded, weights)
     assert metadata == ({"arch": "resnet18", "classes": '["蚂蚁", "bee"]'} if suffix == ".safetensors" else {})
     assert list(tmp_path.iterdir()) == [path]
 
@@ -100,8 +100,8 @@ def test_optimizer_state_in_a_ckpt_is_left_out(tmp_path: Path) -> None:
 
 
 def test_two_names_for_one_tensor_are_refused(tmp_path: Path) -> None:
-    one = np.zeros(1, np.float32)
-    write_ckpt(tmp_path / "w.ckpt", {"bn.moving_mean": one, "bn.gamma": one, "bn.weight": one})
+    tensor = np.zeros(1, np.float32)
+    write_ckpt(tmp_path / "w.ckpt", {"bn.moving_mean": tensor, "bn.gamma": tensor, "bn.weight": tensor})
     with pytest.raises(WeightsError, match=r"w\.ckpt: two tensors are both 'bn\.weight'.*Cure: "):
         read_weights(tmp_path / "w.ckpt")
 
@@ -149,9 +149,9 @@ def test_first_values_have_their_shapes_and_depend_on_seed_and_name_only() -> No
     assert {name: array.shape for name, array in weights.items()} == SHAPES
     assert all(array.dtype == np.float32 for array in weights.values())
     assert_equal(init_weights({name: SHAPES[name] for name in HEAD}, 3), {name: weights[name] for name in HEAD})
-    other = init_weights(SHAPES, 4)
-    assert not np.array_equal(other["fc.weight"], weights["fc.weight"])
-    assert not np.array_equal(other["conv1.weight"], weights["conv1.weight"])
+    reseeded = init_weights(SHAPES, 4)
+    assert not np.array_equal(reseeded["fc.weight"], weights["fc.weight"])
+    assert not np.array_equal(reseeded["conv1.weight"], weights["conv1.weight"])
 
 
 def test_layers_of_one_shape_differ() -> None:

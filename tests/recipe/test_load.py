@@ -16,7 +16,7 @@ CONFIGS = sorted(path for path in ROOT.rglob("*.toml") if path.parent.name != "s
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         ({"train": {"epoch": 3}}, "unknown key train = 'epoch'"),
         ({"train": {"epoch": 3}}, "Did you mean 'epochs'?"),
@@ -37,21 +37,21 @@ CONFIGS = sorted(path for path in ROOT.rglob("*.toml") if path.parent.name != "s
         ({"phases": [{"train_from": "head"}]}, "phases.0.epochs"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_one_line(content, said):
+def test_what_cannot_be_meant_is_refused_in_one_line(content, expected):
     with pytest.raises(ConfigError) as caught:
         make_recipe(content, {}, "some.toml")
     message = str(caught.value)
-    assert said in message
+    assert expected in message
     assert message.startswith("some.toml: ")
     assert "\n" not in message
 
 
 def test_train_and_eval_must_normalise_alike():
-    other = [{"op": "Normalize", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}]
+    conflicting = [{"op": "Normalize", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}]
     own = [{"op": "Normalize", "mean": [0.5, 0.5, 0.5], "std": [1.0, 1.0, 1.0]}]
     assert make_recipe({"augment": {"train": own}}, {}).augment.normalize.mean == (0.5, 0.5, 0.5)
     with pytest.raises(ConfigError, match="normalise differently"):
-        make_recipe({"augment": {"train": own, "eval": other}}, {})
+        make_recipe({"augment": {"train": own, "eval": conflicting}}, {})
 
 
 @pytest.mark.parametrize("text", ["train = [", "a = 1\na = 2", "\x00", "[[[[["])
@@ -156,7 +156,7 @@ json_values = st.recursive(
 @given(st.dictionaries(st.sampled_from([*Recipe.model_fields, "x"]), json_values, max_size=4))
 def test_any_content_gives_a_recipe_or_a_config_error(content):
     try:
-        said = make_recipe(content, {})
+        outcome = make_recipe(content, {})
     except ConfigError as error:
-        said = str(error)
-    assert isinstance(said, Recipe) or "\n" not in said
+        outcome = str(error)
+    assert isinstance(outcome, Recipe) or "\n" not in outcome

@@ -7,8 +7,8 @@ from xfer.recipe.schedule import Schedule, factor
 STEPS, EPOCHS = 5, 8
 
 
-def factors(**said):
-    return [factor(Schedule(**said), s, STEPS, EPOCHS) for s in range(STEPS * EPOCHS)]
+def factors(**fields):
+    return [factor(Schedule(**fields), s, STEPS, EPOCHS) for s in range(STEPS * EPOCHS)]
 
 
 def test_constant_stays():

@@ -86,8 +86,8 @@ def test_another_program_that_changes_a_checkpoint_is_noticed(checkpoint, tmp_pa
     file = tmp_path / "c.safetensors"
     checkpoint.save(file)
     weights, metadata = read_safetensors(file)
-    for said in (metadata, checkpoint.metadata()):
-        save_file({**weights, "fc.bias": weights["fc.bias"] + 1}, file, said)
+    for header in (metadata, checkpoint.metadata()):
+        save_file({**weights, "fc.bias": weights["fc.bias"] + 1}, file, header)
         with pytest.raises(CheckpointError, match=r"c\.safetensors: is damaged, or was changed by another program"):
             load_checkpoint(file)
         with pytest.raises(WeightsError, match="changed by another program"):
@@ -100,10 +100,10 @@ def test_weights_of_others_have_no_seal_and_are_read(checkpoint, tmp_path):
 
 
 def test_metadata_is_plain_text_that_others_can_read(checkpoint):
-    said = checkpoint.metadata()
-    assert all(isinstance(v, str) for v in said.values())
-    assert json.loads(said["classes"]) == ["蚂蚁", "a,b\n"]
-    assert json.loads(said["image_size"]) == [32, 32]
+    metadata = checkpoint.metadata()
+    assert all(isinstance(v, str) for v in metadata.values())
+    assert json.loads(metadata["classes"]) == ["蚂蚁", "a,b\n"]
+    assert json.loads(metadata["image_size"]) == [32, 32]
 
 
 def test_who_wrote_it_is_known_or_asked_for(checkpoint):

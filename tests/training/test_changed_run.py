@@ -46,8 +46,8 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def recipe(data, source):
-    said = {"data": str(data), "arch": "tiny", "weights": str(source), "size": 32, "epochs": 2, "batch_size": 5}
-    return as_recipe(None, said | {"views": 2, "optimizer.lr": 0.05})
+    overrides = {"data": str(data), "arch": "tiny", "weights": str(source), "size": 32, "epochs": 2, "batch_size": 5}
+    return as_recipe(None, overrides | {"views": 2, "optimizer.lr": 0.05})
 
 
 def widened(recipe, **more):
@@ -108,7 +108,7 @@ def test_blocks_for_a_network_without_them_are_refused(recipe):
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "message"),
     [
         ({"layers": []}, "model.layers = []"),
         ({"layers": [1, 1, 1, 1, 1]}, "model.layers"),
@@ -119,17 +119,17 @@ def test_blocks_for_a_network_without_them_are_refused(recipe):
         ({"extras": [3]}, "Did you mean 'extra'?"),
     ],
 )
-def test_numbers_that_cannot_be_meant_are_refused(model, said):
+def test_numbers_that_cannot_be_meant_are_refused(model, message):
     with pytest.raises(ConfigError) as caught:
         make_recipe({"model": model}, {})
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_the_recipe_survives_its_file(recipe, tmp_path):
-    said = as_recipe(widened(recipe), {"model.layers": [1, 2]})
-    (tmp_path / "r.toml").write_text(to_toml(said))
-    assert load_recipe(tmp_path / "r.toml") == said
-    assert (said.model.layers, said.model.extra, said.weights.partial) == ((1, 2), (6, 5), True)
+    changed = as_recipe(widened(recipe), {"model.layers": [1, 2]})
+    (tmp_path / "r.toml").write_text(to_toml(changed))
+    assert load_recipe(tmp_path / "r.toml") == changed
+    assert (changed.model.layers, changed.model.extra, changed.weights.partial) == ((1, 2), (6, 5), True)
 
 
 @pytest.mark.parametrize("cache", [True, False])
@@ -144,32 +144,33 @@ def test_training_moves_the_hidden_layers_and_nothing_before(recipe, cache):
 
 
 def test_a_run_writes_what_was_taken_and_its_checkpoint_is_enough(run, data, tmp_path):
-    said = json.loads((run.path / "weights_loaded.json").read_text())
-    assert {row["name"] for row in said["tensors"] if row["fate"] == "random"} == {
+    record = json.loads((run.path / "weights_loaded.json").read_text())
+    assert {row["name"] for row in record["tensors"] if row["fate"] == "random"} == {
         f"extra.{i}.{leaf}" for i in (0, 1) for leaf in ("weight", "bias")
     }
-    assert said["frozen_at_random_values"] == []
+    assert record["frozen_at_random_values"] == []
     convert(run.path / "best.safetensors", tmp_path / "moved.pth")
     for path in (run.path, tmp_path / "moved.pth"):
         checkpoint = load_checkpoint(path)
         assert (checkpoint.spec.layers, checkpoint.spec.extra) == (None, (6, 5))
-        found = xfer.results.predict.predict(checkpoint, [str(next((data / "val").rglob("*.png")))], NumpyBackend())
-        assert found.probabilities.shape == (1, 2)
+        picture = str(next((data / "val").rglob("*.png")))
+        predictions = xfer.results.predict.predict(checkpoint, [picture], NumpyBackend())
+        assert predictions.probabilities.shape == (1, 2)
     assert run.evaluate(backend=NumpyBackend()).accuracy == run.result["val_accuracy"]
 
 
 def test_another_run_in_the_folder_leaves_no_record_of_the_first(recipe, tmp_path):
-    for said, left in ((widened(recipe), True), (recipe, False)):
-        folder.create(prepare(said, NumpyBackend()), tmp_path / "run", overwrite=True)
+    for variant, left in ((widened(recipe), True), (recipe, False)):
+        folder.create(prepare(variant, NumpyBackend()), tmp_path / "run", overwrite=True)
         assert (tmp_path / "run" / "weights_loaded.json").exists() == left
 
 
 def test_the_table_is_printed_with_its_warning(recipe, capsys):
     run_text.show(prepare(widened(recipe, train_from="head"), NumpyBackend()))
-    said = capsys.readouterr().out
-    assert "left at random" in said
-    assert "warning: frozen at random values: extra.0.weight, extra.0.bias, extra.1.weight and 1 more. " in said
-    assert "Cure: train_from = 'extra'" in said
+    printed = capsys.readouterr().out
+    assert "left at random" in printed
+    assert "warning: frozen at random values: extra.0.weight, extra.0.bias, extra.1.weight and 1 more. " in printed
+    assert "Cure: train_from = 'extra'" in printed
     run_text.show(prepare(recipe, NumpyBackend()))
     assert "left at random" not in capsys.readouterr().out
 

@@ -133,8 +133,8 @@ def test_a_loss_that_is_not_finite_ends_it_with_the_step_and_a_cure(value):
 def test_the_digest_covers_pictures_labels_and_masks():
     plain, again = run(training(Step())), run(training(Step()))
     dropped = run(training(Step(), dropout=0.5))
-    other = run(training(Step(), seed=1))
-    digests = [[e.batches_digest for e, _ in r] for r in (plain, again, dropped, other)]
+    reseeded = run(training(Step(), seed=1))
+    digests = [[e.batches_digest for e, _ in r] for r in (plain, again, dropped, reseeded)]
     assert digests[0] == digests[1]
     assert digests[0][0] != digests[0][1]
     assert len({digests[0][0], digests[2][0], digests[3][0]}) == 3
@@ -162,7 +162,7 @@ def test_evaluate_gives_losses_of_plain_cross_entropy():
 
 def test_evaluate_goes_in_order_and_reports():
     told = []
-    result = evaluate(answers, Numbers(), LABELS, 3, lambda *said: told.append(said))
+    result = evaluate(answers, Numbers(), LABELS, 3, lambda *step: told.append(step))
     assert result.labels is LABELS
     assert len(result.logits) == 7
     assert [done for _, done, _ in told] == [3, 6, 7]

@@ -61,12 +61,12 @@ def recipe(data):
     return recipe_of(data)
 
 
-def recipe_of(data, **said):
+def recipe_of(data, **overrides):
     usual = {
         "data": str(data), "arch": "tiny", "weights": "random", "size": 32, "epochs": 4, "batch_size": 3, "views": 2,
         "train_from": "layer1", "model.dropout": 0.3, "optimizer.lr": 0.03,
     }  # fmt: skip
-    return as_recipe(None, usual | said)
+    return as_recipe(None, usual | overrides)
 
 
 def with_phases(recipe, phases):
@@ -81,8 +81,8 @@ def unthrottled(monkeypatch):
     monkeypatch.setattr("xfer.training.record.draw", lambda *args: None)
 
 
-def train(recipe, path, **said):
-    return xfer.train(recipe, NumpyBackend(), output=path, checkpoint_every=1e-9, **said)
+def train(recipe, path, **options):
+    return xfer.train(recipe, NumpyBackend(), output=path, checkpoint_every=1e-9, **options)
 
 
 PHASES = st.lists(
@@ -105,9 +105,9 @@ PHASES = st.lists(
 )
 def test_stopped_anywhere_it_ends_the_same(data, tmp_path, phases, batch, kind, views, stops):
     rule = {"optimizer.kind": kind[0], "optimizer.momentum": kind[1], "schedule.kind": "one_cycle"}
-    said = with_phases(recipe_of(data, batch_size=batch, views=views, **rule), phases)
-    whole = ended(said, [NumpyBackend()], [], tmp_path)
-    assert_same_end(whole, ended(said, [NumpyBackend()], stops, tmp_path))
+    recipe = with_phases(recipe_of(data, batch_size=batch, views=views, **rule), phases)
+    whole = ended(recipe, [NumpyBackend()], [], tmp_path)
+    assert_same_end(whole, ended(recipe, [NumpyBackend()], stops, tmp_path))
 
 
 def test_sigkill_at_any_moment_of_a_forked_run_loses_nothing(recipe, tmp_path, unthrottled):
@@ -201,10 +201,10 @@ def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(data, tmp_path, unin
     path = tmp_path / "run"
     process = started(path, 2, command(data, path))
     process.send_signal(number)
-    _, said = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=20)
     assert process.returncode == code
-    assert said.splitlines()[-1] == f"interrupted. To go on: xfer train --resume {path}"
-    assert "Traceback" not in said
+    assert stderr.splitlines()[-1] == f"interrupted. To go on: xfer train --resume {path}"
+    assert "Traceback" not in stderr
     state, _ = read_state(path / STATE)
     assert 2 <= state.point.epoch < 12
     assert not (path / LOCK).exists()
@@ -236,9 +236,9 @@ def test_a_signal_before_training_leaves_nothing(data, tmp_path):
     process = subprocess.Popen([words[0], "-c", slow, *words[3:]], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert b"opening" in process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=10)
+    _, stderr = process.communicate(timeout=10)
     assert process.returncode == 143
-    assert said == b"interrupted\n"
+    assert stderr == b"interrupted\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -283,12 +283,12 @@ def stopped(recipe, tmp_path, unthrottled):
 
 
 def stopped_in(path, recipe):
-    def said(what, done, total):
+    def stop_late(what, done, total):
         if what == "epoch 3" and done >= 6:
             stop_now()
 
     with pytest.raises(Interrupted):
-        train(recipe, path, progress=said)
+        train(recipe, path, progress=stop_late)
     return path
 
 
@@ -343,7 +343,7 @@ def test_auto_takes_the_newest_unfinished_run_or_a_fresh_one(recipe, tmp_path, s
 
 
 @pytest.mark.parametrize(
-    ("said", "error", "names"),
+    ("options", "error", "names"),
     [
         ({"resume": "nowhere"}, CheckpointError, "nowhere"),
         ({"output": "elsewhere"}, ConfigError, "its own folder"),
@@ -352,10 +352,10 @@ def test_auto_takes_the_newest_unfinished_run_or_a_fresh_one(recipe, tmp_path, s
         ({"optimizer.momentum": 0.5}, ConfigError, "optimizer.momentum was 0.9"),
     ],
 )
-def test_what_contradicts_the_run_is_refused(stopped, said, error, names):
+def test_what_contradicts_the_run_is_refused(stopped, options, error, names):
     before = (stopped / STATE).read_bytes()
     with pytest.raises(error, match=names) as caught:
-        xfer.train(backend=NumpyBackend(), **{"resume": stopped, **said})
+        xfer.train(backend=NumpyBackend(), **{"resume": stopped, **options})
     assert "\n" not in str(caught.value)
     assert (stopped / STATE).read_bytes() == before
 
@@ -428,9 +428,9 @@ def test_every_part_of_the_header_is_covered(stopped):
 
 def test_a_second_writer_is_refused_with_the_holder_named(recipe, stopped):
     with locked(stopped / LOCK):
-        for said in ({"resume": stopped}, {"recipe": recipe, "output": stopped, "overwrite": True}):
+        for options in ({"resume": stopped}, {"recipe": recipe, "output": stopped, "overwrite": True}):
             with pytest.raises(CheckpointError, match=rf"run.lock: is held by process {os.getpid()} on .*Cure"):
-                xfer.train(backend=NumpyBackend(), **said)
+                xfer.train(backend=NumpyBackend(), **options)
     train(None, None, resume=stopped)
 
 
@@ -536,10 +536,10 @@ def error_of_nobody(work):
             os._exit(0)
     os.close(writing)
     with open(reading, encoding="utf-8") as pipe:
-        said = pipe.read()
+        message = pipe.read()
     os.waitpid(child, 0)
-    assert "\n" not in said
-    return said
+    assert "\n" not in message
+    return message
 
 
 def test_a_state_is_not_saved_more_than_once_a_second(recipe, tmp_path, monkeypatch):

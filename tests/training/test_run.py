@@ -82,20 +82,20 @@ def test_the_best_checkpoint_predicts_as_the_run_did(recipe, tmp_path):
     assert result.loss == pytest.approx(run.result["val_loss"], abs=1e-6)
     with (run.path / "predictions.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    found = run.predict([row["file"] for row in rows], backend=NumpyBackend())
-    assert [row["predicted"] for row in rows] == list(found.labels)
-    written = [[float(row[f"p_{name}"]) for name in found.classes] for row in rows]
-    assert np.allclose(written, found.probabilities, atol=1e-6)
+    predictions = run.predict([row["file"] for row in rows], backend=NumpyBackend())
+    assert [row["predicted"] for row in rows] == list(predictions.labels)
+    written = [[float(row[f"p_{name}"]) for name in predictions.classes] for row in rows]
+    assert np.allclose(written, predictions.probabilities, atol=1e-6)
 
 
 def test_what_was_found_on_disk_is_told_apart_by_its_digest(recipe, tmp_path):
     run = xfer.train(recipe, NumpyBackend(), output=tmp_path / "a")
     again = xfer.train(recipe, NumpyBackend(), output=tmp_path / "b")
-    other = xfer.train(recipe, NumpyBackend(), output=tmp_path / "c", seed=1)
+    reseeded = xfer.train(recipe, NumpyBackend(), output=tmp_path / "c", seed=1)
     same = ("batches_digest", "weights_digest", "val_loss", "val_accuracy", "train_accuracy")
     assert [run.result[k] for k in same] == [again.result[k] for k in same]
-    assert run.result["batches_digest"] != other.result["batches_digest"]
-    assert run.result["weights_digest"] != other.result["weights_digest"]
+    assert run.result["batches_digest"] != reseeded.result["batches_digest"]
+    assert run.result["weights_digest"] != reseeded.result["weights_digest"]
 
 
 @pytest.mark.parametrize("train_from", ["head", "layer1"])
@@ -170,7 +170,7 @@ def test_class_weights_need_one_for_each_class(recipe):
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "said"),
+    ("changes", "error", "message"),
     [
         ({"arch": "tyni"}, BackendError, "Did you mean 'tiny'"),
         ({"train_from": "layer5"}, ConfigError, "Did you mean 'layer1'"),
@@ -179,8 +179,8 @@ def test_class_weights_need_one_for_each_class(recipe):
         ({"augment.train": [{"op": "CenterCrop", "size": 16}]}, ConfigError, "same size"),
     ],
 )
-def test_what_cannot_run_leaves_no_folder(recipe, tmp_path, changes, error, said):
-    with pytest.raises(error, match=said):
+def test_what_cannot_run_leaves_no_folder(recipe, tmp_path, changes, error, message):
+    with pytest.raises(error, match=message):
         xfer.train(recipe, NumpyBackend(), output=tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()
 
@@ -219,9 +219,9 @@ def test_dropout_is_the_architectures_or_the_recipes(recipe):
             step = super().make_train_step(*args)
             return lambda batch, lrs: masks.append(batch.keep) or step(batch, lrs)
 
-    def kept(**said):
+    def kept(**changes):
         masks.clear()
-        list(fit(prepare(as_recipe(recipe, {"epochs": 1} | said), Listening())))
+        list(fit(prepare(as_recipe(recipe, {"epochs": 1} | changes), Listening())))
         return None if masks[0] is None else float(np.mean([m.astype(bool).mean() for m in masks]))
 
     assert kept() is None  # tiny has none of its own
@@ -229,15 +229,15 @@ def test_dropout_is_the_architectures_or_the_recipes(recipe):
 
 
 def test_pictures_are_normalised_as_the_recipe_says_or_else_as_the_weights_were(recipe, tmp_path):
-    def spec(**said):
-        spec = prepare(as_recipe(recipe, said), NumpyBackend()).net.spec
+    def spec(**changes):
+        spec = prepare(as_recipe(recipe, changes), NumpyBackend()).net.spec
         return spec.mean, spec.std
 
     own, usual = ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)), (TINY.mean, TINY.std)
-    said = [{"op": "CenterCrop", "size": 32}, {"op": "Normalize", "mean": list(own[0]), "std": list(own[1])}]
+    transforms = [{"op": "CenterCrop", "size": 32}, {"op": "Normalize", "mean": list(own[0]), "std": list(own[1])}]
     assert spec() == usual
-    assert spec(**{"augment.eval": said}) == own
-    run = xfer.train(recipe, NumpyBackend(), output=tmp_path / "run", epochs=1, **{"augment.eval": said})
+    assert spec(**{"augment.eval": transforms}) == own
+    run = xfer.train(recipe, NumpyBackend(), output=tmp_path / "run", epochs=1, **{"augment.eval": transforms})
     assert spec(weights=str(run.path / "best.safetensors")) == own
 
 
