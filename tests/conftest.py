@@ -1,4 +1,9 @@
+from contextlib import contextmanager
+from importlib.metadata import EntryPoint
+
 import pytest
+
+from xfer.backends import GROUP
 
 pytest_plugins = ["xfer.testing.fixtures"]
 
@@ -9,4 +14,30 @@ def no_cache_of_the_user(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XFER_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("XFER_CACHE_LIMIT", "0")
+        yield
+
+
+@pytest.fixture(scope="module")
+def declared_backends():
+    """name -> entry point: NumPy's alone. A module that wants others as well overrides this fixture."""
+    return {"numpy": EntryPoint("numpy", "xfer.testing.numpy_backend:NumpyBackend", GROUP)}
+
+
+@pytest.fixture(scope="module")
+def declaring(declared_backends):
+    """Makes contexts in which these backends are declared, and no others."""
+
+    @contextmanager
+    def context():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("xfer.backends.declared", lambda: declared_backends)
+            yield
+
+    return context
+
+
+@pytest.fixture(scope="module")
+def declare(declaring):
+    """They are declared until the module ends: the run that its tests share is trained under it too."""
+    with declaring():
         yield

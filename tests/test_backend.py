@@ -2,8 +2,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-import xfer.backend
-from xfer.backends import load_backend, pick_device
+from xfer.backends import GROUP, load_backend, pick_device
 from xfer.errors import BackendError
 from xfer.testing.numpy_backend import NumpyBackend
 
@@ -27,8 +26,8 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(wanted):
         pick_device(Rich(), wanted)
 
 
-def test_backends_are_found_by_their_entry_points(monkeypatch):
-    entry = EntryPoint("mine", "xfer.testing.numpy_backend:NumpyBackend", xfer.backends.GROUP)
+def test_backends_are_found_by_their_entry_points(monkeypatch, declared_backends):
+    entry = EntryPoint("mine", declared_backends["numpy"].value, GROUP)
     monkeypatch.setattr("xfer.backends.entry_points", lambda group: [entry] if group == "xfer.backends" else [])
     assert isinstance(load_backend("mine"), NumpyBackend)
     with pytest.raises(BackendError, match="Did you mean 'mine'"):

@@ -5,22 +5,26 @@ from importlib.metadata import EntryPoint
 import pytest
 from click.testing import CliRunner
 
-import xfer.backend
 from xfer import doctor
+from xfer.backends import GROUP
 from xfer.cli.main import main
 
-NUMPY = EntryPoint("numpy", "xfer.testing.numpy_backend:NumpyBackend", xfer.backends.GROUP)
-ABSENT = EntryPoint("absent", "no_such_package:Backend", xfer.backends.GROUP)
+ABSENT = EntryPoint("absent", "no_such_package:Backend", GROUP)
+
+
+@pytest.fixture(scope="module")
+def declared_backends(declared_backends):
+    return {"absent": ABSENT} | declared_backends
 
 
 @pytest.fixture
-def here(monkeypatch):
+def here(monkeypatch, declaring, declared_backends):
     """Two backends, examined in this process, and quickly."""
-    found = {entry.name: entry for entry in (ABSENT, NUMPY)}
-    monkeypatch.setattr("xfer.backends.declared", lambda: found)
-    monkeypatch.setattr(doctor, "declared", lambda: found)
+    monkeypatch.setattr(doctor, "declared", lambda: declared_backends)
     monkeypatch.setattr(doctor, "SPEED_SECONDS", 0.01)
     monkeypatch.setattr(doctor, "_in_own_process", lambda name, speed: doctor.probe(name, speed))
+    with declaring():
+        yield
 
 
 @pytest.mark.usefixtures("here")
@@ -45,25 +49,25 @@ def test_doctor_gives_each_problem_its_cure_and_fails():
 
 def test_what_a_backend_says_of_itself_is_passed_on():
     record = {"name": "x", "works": True, "versions": {"x": "1"}, "devices": ["cpu"]}
-    said = doctor._findings(
+    findings = doctor._findings(
         record | {"diagnoses": [["all is well", ""], ["slow", "do this"]], "speed": ["net", "cpu", 9.0]}
     )
-    levels = [(f.level, f.cure) for f in said]
+    levels = [(f.level, f.cure) for f in findings]
     assert levels == [("ok", ""), ("ok", ""), ("problem", "do this"), ("ok", "")]
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "problem"),
     [
         ("import sys; sys.exit('boom')", "died with exit code 1: boom"),
         ("import time; time.sleep(60)", "gave no answer"),
         ('print(\'chatter\'); print(\'{"name": "x", "works": true}\')', None),
     ],
 )
-def test_a_framework_that_dies_takes_nobody_along(monkeypatch, command, said):
+def test_a_framework_that_dies_takes_nobody_along(monkeypatch, command, problem):
     run = doctor.subprocess.run
     monkeypatch.setattr(doctor, "TIMEOUT", 5)
     monkeypatch.setattr(doctor.subprocess, "run", lambda _, **k: run([sys.executable, "-c", command], **k))
     record = doctor._in_own_process("x", False)
-    assert record["works"] is (said is None)
-    assert said is None or said in record["problem"]
+    assert record["works"] is (problem is None)
+    assert problem is None or problem in record["problem"]

@@ -5,13 +5,11 @@ import json
 import shutil
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
 
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-import xfer.backend
 from xfer.cli.comparison_text import result_table, setting_table
 from xfer.cli.main import main
 from xfer.comparison.compare import Unpaired, compare
@@ -21,8 +19,6 @@ from xfer.errors import CheckpointError, ConfigError
 from xfer.results.run import Run
 from xfer.testing.pictures import write_class_folders
 
-NUMPY = EntryPoint("numpy", "xfer.testing.numpy_backend:NumpyBackend", xfer.backends.GROUP)
-
 
 def xfer_(*words, code=0):
     result = CliRunner().invoke(main, [str(w) for w in words])
@@ -31,7 +27,7 @@ def xfer_(*words, code=0):
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(declaring, tmp_path_factory):
     """a and b: the same recipe; c: another one; d: other images; e: other classes."""
     root = tmp_path_factory.mktemp("compare")
     data = write_class_folders(root / "pictures", counts=(8, 10))
@@ -39,8 +35,7 @@ def folders(tmp_path_factory):
     wasps = write_class_folders(root / "wasps", ("ants", "wasps"), counts=(4, 2))
     usual = ["--backend", "numpy", "--arch", "tiny", "--weights", "random", "--size", 32, "--epochs", 2, "--lr", 0.05]
     more = {"a": [data], "b": [data], "c": [data, "--seed", 4, "--set", "train.views=2"], "d": [fewer], "e": [wasps]}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xfer.backends.declared", lambda: {"numpy": NUMPY})
+    with declaring():
         for name, (source, *flags) in more.items():
             xfer_("train", "--data", source, "--output", root / name, *usual, *flags)
     return root

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-import xfer.backend
 from xfer.cli.main import main
 from xfer.data.dataset import open_dataset
 from xfer.data.leaks import KINDS, find_leaks
@@ -173,10 +171,7 @@ def test_the_csv(pictures, tmp_path):
 def trained(pictures, tmp_path, *more):
     flags = ["--backend", "numpy", "--arch", "tiny", "--weights", "random", "--size", "32", "--epochs", "1"]
     words = ["train", "--data", str(pictures), "--output", str(tmp_path / "run"), *flags, *more]
-    with pytest.MonkeyPatch.context() as patch:
-        entry = EntryPoint("numpy", "xfer.testing.numpy_backend:NumpyBackend", xfer.backends.GROUP)
-        patch.setattr("xfer.backends.declared", lambda: {"numpy": entry})
-        result = CliRunner().invoke(main, words)
+    result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
     return [line for line in result.stdout.splitlines() if line.startswith("warning: ")]
 
@@ -186,6 +181,7 @@ def listed(path):
         return [tuple(row.values()) for row in csv.DictReader(file)]
 
 
+@pytest.mark.usefixtures("declare")
 def test_a_training_warns_in_one_line_and_lists_the_copies(pictures, tmp_path):
     copy(pictures, "train/b/0.png", "val/b/2.png")
     (line,) = trained(pictures, tmp_path)
@@ -196,6 +192,7 @@ def test_a_training_warns_in_one_line_and_lists_the_copies(pictures, tmp_path):
     assert listed(tmp_path / "run/skipped_images.csv") == []
 
 
+@pytest.mark.usefixtures("declare")
 def test_a_training_that_drops_says_what(pictures, tmp_path):
     copy(pictures, "train/b/0.png", "val/b/2.png")
     (line,) = trained(pictures, tmp_path, "--on-leak", "drop")
@@ -206,6 +203,7 @@ def test_a_training_that_drops_says_what(pictures, tmp_path):
     assert json.loads((tmp_path / "run/result.json").read_text())["n_train"] == 7
 
 
+@pytest.mark.usefixtures("declare")
 def test_a_training_without_copies_says_nothing_and_takes_an_old_list_away(pictures, tmp_path):
     content = (pictures / "val/b/2.png").read_bytes()
     copy(pictures, "train/b/0.png", "val/b/2.png")

@@ -51,11 +51,11 @@ class Dying(NumpyBackend):
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
+def installed(declared_backends, tmp_path_factory):
     """The NumPy backend, and one that dies, as packages that other processes find too."""
     site = tmp_path_factory.mktemp("site")
     (site / "dying_backend.py").write_text(DYING)
-    entries = {"numpy": "xfer.testing.numpy_backend:NumpyBackend", "dying": "dying_backend:Dying"}
+    entries = {name: entry.value for name, entry in declared_backends.items()} | {"dying": "dying_backend:Dying"}
     about = site / "xfer_test_backends-1.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: xfer-test-backends\nVersion: 1\n")
