@@ -1,5 +1,5 @@
 """MindSpore's format without MindSpore: round trips, the wire format, damage. Files that MindSpore itself wrote are
-read in tests/test_formats_mindspore.py."""
+read in tests/backends/test_formats_mindspore.py."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """PyTorch's format without PyTorch: round trips, refusals, and damage. Files that torch itself wrote are read in
-tests/test_formats_torch.py."""
+tests/backends/test_formats_torch.py."""
 
 from __future__ import annotations
 
