@@ -1,7 +1,7 @@
 """The seam: everything that crosses between the core and a framework.
 
 Only ndarrays cross. A backend never reads a recipe, a policy or a file: it gets explicit names, groups and numbers.
-`model` is opaque to the core. Eight methods and two attributes make a `Backend`; what it may have besides is in
+`model` is opaque to the core. Seven methods and two attributes make a `Backend`; what it may have besides is in
 `Capabilities`. How one is written and accepted: docs/backends.md.
 """
 
@@ -19,7 +19,10 @@ from xfer.arrays import Float32, Int64, Weights
 Precision = Literal["float32", "bfloat16"]
 Model = Any
 Lazy = Callable[[], tuple[float, Float32]]
-"""Waits for the device, then gives the step's mean loss and its logits `(N, C)`."""
+"""Waits for the device, then gives the step's mean loss and its logits `(N, C)`, both from before the update.
+
+It may be called late, after other steps, in any order and more than once.
+"""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class ModelSpec:
     for raises BackendError.
 
     `precision` is what the body computes in, where `bfloat16` is faster and rougher. Weights, what crosses a boundary,
-    the head, the logits and the loss are float32 in any case. A backend without it raises BackendError.
+    the head, the logits and the loss are float32 in any case. A backend without it raises BackendError that names it.
     """
 
     arch: str
@@ -46,7 +49,7 @@ class ModelSpec:
     precision: Precision = "float32"
 
     def adapted(self, archs: Mapping[str, Arch]) -> Arch:
-        """The network of that name in `archs`, with the changes asked for. Raises ConfigError where it has no such."""
+        """The network of that name in `archs`, with the changes asked for. Raises ConfigError where they do not fit."""
         return adapted(archs[self.arch], self.layers, self.extra)
 
 
@@ -71,7 +74,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class ParamGroup:
-    """Weights that share a rate and a decay. The rate itself comes with each step."""
+    """Weights that share a rate and a decay.
+
+    The rate itself comes with each step, ready to use: `lr_mult` is in it, and a backend does not multiply again.
+    """
 
     names: tuple[str, ...]
     lr_mult: float
@@ -85,7 +91,9 @@ class ParamGroups:
     trainable   what the optimizer moves
     frozen      bit-identical after any number of steps. A normalisation layer whose `running_mean` is here
                 normalises with its running statistics, in training too
-    updating    running statistics that follow the batches (momentum 0.1, unbiased variance)
+    updating    running statistics that follow the batches, both of a layer or none: a tenth of the way to the batch's
+                at each step, the variance unbiased. Such a layer normalises with the batch's mean and biased variance;
+                of a single value for each channel there is none, and the step raises BackendError
     """
 
     trainable: tuple[ParamGroup, ...]
@@ -147,13 +155,16 @@ class TrainStep(Protocol):
         ...
 
     def import_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from a state that was exported, by this backend or another."""
+        """Go on from a state that was exported, by this backend or another. At step 0 it is that of a fresh step."""
         ...
 
 
 class PredictStep(Protocol):
     def __call__(self, inputs: NDArray[Any]) -> Float32:
-        """What leaves the boundary, for inputs of any batch size: laid out as `Batch.inputs`, C-contiguous."""
+        """What leaves the boundary, for inputs of any batch size: laid out as `Batch.inputs`, C-contiguous.
+
+        The inputs are the caller's again when it returns, and what it gives is changed by no later call.
+        """
         ...
 
 
@@ -165,11 +176,11 @@ class Backend(Protocol):
     archs: Mapping[str, Arch]
 
     def versions(self) -> dict[str, str]:
-        """Package -> version, for the record of a run."""
+        """Package -> version of all that computes: for the record of a run, and to tell kept features apart."""
         ...
 
     def devices(self) -> tuple[str, ...]:
-        """What is usable now, best first: `cuda:0`, `npu:0`, `cpu`."""
+        """What is usable now, best first: `cuda:0`, `npu:0`, and `cpu`, without a number, always last."""
         ...
 
     def build(self, spec: ModelSpec, device: str) -> Model:
@@ -190,7 +201,11 @@ class Backend(Protocol):
     def make_train_step(
         self, model: Model, optimizer: OptimizerSpec, loss: LossSpec, groups: ParamGroups, start: str
     ) -> TrainStep:
-        """A fresh step. Batches enter at the stage `start`; all that lies before it is frozen, and is not run."""
+        """A fresh step. Batches enter at the stage `start`; all that lies before it is frozen, and is not run.
+
+        From there to the first stage that holds a name of `groups.moving`, it computes what a predict step would, to
+        the bit where it can: a run gives the same result whether or not the core keeps that in a cache.
+        """
         ...
 
     def make_predict_step(self, model: Model, start: str, stop: str) -> PredictStep:
