@@ -118,8 +118,12 @@ class Bench(Net):
 def make_groups(
     names: Iterable[str], trainable: Sequence[tuple[tuple[str, ...], float]], updating: Iterable[str] = ()
 ) -> ParamGroups:
-    """Groups from (names, decay) pairs and the statistics that follow; everything else is frozen."""
-    groups = tuple(ParamGroup(members, 1.0, decay) for members, decay in trainable)
+    """Groups from (names, decay) pairs and the statistics that follow; everything else is frozen.
+
+    Their `lr_mult` is not 1: rates that a step is given have it in them already, and a step that multiplies again
+    is seen.
+    """
+    groups = tuple(ParamGroup(members, 2.0, decay) for members, decay in trainable)
     follow = frozenset(updating)
     taken = {name for members, _ in trainable for name in members} | follow
     return ParamGroups(groups, frozenset(names) - taken, follow)

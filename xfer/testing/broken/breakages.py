@@ -93,6 +93,12 @@ _RULES = (
         training.rates_and_decays_belong_to_their_groups,
         optimizer.sgd_follows_its_formula,
     ),
+    _b(
+        "rates are multiplied once more",
+        calls(rates=lambda step, rates: [g.lr_mult * r for g, r in zip(step.groups.trainable, rates, strict=True)]),
+        training.gradient_is_the_slope_of_the_loss,
+        optimizer.sgd_follows_its_formula,
+    ),
     _b("rates of the first step stay", stepping(steps.FirstRates), optimizer.sgd_follows_its_formula),
     _b(
         "rate 0 moves",
