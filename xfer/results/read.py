@@ -11,6 +11,7 @@ from xfer.errors import CheckpointError
 from xfer.recipe.load import load_recipe
 from xfer.recipe.recipe import Recipe
 
+ENV = "env.json"
 LOCK = "run.lock"  # held by the one process that writes there
 
 
@@ -36,7 +37,7 @@ def read_result(path: Path) -> Mapping[str, Any]:
 def backend_name(path: Path) -> str:
     """The backend that a run was last trained with. Raises CheckpointError."""
     try:
-        return str(json.loads((path / "env.json").read_text(encoding="utf-8"))["backend"])
+        return str(json.loads((path / ENV).read_text(encoding="utf-8"))["backend"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: its env.json names no backend ({error}). Cure: --backend NAME") from error
 
@@ -50,6 +51,15 @@ def read_recipe(path: Path) -> Recipe:
 
 def is_run(path: Path) -> bool:
     return (path / "config.toml").exists()
+
+
+def is_own(path: Path) -> bool:
+    """Whether the files in a folder are those of a run, by what its `env.json` says, which is written first of all."""
+    try:
+        known = json.loads((path / ENV).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(known, dict) and {"backend", "device", "versions"} <= known.keys()
 
 
 def is_finished(path: Path) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,16 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def remove_parts(folder: Path) -> None:
-    """Remove what `replacing` left in a folder when it was killed. Nobody else may be writing there."""
-    for part in folder.glob(".*.part"):
+def parts(folder: Path, names: Collection[str]) -> list[Path]:
+    """What `replacing` left of these files when it was killed; names relative to the folder."""
+    files = [folder / name for name in names]
+    beside = [(file, part) for file in files for part in file.parent.glob(f".{escape(file.name)}.*.part")]
+    return [part for file, part in beside if part.name[len(file.name) + 2 : -len(".part")].isdigit()]
+
+
+def remove_parts(folder: Path, names: Collection[str]) -> None:
+    """Remove the `parts` of these files. Nobody else may be writing there."""
+    for part in parts(folder, names):
         part.unlink(missing_ok=True)
 
 

@@ -19,6 +19,7 @@ except ImportError:  # Windows
 
 POLL = 0.05  # seconds between two looks at a lock that is waited for
 BUSY = (errno.EWOULDBLOCK, errno.EACCES)
+UNKNOWN = "an unknown process"
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # a file system that has none
 
 
@@ -28,8 +29,10 @@ def locked(path: Path, wait: bool = False) -> Iterator[None]:
 
     Where the system has `flock` it decides, so that no lock outlives its process; elsewhere the process named in the
     file is looked up. Neither is shared by threads: a second holder in the same process waits, or is refused, too.
-    Raises CheckpointError, naming the holder, when another has it and `wait` is false; OSError for what no file is.
+    Raises CheckpointError, naming the holder, when another has it and `wait` is false, and for a file that is no lock;
+    OSError for what no file is.
     """
+    _refuse_foreign(path)
     while (handle := _take(path)) is None:
         if not wait:
             raise CheckpointError(_refusal(path))
@@ -39,6 +42,12 @@ def locked(path: Path, wait: bool = False) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)  # before the handle is closed: afterwards it may be another's
         os.close(handle)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """A lock is empty or signed, as by `_sign`; anything else is somebody's file of the same name, and would go."""
+    if path.is_file() and not _holder(path).startswith(("process ", UNKNOWN)):
+        raise CheckpointError(f"{path}: is no lock of xfer's, and would be replaced. Cure: move it elsewhere")
 
 
 def _take(path: Path) -> int | None:
@@ -106,7 +115,7 @@ def _holder(path: Path) -> str:
     text = ""
     with suppress(OSError):
         text = path.read_bytes()[:200].decode("utf-8", "replace")
-    return " ".join(text.split()) or "an unknown process"
+    return " ".join(text.split()) or UNKNOWN
 
 
 def _refusal(path: Path) -> str:

@@ -67,7 +67,7 @@ def begin(
     """A fresh run, in `output` or in a new folder below `runs/`."""
     started, watch = time.perf_counter(), watch or Watch()
     p = prepare(recipe, backend, device, watch.watched)
-    path = write.claim(p, output)
+    path = write.claim(p, output, overwrite)
     with locked(path / LOCK):
         write.create(p, path, overwrite)
         yield from _recorded(p, path, BEGINNING, started, watch)

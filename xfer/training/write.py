@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,9 +21,11 @@ from xfer.nets.partial import as_record
 from xfer.recipe.load import to_toml
 from xfer.results.checkpoint import BEST, Checkpoint
 from xfer.results.predict import Predictions, save
-from xfer.results.read import STATE, is_finished, read_metrics
+from xfer.results.read import ENV, LOCK, STATE, is_finished, is_own, is_run, read_metrics
+from xfer.results.report import PICTURES
 from xfer.system.files import remove_parts, write_json, write_text
 from xfer.system.memory import peak_memory
+from xfer.system.outputs import refuse_foreign
 from xfer.training.loop import Epoch
 from xfer.training.prepared import Prepared
 from xfer.training.run import EpochEnd
@@ -32,11 +33,21 @@ from xfer.training.state import State
 
 LAST = "last.safetensors"
 TAKEN = "weights_loaded.json"  # what partial loading took from the source of the weights
-STALE = ("metrics.jsonl", "log.txt", "result.json", "predictions.csv", "report.html")
+BASELINE = "from_random"  # the folder of the run from random weights that this one is compared with
+OWN = (
+    *("config.toml", "classes.json", "skipped_images.csv", LEAKS, TAKEN, "metrics.jsonl", "log.txt"),
+    *(BEST, LAST, STATE, "result.json", "predictions.csv", "report.html"),
+    *(f"plots/{name}.png" for name in (*dict(PICTURES), "against_random")),
+    ENV,  # last: while it is there, what is left of a run is known to be a run's
+)
+"""Every file that a run leaves in its folder, in the order in which they are removed."""
 
 
-def claim(p: Prepared, output: Path | None) -> Path:
-    """Make an empty run folder: `output`, or a new one below `runs/`. Raises CheckpointError if it cannot be made."""
+def claim(p: Prepared, output: Path | None, overwrite: bool = False) -> Path:
+    """Make a run folder: `output`, or a new one below `runs/`.
+
+    Raises CheckpointError where it cannot be made, or holds what is of no run; see `refuse_foreign`.
+    """
     path = output
     try:
         if path is None:
@@ -44,26 +55,27 @@ def claim(p: Prepared, output: Path | None) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error}). Cure: another --output") from error
+    _refuse_foreign(path, overwrite)
     return path
 
 
 def create(p: Prepared, path: Path, overwrite: bool = False) -> Path:
-    """Write into the run folder what is known before training.
+    """Write into the run folder what is known before training, in the place of the run that was there.
 
-    Raises CheckpointError when it already holds a run, or cannot be written.
+    Raises CheckpointError when it cannot be written; when it already holds a run, unless `overwrite`; and always for
+    what must not be replaced: files that are of no run, and the weights that training starts from.
     """
-    if (path / "config.toml").exists() and not overwrite:
-        cure = "another --output, or --overwrite" if is_finished(path) else "--resume to go on with it, or --overwrite"
+    _refuse_foreign(path, overwrite)
+    if not overwrite and any((path / name).exists() for name in OWN if name != ENV):
+        unfinished = is_run(path) and not is_finished(path)
+        cure = "--resume to go on with it, or --overwrite" if unfinished else "another --output, or --overwrite"
         raise CheckpointError(f"{path} already holds a run. Cure: {cure}")
+    _refuse_source(path, p.recipe.weights.source)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        remove_parts(path)
-        for stale in (*STALE, BEST, LAST, TAKEN, LEAKS, STATE):
-            (path / stale).unlink(missing_ok=True)
-        for stale in ("plots", "from_random"):
-            shutil.rmtree(path / stale, ignore_errors=True)
+        _remove(path)
+        write_json(path / ENV, environment(p))  # first of all: by it a folder is known to be a run's
         write_text(path / "config.toml", to_toml(p.recipe))
-        write_json(path / "env.json", environment(p))
         write_json(path / "classes.json", list(p.data.classes))
         if p.loaded is not None:
             write_json(path / TAKEN, as_record(p.loaded, p.groups, p.net.arch, p.recipe.weights.source))
@@ -73,6 +85,31 @@ def create(p: Prepared, path: Path, overwrite: bool = False) -> Path:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error}). Cure: another --output") from error
     return path
+
+
+def _refuse_foreign(path: Path, overwrite: bool) -> None:
+    refuse_foreign(path, "run", OWN, is_own(path), overwrite, ignored=[LOCK])
+
+
+def _refuse_source(path: Path, source: str) -> None:
+    """Raises CheckpointError where the file that training starts from is among those that would be removed."""
+    weights = Path(source).expanduser().resolve()
+    if weights in {(folder / name).resolve() for folder in (path, path / BASELINE) for name in OWN}:
+        raise CheckpointError(
+            f"weights {source}: belong to the run in {path}, which was to be replaced. Cure: another --output"
+        )
+
+
+def _remove(path: Path) -> None:
+    """Take away the files of a run, and its folders where nothing else is in them."""
+    remove_parts(path, OWN)
+    for name in OWN:
+        (path / name).unlink(missing_ok=True)
+    if is_own(path / BASELINE):
+        _remove(path / BASELINE)
+    for folder in ("plots", BASELINE):
+        with suppress(OSError):  # there is none, or it holds something else
+            (path / folder).rmdir()
 
 
 def _make_free(parent: Path, name: str) -> Path:
@@ -88,9 +125,9 @@ def _make_free(parent: Path, name: str) -> Path:
 def reopen(p: Prepared, path: Path, start: State) -> None:
     """Make the folder as it was when the state was saved. Raises CheckpointError when it cannot be written."""
     with writing(path):
-        remove_parts(path)
+        remove_parts(path, OWN)
         write_text(path / "metrics.jsonl", "".join(json.dumps(asdict(epoch)) + "\n" for epoch in start.history))
-        write_json(path / "env.json", environment(p))
+        write_json(path / ENV, environment(p))
         log(path, f"resumed at step {start.point.step} of epoch {start.point.epoch + 1} on {p.net.backend.name}")
 
 
