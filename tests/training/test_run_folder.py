@@ -1,7 +1,9 @@
 """What a run may replace in the folder that it is told to write to: files of a run, and nothing else ever."""
 
 import hashlib
+import os
 import shutil
+import stat
 
 import pytest
 
@@ -9,6 +11,7 @@ import xfer
 from xfer.errors import CheckpointError
 from xfer.recipe.load import as_recipe, to_toml
 from xfer.results.read import is_finished
+from xfer.results.run import Run
 from xfer.testing.numpy_backend import NumpyBackend
 from xfer.testing.pictures import write_class_folders
 from xfer.training import write
@@ -143,3 +146,16 @@ def test_the_weights_that_training_starts_from_are_never_removed(recipe, tmp_pat
         train(recipe, path, overwrite=True, weights=str(source))
     assert contents(path) == before
     assert train(recipe, tmp_path / "next", weights=str(source)).result["epochs"] == 1
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_files_of_a_run_are_readable_as_the_umask_says(recipe, tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        path = train(recipe, tmp_path / "run").path
+    finally:
+        os.umask(before)
+    files = [file for file in path.rglob("*") if file.is_file()]
+    assert {"best.safetensors", "config.toml", "predictions.csv"} <= {file.name for file in files}
+    assert {file.name: oct(stat.S_IMODE(file.stat().st_mode)) for file in files} == {f.name: oct(mode) for f in files}
+    assert Run.load(path).checkpoint.classes == ("ants", "bees")

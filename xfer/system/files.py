@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from glob import escape
@@ -17,7 +18,11 @@ def replacing(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        beside.touch()
+        mode = stat.S_IMODE(beside.stat().st_mode)  # as the umask says, or the folder's access list
         yield beside
+        if stat.S_IMODE(beside.stat().st_mode) != mode:  # some libraries make files that their owner alone may read
+            beside.chmod(mode)
         sync(beside)
         beside.replace(path)
         if os.name != "nt":  # where a folder cannot be opened
