@@ -129,6 +129,23 @@ def test_images_that_are_gone_are_left_out_of_the_picture(folders, tmp_path):
     assert "disagreements.png" in xfer_("compare", gone[0], opposed, "-o", tmp_path / "out").stdout
 
 
+def test_a_comparison_replaces_a_comparison_alone(folders, tmp_path):
+    for name in ("notes.txt", "disagreements.png", "compare.json"):
+        out = tmp_path / name.partition(".")[0]
+        out.mkdir()
+        (out / name).write_text("mine")
+        words = ["compare", folders / "a", folders / "b", "-o", out]
+        assert "Cure: another --output" in xfer_(*words, code=2).stderr
+        assert [path.read_text() for path in out.iterdir()] == ["mine"]
+        if name != "notes.txt":
+            assert "is of no comparison, and would be replaced" in xfer_(*words, "--overwrite", code=2).stderr
+            assert [path.read_text() for path in out.iterdir()] == ["mine"]
+    words = ["compare", folders / "a", folders / "b", "-o", tmp_path / "notes"]
+    for flags in (["--overwrite"], []):
+        xfer_(*words, *flags)
+        assert (tmp_path / "notes" / "notes.txt").read_text() == "mine"
+
+
 def test_the_command_says_what_json_says(folders):
     words = xfer_("compare", folders / "a", folders / "b").stdout
     assert "identical predictions on 20 images; the same probabilities" in words

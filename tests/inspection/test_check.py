@@ -220,6 +220,19 @@ def test_a_folder_that_cannot_be_written_is_one_line(pictures, tmp_path):
     assert result.stderr.count("\n") == 1
 
 
+def test_a_report_replaces_a_report_alone(pictures, tmp_path):
+    for name in ("notes.txt", "skipped_images.csv", "data_check.json"):
+        out = tmp_path / name.partition(".")[0]
+        out.mkdir()
+        (out / name).write_text("mine")
+        assert "Cure: another --output" in command(pictures, "-o", out, code=2).stderr
+        assert [path.read_text() for path in out.iterdir()] == ["mine"]
+    assert "is of no report" in command(pictures, "-o", tmp_path / "skipped_images", "--overwrite", code=2).stderr
+    for flags in (["--overwrite"], []):  # into the folder with the notes, and then again, where a report is
+        command(pictures, "-o", tmp_path / "notes", *flags)
+        assert (tmp_path / "notes" / "notes.txt").read_text() == "mine"
+
+
 @pytest.mark.parametrize("count", [1, 2, 60, 300])
 def test_names_in_the_picture_do_not_touch(count):
     """Neither each other nor the edge, whatever they are."""

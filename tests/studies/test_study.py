@@ -250,3 +250,46 @@ def alive(pid):
     except ProcessLookupError:
         return False
     return True
+
+
+def test_a_folder_of_something_else_is_refused_and_its_files_stay(finished, folder, tmp_path):
+    def refused(output, match, **flags):
+        before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+        with pytest.raises(CheckpointError, match=match):
+            next(iter(events(read_plan(folder / "study.toml"), output, **flags)))
+        assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+
+    for name in ("notes.txt", "report.html", "study.json", "plots/error_head.png", "plots/mine.png"):
+        file = tmp_path / name.replace("/", "_") / name
+        file.parent.mkdir(parents=True)
+        file.write_text("mine")
+        refused(tmp_path / name.replace("/", "_"), "Cure: another --output")
+    for name in ("report.html", "study.json", "plots_error_head.png"):
+        refused(tmp_path / name, "is of no study, and would be replaced", overwrite=True)
+
+
+def test_files_beside_a_study_stay_and_pictures_of_earlier_modes_go(finished, folder, tmp_path):
+    output = copied(finished, tmp_path)
+    for name in ("notes.txt", "plots/error_mine.png", "runs/mine.txt"):
+        (output / name).write_text("mine")
+    text = (folder / "study.toml").read_text().split("[modes.all]")[0]
+    (folder / "head.toml").write_text(text)
+    xfer_("study", folder / "head.toml", "--output", output)
+    assert {path.name for path in (output / "plots").iterdir()} == {"errors.png", "error_head.png", "error_mine.png"}
+    assert [(output / name).read_text() for name in ("notes.txt", "runs/mine.txt")] == ["mine", "mine"]
+
+
+def test_a_study_that_was_killed_goes_on_beside_what_was_there(finished, folder, tmp_path):
+    output = copied(finished, tmp_path)
+    for name in ("study.json", "study.md", "report.html"):
+        (output / name).unlink()
+    shutil.rmtree(output / "plots")
+    xfer_("study", folder / "study.toml", "--output", output)
+    (output / "study.json").unlink()
+    shutil.rmtree(output / "plots")
+    for name in ("study.md", "report.html"):
+        (output / name).unlink()
+    (output / "notes.txt").write_text("mine")
+    assert "holds notes.txt, but no study" in xfer_("study", folder / "study.toml", "-o", output, code=2).stderr
+    xfer_("study", folder / "study.toml", "--output", output, "--overwrite")
+    assert (output / "notes.txt").read_text() == "mine"

@@ -7,15 +7,16 @@ from typing import Any
 
 import click
 
-from xfer.cli.options import data_option, device_option, json_option, quiet_option
+from xfer.cli.options import data_option, device_option, json_option, overwrite_option, quiet_option
 
 
 @click.command()
 @click.argument("sources", metavar="RUN RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--margin", type=float, default=0.01, show_default=True, help="Differences below this share are none.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write compare.json and pictures to this folder.")
+@overwrite_option
 @json_option
-def compare(sources: tuple[Path, ...], margin: float, output: Path | None, json_: bool) -> None:
+def compare(sources: tuple[Path, ...], margin: float, output: Path | None, overwrite: bool, json_: bool) -> None:
     """How two or more runs differ, and how sure that is.
 
     The first is the reference: the others are tested against it on the same validation images.
@@ -27,7 +28,7 @@ def compare(sources: tuple[Path, ...], margin: float, output: Path | None, json_
 
     runs = [Run.load(source) for source in sources]
     comparison = compare_runs(runs, margin)
-    written = [] if output is None else save(comparison, runs, output)
+    written = [] if output is None else save(comparison, runs, output, overwrite)
     if json_:
         console.as_json(comparison.as_json())
         return
@@ -83,7 +84,7 @@ def parity_(backends: str, output: Path | None, quiet: bool, json_: bool, **flag
 @click.option("--weights", metavar="FILE", help="For the recipes that start from imagenet weights, not from random.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="A key of every recipe; may be repeated.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Default: studies/<name>.")
-@click.option("--overwrite", is_flag=True, help="Replace finished runs of other recipes.")
+@click.option("--overwrite", is_flag=True, help="Replace finished runs of other recipes; other files stay.")
 @click.option("--jobs", "-j", default=1, show_default=True, help="Runs at a time. Their times are not comparable.")
 @device_option
 @click.option("--margin", type=float, default=0.01, show_default=True, help="Differences below this share are none.")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from xfer.cli.options import json_option, quiet_option
+from xfer.cli.options import json_option, overwrite_option, quiet_option
 
 
 @click.command()
@@ -65,10 +65,11 @@ def data() -> None:
 @data.command()
 @click.argument("source", metavar="DIR|ARCHIVE|NAME")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write a report, a picture and lists there.")
+@overwrite_option
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any key of the recipe; may be repeated.")
 @quiet_option
 @json_option
-def check(source: str, output: Path | None, sets: tuple[str, ...], quiet: bool, json_: bool) -> None:
+def check(source: str, output: Path | None, overwrite: bool, sets: tuple[str, ...], quiet: bool, json_: bool) -> None:
     """What is in a data set, and what is wrong with it, before anyone trains on it.
 
     Exit code 1 for what makes a result wrong: copies in both splits or in two classes, class folders that differ or
@@ -81,6 +82,8 @@ def check(source: str, output: Path | None, sets: tuple[str, ...], quiet: bool, 
     from xfer.recipe.load import make_recipe, parse_override
 
     recipe = make_recipe({}, dict(map(parse_override, sets)), "--set")
+    if output is not None:
+        data_text.claim(output, overwrite)
     with console.progress_bars(quiet) as progress:
         report = check_data(source, recipe, progress)
     findings = find(report)

@@ -15,6 +15,7 @@ from xfer.errors import CheckpointError
 from xfer.plots import files as plots
 from xfer.results.run import Run
 from xfer.system.files import write_json
+from xfer.system.outputs import read_record, refuse_foreign
 
 TILES = 16
 
@@ -47,12 +48,14 @@ def _file(image: Disagreement) -> str | None:
     return next((file for file in image.files if file is not None and Path(file).is_file()), None)
 
 
-def save(comparison: Comparison, runs: Sequence[Run], folder: Path) -> list[Path]:
+def save(comparison: Comparison, runs: Sequence[Run], folder: Path, overwrite: bool = False) -> list[Path]:
     """Write `compare.json`, `curves.png` and, where runs disagree, `disagreements.png`; gives what was written.
 
     Images that are no longer where any run read them are left out of the picture. Raises CheckpointError where the
-    folder cannot be written.
+    folder cannot be written, or holds what is of no comparison; see `refuse_foreign`.
     """
+    own = {"runs", "settings", "pairs", "disagreements"} <= read_record(folder / "compare.json").keys()
+    refuse_foreign(folder, "comparison", ("compare.json", "curves.png", "disagreements.png"), own, overwrite)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "compare.json", comparison.as_json())

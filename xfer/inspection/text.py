@@ -17,6 +17,7 @@ from xfer.inspection.check import DataCheck
 from xfer.inspection.findings import verdict
 from xfer.plots.files import write_figure
 from xfer.system.files import write_json
+from xfer.system.outputs import read_record, refuse_foreign
 
 MOST_CLASSES = 20
 MOST_LISTED = 20
@@ -75,13 +76,20 @@ def _lines(c: DataCheck, findings: Sequence[Finding]) -> Iterator[str]:
     yield f"verdict  {verdict(findings)}"
 
 
+FILES = ("data_check.json", "data_check.png", LEAKS, "skipped_images.csv")
+
+
+def claim(folder: Path, overwrite: bool = False) -> None:
+    """Raises CheckpointError for a folder that holds what is of no report of a data set; see `refuse_foreign`."""
+    own = {"verdict", "findings", "n_train", "classes"} <= read_record(folder / FILES[0]).keys()
+    refuse_foreign(folder, "report of a data set", FILES, own, overwrite)
+
+
 def write(c: DataCheck, findings: Sequence[Finding], folder: Path) -> list[Path]:
     """The report, the picture and the lists into a folder. Raises DataError where it cannot be written."""
     from xfer.inspection.figure import figure_data_check
 
-    report, picture, copies, skipped = (
-        folder / name for name in ("data_check.json", "data_check.png", LEAKS, "skipped_images.csv")
-    )
+    report, picture, copies, skipped = (folder / name for name in FILES)
     try:
         write_json(report, as_record(c, findings))
         write_leaks_csv(copies, c.leaks)

@@ -10,6 +10,7 @@ from typing import Any
 from xfer.errors import CheckpointError
 from xfer.recipe.load import load_recipe
 from xfer.recipe.recipe import Recipe
+from xfer.system.outputs import read_record
 
 ENV = "env.json"
 LOCK = "run.lock"  # held by the one process that writes there
@@ -55,11 +56,7 @@ def is_run(path: Path) -> bool:
 
 def is_own(path: Path) -> bool:
     """Whether the files in a folder are those of a run, by what its `env.json` says, which is written first of all."""
-    try:
-        known = json.loads((path / ENV).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(known, dict) and {"backend", "device", "versions"} <= known.keys()
+    return {"backend", "device", "versions"} <= read_record(path / ENV).keys()
 
 
 def is_finished(path: Path) -> bool:

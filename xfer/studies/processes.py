@@ -57,13 +57,17 @@ def _differs(run: Planned, path: Path, device: str) -> str:
     return ", ".join(reasons) + (f" and {len(settings) - 3} more" if len(settings) > 3 else "")
 
 
+def log_name(backend: str, number: int) -> str:
+    return f"{backend}-{number}.log"
+
+
 def train_all(runs: Sequence[Planned], parent: Path, device: str, jobs: int) -> Iterator[tuple[Planned, str | None]]:
     """Train runs, `jobs` at a time, each backend in processes of its own; gives each as it ends.
 
     The string is why a run failed, in one line. Closing the iterator, or a Ctrl-C, ends the processes.
     """
     for backend, group in groupby(sorted(runs, key=lambda run: run.backend), key=lambda run: run.backend):
-        logs = [parent.parent / "logs" / f"{backend}-{number}.log" for number in range(1, jobs + 1)]
+        logs = [parent.parent / "logs" / log_name(backend, number) for number in range(1, jobs + 1)]
         yield from _train_group(list(group), parent, [_Worker(backend, device, jobs, log) for log in logs])
 
 

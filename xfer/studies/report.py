@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -18,12 +18,17 @@ from xfer.studies.results import Group, Study
 CAPTION = "Error by epoch, mean over seeds with its 95 % interval"
 
 
-def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
-    """Draw `errors.png` and an `error_<mode>.png` for each mode; gives the files. Errors of earlier modes go."""
+def names(modes: Iterable[str]) -> list[str]:
+    """Of the figures."""
+    return ["errors.png", *(f"error_{mode}.png" for mode in modes)]
+
+
+def draw(groups: Sequence[Group], folder: Path, earlier: Iterable[str] = ()) -> list[Path]:
+    """Draw `errors.png` and an `error_<mode>.png` for each mode; gives the files. Those of `earlier` modes go."""
     from xfer.studies.figures import figure_errors, figure_mode
 
-    for stale in folder.glob("error*.png"):
-        stale.unlink()
+    for stale in names(earlier):
+        (folder / stale).unlink(missing_ok=True)
     if not groups:
         return []
     several = len({group.backend for group in groups}) > 1

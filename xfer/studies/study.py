@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from xfer.errors import CheckpointError, ConfigError
+from xfer.results.read import is_own
 from xfer.results.run import Run
 from xfer.studies import text as study_text
 from xfer.studies.plan import Plan, read_plan
-from xfer.studies.processes import is_done, train_all
-from xfer.studies.report import draw, report
+from xfer.studies.processes import is_done, log_name, train_all
+from xfer.studies.report import draw, names, report
 from xfer.studies.results import Ended, Failed, Group, Study, gather, summarise
 from xfer.system.files import write_json, write_text
+from xfer.system.outputs import read_record, refuse_foreign
 
 __all__ = ["Ended", "Plan", "Study", "events", "read_plan", "save", "study"]
 
@@ -45,7 +47,8 @@ def study(
     output           default: `studies/<name>`, with the runs in `runs/<mode>-<backend>-<seed>`
     jobs             runs at a time
     margin           differences in accuracy below it count as none, in (0, 1)
-    overwrite        do anew a finished run of another recipe that lies where one of these belongs
+    overwrite        do anew a finished run of another recipe that lies where one of these belongs, and write into
+                     a folder that holds other things, which stay
     overrides        as for `xfer.train`, over every recipe
 
     Runs that fail are in the result's `failed`. Raises XferError, before anything is trained, for a study, a recipe
@@ -80,6 +83,7 @@ def events(
     if not 0 < margin < 1:
         raise ConfigError(f"margin = {margin:g}: expected a share between 0 and 1, for instance 0.01 for one point")
     output = output or Path("studies", plan.name)
+    _refuse_foreign(plan, output, jobs, overwrite)
     ended: dict[str, Ended] = {}
     for event in _run_all(plan, output / RUNS, device, jobs, overwrite):
         ended[event.run.name] = event
@@ -93,6 +97,28 @@ def events(
     results = summarise(plan.name, groups, failed, margin)
     save(results, groups, output)
     yield results
+
+
+def _refuse_foreign(plan: Plan, folder: Path, jobs: int, overwrite: bool) -> None:
+    """Raises CheckpointError for a folder that holds what is of no study. One that was killed has no `study.json`."""
+    files = [
+        "study.json",
+        "study.md",
+        "report.html",
+        *(f"plots/{name}" for name in names(run.mode for run in plan.runs)),
+    ]
+    if not any(is_own(folder / RUNS / run.name) for run in plan.runs):
+        backends = {run.backend for run in plan.runs}
+        files += [f"logs/{log_name(backend, number)}" for backend in backends for number in range(1, jobs + 1)]
+    refuse_foreign(folder, "study", files, bool(_earlier_modes(folder)), overwrite, ignored=[RUNS, "logs"])
+
+
+def _earlier_modes(folder: Path) -> list[str]:
+    """Of the study whose results lie in a folder; none where there is none."""
+    record = read_record(folder / "study.json")
+    if not {"name", "margin", "rows", "runs", "failed"} <= record.keys():
+        return []
+    return [str(run["mode"]) for run in (*record["runs"], *record["failed"])]
 
 
 def _run_all(plan: Plan, parent: Path, device: str, jobs: int, overwrite: bool) -> Iterator[Ended]:
@@ -109,9 +135,10 @@ def _run_all(plan: Plan, parent: Path, device: str, jobs: int, overwrite: bool) 
 
 def save(results: Study, groups: Sequence[Group], folder: Path) -> None:
     """Write `study.json`, `study.md`, `plots/` and `report.html`. Raises CheckpointError where that cannot be done."""
+    earlier = _earlier_modes(folder)
     try:
         write_json(folder / "study.json", results.as_json())
         write_text(folder / "study.md", study_text.markdown(results))
-        report(results, draw(groups, folder / "plots"), folder / "report.html")
+        report(results, draw(groups, folder / "plots", earlier), folder / "report.html")
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be written ({error}). Cure: another --output") from error

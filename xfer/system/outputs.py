@@ -5,9 +5,11 @@ A folder is that of a run, a study, ... by what is in it, not by what its files 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from xfer.errors import CheckpointError
 from xfer.system.files import parts
@@ -35,6 +37,15 @@ def refuse_foreign(
             f"{folder}: holds {inside[0]}{more}, but no {what}. "
             "Cure: another --output, or --overwrite, which leaves what is there as it is"
         )
+
+
+def read_record(file: Path) -> dict[str, Any]:
+    """What a JSON file says that tells what a folder is; empty where it is none, or says something else."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _entries(folder: Path, names: Collection[str], ignored: Collection[str]) -> list[str]:
