@@ -15,6 +15,7 @@ from xfer.pixels.faults import reason_for, too_large
 from xfer.pixels.jpeg import Header, read_header
 from xfer.pixels.lazy import Jpeg
 from xfer.pixels.rgb import to_rgb
+from xfer.pixels.stored import prepare
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """What counts as a picture by its name, upper case or lower: torchvision's list."""
@@ -70,6 +71,7 @@ def decode(file: BinaryIO, smallest: bool = False) -> Decoded:
         if smallest:
             image.draft(image.mode, (1, 1))
         shrunk = image.size != size
+        prepare(image)
         image.load()
         turned = _orientation(image) in SIDEWAYS
         with suppress(Exception):  # damaged EXIF data makes no picture unusable
