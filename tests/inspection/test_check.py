@@ -129,7 +129,14 @@ def stray(root):
     (root / "train/ants/notes.txt").write_text("x")
 
 
+def cut_short(root):
+    path = root / "train/ants/0.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-2])
+
+
 FOUND = [
+    (cut_short, "warning", "1 file without its last bytes, and used all the same, the first: "),
     (bad_picture, "problem", "1 unreadable picture (1 not an image), the first: "),
     (leak, "problem", "1 picture with a copy in train and val, the first: "),
     (contradiction, "problem", "1 picture with a copy in two classes, the first: "),

@@ -127,6 +127,11 @@ def _at(c: DataCheck, where: NDArray[np.bool_]) -> str:
 
 
 def _others(c: DataCheck) -> Iterator[Finding]:
+    flawed = [skipped for part in c.parts for skipped in part.flawed]
+    for flaw, n in Counter(skipped.reason for skipped in flawed).items():
+        first = next(skipped.path for skipped in flawed if skipped.reason == flaw)
+        text = f"{_many(n, 'file')} {flaw}, and used all the same, the first: {first}"
+        yield Finding("warning", text, "fetch or save it anew, if anything is missing from the picture")
     ignored = [skipped for part in c.parts for skipped in part.ignored]
     for reason, n in Counter(skipped.reason for skipped in ignored).items():
         first = next(skipped.path for skipped in ignored if skipped.reason == reason)

@@ -14,6 +14,7 @@ from xfer.pixels.content import read_content
 from xfer.pixels.faults import reason_for, too_large
 from xfer.pixels.jpeg import Header, read_header
 from xfer.pixels.lazy import Jpeg
+from xfer.pixels.mending import mended
 from xfer.pixels.rgb import to_rgb
 from xfer.pixels.stored import prepare
 
@@ -35,7 +36,7 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     be used.
     """
     try:
-        return decode(io.BytesIO(read_content(path)[0])).image
+        return decode(read_content(path)[0]).image
     except Exception as error:  # a decoder fed with garbage can raise anything
         raise DataError(f"{os.fspath(path)}: {reason_for(error)}") from error
 
@@ -47,21 +48,37 @@ def open_lazily(path: str | os.PathLike[str], draft: bool = False) -> Image.Imag
         header = read_header(content)
         if header and not too_large(header.width, header.height) and not _turned(content, header):
             return Jpeg(content, header, (0, 0, header.width, header.height), draft)
-        return decode(io.BytesIO(content)).image
+        return decode(content).image
     except Exception as error:
         raise DataError(f"{os.fspath(path)}: {reason_for(error)}") from error
 
 
 class Decoded(NamedTuple):
-    """A picture, and of the file its width and height as a person sees it, and its kind: `JPEG RGB`."""
+    """A picture, and of the file its width and height as a person sees it, and its kind: `JPEG RGB`.
+
+    `flaw`: what is wrong with the file, where that spoils nothing.
+    """
 
     image: Image.Image
     size: tuple[int, int]
     kind: str
+    flaw: str = ""
 
 
-def decode(file: BinaryIO, smallest: bool = False) -> Decoded:
+def decode(content: bytes, smallest: bool = False) -> Decoded:
     """Raises whatever a decoder does; see `reason_for`. With `smallest` a JPEG picture comes out at an eighth."""
+    try:
+        return _decode(io.BytesIO(content), smallest)
+    except DataError:
+        raise
+    except Exception:
+        if (repaired := mended(content)) is None:
+            raise
+    # Not in the clause above: until it ends, the error holds all that was read of a large text.
+    return _decode(io.BytesIO(repaired[0]), smallest)._replace(flaw=repaired[1])
+
+
+def _decode(file: BinaryIO, smallest: bool) -> Decoded:
     with Image.open(file) as image:
         if image.format in PROGRAMS:
             raise UnidentifiedImageError
