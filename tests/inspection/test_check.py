@@ -163,6 +163,16 @@ def test_what_is_wrong_is_found_and_decides_the_exit_code(make, level, text, pic
     assert last.startswith("verdict  not ready" if problems else "verdict  can be trained on")
 
 
+def test_the_cure_for_pictures_of_another_suffix_is_the_recipe(pictures):
+    stray(pictures)
+    Image.new("RGB", (40, 40)).save(pictures / "train/ants/x.gif")
+    (finding,) = find(checked(pictures))
+    assert finding.text.startswith("2 files left out: not an image suffix")
+    assert finding.cure == 'add ".gif" to data.suffixes of the recipe; move or remove others'
+    suffixes = [".png", ".gif"]
+    assert "1 GIF P" in command(pictures, "--set", f"data.suffixes={suffixes}").stdout
+
+
 @pytest.mark.parametrize(("split", "counts"), [("train", [[0, 5], [8, 5]]), ("val", [[8, 0], [8, 5]])])
 def test_labels_are_right_where_a_split_lacks_a_class(pictures, split, counts):
     shutil.rmtree(pictures / split / "ants")

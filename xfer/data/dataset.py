@@ -17,7 +17,7 @@ from xfer.data.layout import find_layout
 from xfer.data.leaks import Leaks, OnLeak, find_leaks
 from xfer.data.lists import Skipped
 from xfer.data.named import NAMED, fetch
-from xfer.data.scan import inspect_all, scan
+from xfer.data.scan import inspect_all, scan, suffixes_cure
 from xfer.data.split import Split, divide, take
 from xfer.errors import ConfigError, DataError, expected
 from xfer.pixels.images import SUFFIXES
@@ -141,7 +141,8 @@ def _refuse_empty(part: Path, split: Split, classes: Sequence[str], skipped: Seq
         folder = part / classes[label]
         lost = [s for s in skipped if Path(s.path).is_relative_to(folder)]
         why = f" ({len(lost)} files left out, the first: {lost[0].path}: {lost[0].reason})" if lost else ""
-        raise DataError(f"data {folder}: no picture in this class{why}. Cure: add pictures, or remove the folder")
+        cure = suffixes_cure(lost) or "add pictures, or remove the folder"
+        raise DataError(f"data {folder}: no picture in this class{why}. Cure: {cure}")
 
 
 def leaks_of(train: Split, val: Split) -> Leaks:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.data.leaks import KINDS
+from xfer.data.scan import suffixes_cure
 from xfer.errors import Finding
 from xfer.inspection.check import DataCheck
 
@@ -135,4 +136,6 @@ def _others(c: DataCheck) -> Iterator[Finding]:
     ignored = [skipped for part in c.parts for skipped in part.ignored]
     for reason, n in Counter(skipped.reason for skipped in ignored).items():
         first = next(skipped.path for skipped in ignored if skipped.reason == reason)
-        yield Finding("warning", f"{_many(n, 'file')} left out: {reason}, the first: {first}", "move or remove them")
+        cure = suffixes_cure(s for s in ignored if s.reason == reason)
+        text = f"{_many(n, 'file')} left out: {reason}, the first: {first}"
+        yield Finding("warning", text, f"{cure}; move or remove others" if cure else "move or remove them")

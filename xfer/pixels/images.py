@@ -17,9 +17,14 @@ from xfer.pixels.lazy import Jpeg
 from xfer.pixels.mending import mended
 from xfer.pixels.rgb import to_rgb
 from xfer.pixels.stored import prepare
+from xfer.pixels.unread import NOT_AN_IMAGE, reason_unread
+from xfer.system.own_process import quieten_tiff
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""What counts as a picture by its name, upper case or lower: torchvision's list."""
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".jfif", ".jpe")
+"""What counts as a picture by its name, upper case or lower: torchvision's list, and two more names of JPEG."""
+
+MORE_SUFFIXES = (".avif", ".gif", ".ico", ".jp2", ".pbm", ".pcx", ".pnm", ".sgi", ".tga")
+"""Pictures that can be read, and count only where a recipe says so."""
 
 SIDEWAYS = range(5, 9)
 """EXIF orientations in which rows and columns change places."""
@@ -71,6 +76,9 @@ def decode(content: bytes, smallest: bool = False) -> Decoded:
         return _decode(io.BytesIO(content), smallest)
     except DataError:
         raise
+    except UnidentifiedImageError as error:
+        if (repaired := mended(content)) is None:
+            raise DataError(reason_unread(content)) from error
     except Exception:
         if (repaired := mended(content)) is None:
             raise
@@ -81,13 +89,15 @@ def decode(content: bytes, smallest: bool = False) -> Decoded:
 def _decode(file: BinaryIO, smallest: bool) -> Decoded:
     with Image.open(file) as image:
         if image.format in PROGRAMS:
-            raise UnidentifiedImageError
+            raise DataError(NOT_AN_IMAGE)
         if reason := too_large(*image.size):
             raise DataError(reason)
         size, kind = image.size, f"{image.format} {image.mode}"
         if smallest:
             image.draft(image.mode, (1, 1))
         shrunk = image.size != size
+        if image.format == "TIFF":
+            quieten_tiff()
         prepare(image)
         image.load()
         turned = _orientation(image) in SIDEWAYS
