@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from safetensors.numpy import save_file
 
 import xfer.__main__
@@ -17,6 +18,7 @@ from xfer.backends import GROUP
 from xfer.cli.main import main
 from xfer.formats.files import digest, read_weights, write_weights
 from xfer.results.checkpoint import load_checkpoint
+from xfer.results.run import Run
 from xfer.testing.pictures import write_class_folders
 
 ABSENT = EntryPoint("absent", "no_such_package:Backend", GROUP)
@@ -95,6 +97,20 @@ def test_evaluate_agrees_with_the_run(run):
 def test_evaluate_a_bare_checkpoint_needs_data(run, data):
     assert "--data" in xfer_("evaluate", run / "best.safetensors", code=2).stderr
     xfer_("evaluate", run / "best.safetensors", "--data", data)
+
+
+def test_predict_takes_the_suffixes_that_training_took(data, tmp_path):
+    copy = tmp_path / "set"
+    for file in data.rglob("*.png"):
+        target = copy / file.relative_to(data).with_suffix(".gif")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(file).save(target)
+    train(copy, tmp_path / "run", "--set", 'data.suffixes=[".gif"]')
+    for source in (tmp_path / "run", tmp_path / "run" / "best.safetensors"):
+        assert len(xfer_("predict", source, copy / "val" / "ants").stdout.splitlines()) == 4
+        assert len(xfer_("predict", source, copy / "val" / "ants" / "*").stdout.splitlines()) == 4
+    assert len(Run.load(tmp_path / "run").predict(copy / "val" / "ants").files) == 4
+    assert "expected a file, a folder with pictures" in xfer_("predict", tmp_path / "run", data, code=2).stderr
 
 
 def test_predict_takes_files_folders_and_globs(run, data, tmp_path):

@@ -185,6 +185,10 @@ def test_or_are_an_error(tmp_path):
         (numbered("a"), "only one class, 'a'"),
         (numbered("train/a", "val/a"), "only one class, 'a'"),
         ([*numbered("a"), "b/"], "b: no picture in this class.*Cure"),
+        (
+            [*numbered("a"), "b/x.gif", "b/y.GIF", "b/notes.txt"],
+            r'b: no picture in this class .3 files left out.*Cure: add "\.gif" to data\.suffixes of the recipe$',
+        ),
         ([*numbered("a"), "b/notes.txt"], "b: no picture in this class .1 files left out.*not an image suffix"),
         ([*numbered("train/a", "train/b", "val/a"), "val/b/"], "val/b: no picture in this class"),
         (numbered("train/a", "train/b", "val/a", "val/c"), "only in train: b; only in val: c.*Cure"),

@@ -129,7 +129,14 @@ def stray(root):
     (root / "train/ants/notes.txt").write_text("x")
 
 
+def cut_short(root):
+    path = root / "train/ants/0.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-2])
+
+
 FOUND = [
+    (cut_short, "warning", "1 file without its last bytes, and used all the same, the first: "),
     (bad_picture, "problem", "1 unreadable picture (1 not an image), the first: "),
     (leak, "problem", "1 picture with a copy in train and val, the first: "),
     (contradiction, "problem", "1 picture with a copy in two classes, the first: "),
@@ -154,6 +161,16 @@ def test_what_is_wrong_is_found_and_decides_the_exit_code(make, level, text, pic
     assert problems == (level == "problem" or make is single)
     last = command(pictures, code=int(problems)).stdout.splitlines()[-1]
     assert last.startswith("verdict  not ready" if problems else "verdict  can be trained on")
+
+
+def test_the_cure_for_pictures_of_another_suffix_is_the_recipe(pictures):
+    stray(pictures)
+    Image.new("RGB", (40, 40)).save(pictures / "train/ants/x.gif")
+    (finding,) = find(checked(pictures))
+    assert finding.text.startswith("2 files left out: not an image suffix")
+    assert finding.cure == 'add ".gif" to data.suffixes of the recipe; move or remove others'
+    suffixes = [".png", ".gif"]
+    assert "1 GIF P" in command(pictures, "--set", f"data.suffixes={suffixes}").stdout
 
 
 @pytest.mark.parametrize(("split", "counts"), [("train", [[0, 5], [8, 5]]), ("val", [[8, 0], [8, 5]])])

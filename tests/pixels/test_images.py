@@ -35,7 +35,8 @@ def pixels(path):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_suffix_can_be_read(save, suffix):
     mode = "L" if suffix == ".pgm" else "RGB"
-    path = save(Image.fromarray(NOISE).convert(mode), f"x{suffix}")
+    options = {"format": "JPEG"} if suffix == ".jfif" else {}
+    path = save(Image.fromarray(NOISE).convert(mode), f"x{suffix}", **options)
     assert inspect_image(path).reason is None
     assert pixels(path).shape == NOISE.shape
 
@@ -194,6 +195,10 @@ def test_pillow_is_silent_when_it_is_told_to_be(tmp_path, quiet):
     """Large pictures and damaged EXIF data are used without a word on the console; an import alone changes nothing."""
     Image.fromarray(NOISE).save(tmp_path / "x.png", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x03")
     Image.new("1", (10_000, 9_500)).save(tmp_path / "large.tif", compression="group4")
+    Image.fromarray(NOISE.repeat(9, 0).repeat(9, 1)).save(tmp_path / "damaged.tif", compression="tiff_lzw")
+    content = bytearray((tmp_path / "damaged.tif").read_bytes())
+    content[200:500] = RNG.bytes(300)
+    (tmp_path / "damaged.tif").write_bytes(content)
     script = f"""
 import sys
 from xfer.pixels.inspected import inspect_image
@@ -201,11 +206,12 @@ from xfer.system import own_process
 {"own_process.begin()" if quiet else ""}
 print([inspect_image(path).reason for path in sys.argv[1:]])
 """
-    files = [str(tmp_path / "x.png"), str(tmp_path / "large.tif")]
+    files = [str(tmp_path / name) for name in ("x.png", "large.tif", "damaged.tif")]
     done = subprocess.run([sys.executable, "-c", script, *files], capture_output=True, text=True, check=True)
-    assert done.stdout == "[None, None]\n"
+    assert done.stdout == "[None, None, 'cannot be decoded (decoder error -2)']\n"
     if quiet:
         assert done.stderr == ""
     else:
         assert "UserWarning" in done.stderr
+        assert "tempfile.tif: " in done.stderr
         assert "DecompressionBombWarning" in done.stderr

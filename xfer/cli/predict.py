@@ -85,13 +85,16 @@ def predict_(
     from xfer.cli import console
     from xfer.data.find import find_images
     from xfer.errors import ConfigError
+    from xfer.pixels.images import SUFFIXES
     from xfer.results import predict
     from xfer.results.checkpoint import load_checkpoint
+    from xfer.results.read import is_run, read_recipe
 
     if output is not None and output.suffix not in (".csv", ".json"):
         raise ConfigError(f"--output {output}: expected a name that ends in .csv or .json")
     checkpoint = load_checkpoint(source)
-    files = find_images(images)
+    run = source if source.is_dir() else source.parent
+    files = find_images(images, read_recipe(run).data.suffixes if is_run(run) else SUFFIXES)
     with console.progress_bars(quiet) as progress:
         predictions = predict.predict(checkpoint, files, *_opened(backend or checkpoint.backend, device), progress)
     if output is not None:

@@ -64,6 +64,8 @@ def describe(p: Prepared) -> None:
     click.echo(f"{p.data.name}: {counts}, {len(p.data.classes)} classes: {_short(p.data.classes)}")
     if p.data.skipped:
         click.echo(f"{len(p.data.skipped)} files left out, see skipped_images.csv")
+    if warning := p.data.warning():
+        click.echo(warning)
     if warning := p.data.leaks.warning(p.recipe.data.on_leak):
         click.echo(warning)
     if p.loaded is not None:

@@ -17,7 +17,7 @@ from xfer.data.layout import find_layout
 from xfer.data.leaks import Leaks, OnLeak, find_leaks
 from xfer.data.lists import Skipped
 from xfer.data.named import NAMED, fetch
-from xfer.data.scan import inspect_all, scan
+from xfer.data.scan import inspect_all, scan, suffixes_cure
 from xfer.data.split import Split, divide, take
 from xfer.errors import ConfigError, DataError, expected
 from xfer.pixels.images import SUFFIXES
@@ -30,6 +30,7 @@ class Dataset:
     """`classes` are the names of the class folders, sorted. `skipped`: files in them that are not used, and why.
 
     `leaks` are the copies among all readable pictures, also where `on_leak` has dropped them from the splits.
+    `flawed`: pictures that are used although something is wrong with their files, and what.
     """
 
     name: str
@@ -39,6 +40,15 @@ class Dataset:
     val: Split
     skipped: tuple[Skipped, ...]
     leaks: Leaks
+    flawed: tuple[Skipped, ...] = ()
+
+    def warning(self) -> str | None:
+        """One line about flawed files, where there are any."""
+        if not self.flawed:
+            return None
+        first, n = self.flawed[0], len(self.flawed)
+        files = "1 picture has a file" if n == 1 else f"{n} pictures have files"
+        return f"warning: {files} {first.reason} and can be used all the same, the first: {first.path}"
 
 
 def open_dataset(
@@ -66,10 +76,10 @@ def open_dataset(
     name, root = locate(source, cache or cache_dir(), progress)
     layout = find_layout(root)
     parts = [layout.train] if layout.val is None else [layout.train, layout.val]
-    splits, skipped = [], []
+    splits, skipped, flawed = [], [], list[Skipped]()
     for part in parts:
         listed, ignored = scan(part, layout.classes, suffixes)
-        split, unreadable = _check(listed, on_bad_image, workers, progress)
+        split, unreadable = _check(listed, on_bad_image, workers, progress, flawed)
         _refuse_empty(part, split, layout.classes, ignored + unreadable)
         splits.append(split)
         skipped += ignored + unreadable
@@ -86,7 +96,7 @@ def open_dataset(
         raise DataError(
             f"data {root}: too few pictures to split off any for validation. Cure: add some, or a val folder"
         )
-    return Dataset(name, root, layout.classes, train, val, tuple(skipped), leaks)
+    return Dataset(name, root, layout.classes, train, val, tuple(skipped), leaks, tuple(flawed))
 
 
 def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
@@ -106,8 +116,10 @@ def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
     return stem, unpack(path, cache / "unpacked" / f"{stem}-{key}", progress)
 
 
-def _check(split: Split, on_bad_image: str, workers: int, progress: Progress) -> tuple[Split, list[Skipped]]:
-    """Read every picture. The split without the unreadable ones, with digests; and those."""
+def _check(
+    split: Split, on_bad_image: str, workers: int, progress: Progress, flawed: list[Skipped]
+) -> tuple[Split, list[Skipped]]:
+    """Read every picture. The split without the unreadable ones, with digests; and those. Adds to the `flawed`."""
     keep, skipped = np.ones(len(split.files), bool), []
     digests, stamps = np.zeros((len(keep), 16), np.uint8), np.zeros((len(keep), 2), np.int64)
     for i, picture in enumerate(inspect_all(split, workers, progress)):
@@ -119,6 +131,8 @@ def _check(split: Split, on_bad_image: str, workers: int, progress: Progress) ->
             skipped.append(Skipped(split.files[i], picture.reason))
         else:
             digests[i], stamps[i] = np.frombuffer(picture.digest, np.uint8), picture.stamp
+            if picture.flaw:
+                flawed.append(Skipped(split.files[i], picture.flaw))
     return take(replace(split, digests=digests, stamps=stamps), np.flatnonzero(keep)), skipped
 
 
@@ -127,7 +141,8 @@ def _refuse_empty(part: Path, split: Split, classes: Sequence[str], skipped: Seq
         folder = part / classes[label]
         lost = [s for s in skipped if Path(s.path).is_relative_to(folder)]
         why = f" ({len(lost)} files left out, the first: {lost[0].path}: {lost[0].reason})" if lost else ""
-        raise DataError(f"data {folder}: no picture in this class{why}. Cure: add pictures, or remove the folder")
+        cure = suffixes_cure(lost) or "add pictures, or remove the folder"
+        raise DataError(f"data {folder}: no picture in this class{why}. Cure: {cure}")
 
 
 def leaks_of(train: Split, val: Split) -> Leaks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -12,11 +12,14 @@ import numpy as np
 from xfer.data.layout import has_suffix, is_hidden, walk_files
 from xfer.data.lists import Skipped
 from xfer.data.split import Files, Split
+from xfer.pixels.images import MORE_SUFFIXES, SUFFIXES
 from xfer.pixels.inspected import Inspected, inspect_image
 from xfer.progress import Progress
 from xfer.system.parallel import map_ahead
 
 PICTURES_AHEAD = 64
+
+NOT_A_SUFFIX = "not an image suffix"
 
 
 def scan(part: Path, classes: Sequence[str], suffixes: Sequence[str]) -> tuple[Split, list[Skipped]]:
@@ -33,10 +36,18 @@ def scan(part: Path, classes: Sequence[str], suffixes: Sequence[str]) -> tuple[S
                     counts[-1] += 1
                     yield os.path.join(name, inside)
                 else:
-                    skipped.append(Skipped(str(part / name / inside), "not an image suffix"))
+                    skipped.append(Skipped(str(part / name / inside), NOT_A_SUFFIX))
 
     files = Files.below(str(part), names())
     return Split(files, np.repeat(np.arange(len(classes)), counts)), skipped
+
+
+def suffixes_cure(skipped: Iterable[Skipped]) -> str | None:
+    """How to have files taken that were left out for their suffix alone; None where none could be read anyway."""
+    left_out = {Path(s.path).suffix.lower() for s in skipped if s.reason == NOT_A_SUFFIX}
+    readable = sorted(left_out & {*SUFFIXES, *MORE_SUFFIXES})
+    listed = ", ".join(f'"{suffix}"' for suffix in readable)
+    return f"add {listed} to data.suffixes of the recipe" if readable else None
 
 
 def inspect_all(split: Split, workers: int, progress: Progress) -> Generator[Inspected, None, None]:

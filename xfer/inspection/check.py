@@ -34,6 +34,7 @@ class Part:
     """A folder of class folders. `present` are the classes that have a folder in it.
 
     `split` holds the usable pictures, their `sizes` (n, 2) int32 height and width, their `kinds` (n,) as `kind_names`.
+    `flawed` are those that are used although something is wrong with their files, and what.
     `unreadable` counts the others by reason, `bad` (m,) are their places in `files` and `why` (m,) those in the counts.
     """
 
@@ -47,6 +48,7 @@ class Part:
     why: Int64
     reasons: tuple[str, ...]
     ignored: Sequence[Skipped]
+    flawed: Sequence[Skipped]
 
     def unreadable(self) -> Iterator[Skipped]:
         for place, reason in zip(self.bad, self.why, strict=True):
@@ -130,17 +132,30 @@ def _inspect(
     digests, sizes, why = np.zeros((n, 16), np.uint8), np.zeros((n, 2), np.int32), np.full(n, -1)
     reasons: dict[str, int] = {}
     kinds: Counter[str] = Counter()
+    flawed: list[Skipped] = []
     for i, picture in enumerate(inspect_all(split, workers, progress)):
         if picture.reason:
             why[i] = reasons.setdefault(picture.reason, len(reasons))
         else:
             digests[i], sizes[i] = np.frombuffer(picture.digest, np.uint8), (picture.height, picture.width)
             kinds[picture.kind] += 1
+            if picture.flaw:
+                flawed.append(Skipped(split.files[i], picture.flaw))
     good, bad = np.flatnonzero(why < 0), np.flatnonzero(why >= 0)
     labels = np.searchsorted(classes, present)[split.labels] if n else split.labels
     usable = take(replace(split, labels=labels, digests=digests), good)
     return Part(
-        folder, tuple(present), usable, sizes[good], kinds, split.files, bad, why[bad], tuple(reasons), tuple(ignored)
+        folder,
+        tuple(present),
+        usable,
+        sizes[good],
+        kinds,
+        split.files,
+        bad,
+        why[bad],
+        tuple(reasons),
+        tuple(ignored),
+        tuple(flawed),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.data.leaks import KINDS
+from xfer.data.scan import suffixes_cure
 from xfer.errors import Finding
 from xfer.inspection.check import DataCheck
 
@@ -127,7 +128,14 @@ def _at(c: DataCheck, where: NDArray[np.bool_]) -> str:
 
 
 def _others(c: DataCheck) -> Iterator[Finding]:
+    flawed = [skipped for part in c.parts for skipped in part.flawed]
+    for flaw, n in Counter(skipped.reason for skipped in flawed).items():
+        first = next(skipped.path for skipped in flawed if skipped.reason == flaw)
+        text = f"{_many(n, 'file')} {flaw}, and used all the same, the first: {first}"
+        yield Finding("warning", text, "fetch or save it anew, if anything is missing from the picture")
     ignored = [skipped for part in c.parts for skipped in part.ignored]
     for reason, n in Counter(skipped.reason for skipped in ignored).items():
         first = next(skipped.path for skipped in ignored if skipped.reason == reason)
-        yield Finding("warning", f"{_many(n, 'file')} left out: {reason}, the first: {first}", "move or remove them")
+        cure = suffixes_cure(s for s in ignored if s.reason == reason)
+        text = f"{_many(n, 'file')} left out: {reason}, the first: {first}"
+        yield Finding("warning", text, f"{cure}; move or remove others" if cure else "move or remove them")

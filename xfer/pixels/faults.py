@@ -5,6 +5,7 @@ from __future__ import annotations
 from PIL import Image, UnidentifiedImageError
 
 from xfer.errors import DataError
+from xfer.pixels.unread import NOT_AN_IMAGE
 
 MAX_PIXELS = 178_956_970
 """Larger pictures are refused as decompression bombs: the size at which Pillow refuses them too."""
@@ -29,7 +30,7 @@ def reason_for(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return f"more than {MAX_PIXELS:,} pixels"
     if isinstance(error, UnidentifiedImageError):
-        return "not an image"
+        return NOT_AN_IMAGE
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
         return "truncated"
     if isinstance(error, OSError) and error.strerror:

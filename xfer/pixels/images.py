@@ -14,10 +14,17 @@ from xfer.pixels.content import read_content
 from xfer.pixels.faults import reason_for, too_large
 from xfer.pixels.jpeg import Header, read_header
 from xfer.pixels.lazy import Jpeg
+from xfer.pixels.mending import mended
 from xfer.pixels.rgb import to_rgb
+from xfer.pixels.stored import prepare
+from xfer.pixels.unread import NOT_AN_IMAGE, reason_unread
+from xfer.system.own_process import quieten_tiff
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""What counts as a picture by its name, upper case or lower: torchvision's list."""
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".jfif", ".jpe")
+"""What counts as a picture by its name, upper case or lower: torchvision's list, and two more names of JPEG."""
+
+MORE_SUFFIXES = (".avif", ".gif", ".ico", ".jp2", ".pbm", ".pcx", ".pnm", ".sgi", ".tga")
+"""Pictures that can be read, and count only where a recipe says so."""
 
 SIDEWAYS = range(5, 9)
 """EXIF orientations in which rows and columns change places."""
@@ -34,7 +41,7 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     be used.
     """
     try:
-        return decode(io.BytesIO(read_content(path)[0])).image
+        return decode(read_content(path)[0]).image
     except Exception as error:  # a decoder fed with garbage can raise anything
         raise DataError(f"{os.fspath(path)}: {reason_for(error)}") from error
 
@@ -46,30 +53,52 @@ def open_lazily(path: str | os.PathLike[str], draft: bool = False) -> Image.Imag
         header = read_header(content)
         if header and not too_large(header.width, header.height) and not _turned(content, header):
             return Jpeg(content, header, (0, 0, header.width, header.height), draft)
-        return decode(io.BytesIO(content)).image
+        return decode(content).image
     except Exception as error:
         raise DataError(f"{os.fspath(path)}: {reason_for(error)}") from error
 
 
 class Decoded(NamedTuple):
-    """A picture, and of the file its width and height as a person sees it, and its kind: `JPEG RGB`."""
+    """A picture, and of the file its width and height as a person sees it, and its kind: `JPEG RGB`.
+
+    `flaw`: what is wrong with the file, where that spoils nothing.
+    """
 
     image: Image.Image
     size: tuple[int, int]
     kind: str
+    flaw: str = ""
 
 
-def decode(file: BinaryIO, smallest: bool = False) -> Decoded:
+def decode(content: bytes, smallest: bool = False) -> Decoded:
     """Raises whatever a decoder does; see `reason_for`. With `smallest` a JPEG picture comes out at an eighth."""
+    try:
+        return _decode(io.BytesIO(content), smallest)
+    except DataError:
+        raise
+    except UnidentifiedImageError as error:
+        if (repaired := mended(content)) is None:
+            raise DataError(reason_unread(content)) from error
+    except Exception:
+        if (repaired := mended(content)) is None:
+            raise
+    # Not in the clause above: until it ends, the error holds all that was read of a large text.
+    return _decode(io.BytesIO(repaired[0]), smallest)._replace(flaw=repaired[1])
+
+
+def _decode(file: BinaryIO, smallest: bool) -> Decoded:
     with Image.open(file) as image:
         if image.format in PROGRAMS:
-            raise UnidentifiedImageError
+            raise DataError(NOT_AN_IMAGE)
         if reason := too_large(*image.size):
             raise DataError(reason)
         size, kind = image.size, f"{image.format} {image.mode}"
         if smallest:
             image.draft(image.mode, (1, 1))
         shrunk = image.size != size
+        if image.format == "TIFF":
+            quieten_tiff()
+        prepare(image)
         image.load()
         turned = _orientation(image) in SIDEWAYS
         with suppress(Exception):  # damaged EXIF data makes no picture unusable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ class Inspected(NamedTuple):
     stamp          as `content.stamp`
     height, width  in pixels, as a person sees it
     kind           as stored: `JPEG RGB`
+    flaw           what is wrong with the file and spoils nothing; empty where all is well
     """
 
     reason: str | None
@@ -27,6 +27,7 @@ class Inspected(NamedTuple):
     height: int = 0
     width: int = 0
     kind: str = ""
+    flaw: str = ""
 
 
 def inspect_image(path: str | os.PathLike[str]) -> Inspected:
@@ -37,7 +38,7 @@ def inspect_image(path: str | os.PathLike[str]) -> Inspected:
     except Exception as error:  # a decoder fed with garbage can raise anything
         return Inspected(reason_for(error))
     width, height = picture.size
-    return Inspected(None, content_digest(content), came, height, width, picture.kind)
+    return Inspected(None, content_digest(content), came, height, width, picture.kind, picture.flaw)
 
 
 def _read_whole(content: bytes) -> Decoded:
@@ -46,6 +47,6 @@ def _read_whole(content: bytes) -> Decoded:
     Raises what decoding the picture raises.
     """
     try:
-        return decode(io.BytesIO(content), smallest=True)
+        return decode(content, smallest=True)
     except Exception:  # not all that can be decoded can be decoded smaller: lossless JPEG cannot
-        return decode(io.BytesIO(content))
+        return decode(content)

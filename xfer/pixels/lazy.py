@@ -12,6 +12,7 @@ from PIL import Image
 from xfer.errors import DataError
 from xfer.pixels.faults import reason_for
 from xfer.pixels.jpeg import Header, first_rows
+from xfer.pixels.mending import completed
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,10 +73,16 @@ class Jpeg:
 def _opened(content: bytes | bytearray, shrink: int) -> Image.Image:
     """A JPEG file at 1 / `shrink` of its size. Raises DataError."""
     try:
-        image: Image.Image = Image.open(io.BytesIO(content))
-        if shrink > 1:
-            image.draft("RGB", (image.width // shrink, image.height // shrink))
-        image.load()
+        return _loaded(content, shrink)
     except Exception as error:
-        raise DataError(reason_for(error)) from error
+        if (whole := completed(bytes(content))) is None:
+            raise DataError(reason_for(error)) from error
+        return _loaded(whole, shrink)
+
+
+def _loaded(content: bytes | bytearray, shrink: int) -> Image.Image:
+    image: Image.Image = Image.open(io.BytesIO(content))
+    if shrink > 1:
+        image.draft("RGB", (image.width // shrink, image.height // shrink))
+    image.load()
     return image

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from xfer.pixels.stored import is_white_zero
+
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """On white where it is transparent; wide values as `to_bytes` makes them."""
@@ -14,8 +16,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image)
         wide = image.mode == "I" and image.format in ("PNG", "PPM")  # Pillow's I for what is 16-bit in these
-        return Image.fromarray(to_bytes(values.astype(np.uint16) if wide else values)).convert("RGB")
-    if image.has_transparency_data:
+        grey = to_bytes(values.astype(np.uint16) if wide else values, negative=is_white_zero(image))
+        if isinstance(key := image.info.get("transparency"), int):
+            grey[values == key] = 255
+        return Image.fromarray(grey).convert("RGB")
+    if image.has_transparency_data and not _is_unset(image):
         visible = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(visible, mask=visible)
@@ -23,8 +28,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Grey values of any type as 0..255, rounded.
+def _is_unset(image: Image.Image) -> bool:
+    """Programs that know no transparency leave the fourth byte of a 32-bit BMP pixel 0; others show it all the same."""
+    return image.format in ("BMP", "DIB") and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0)
+
+
+def to_bytes(values: NDArray[np.generic], negative: bool = False) -> NDArray[np.uint8]:
+    """Grey values of any type as 0..255, rounded; with `negative` from white to black.
 
     The range they have is the smallest of [0, 1] (floats only), [0, 255] and [0, 65535] that holds them all; values
     that none of them holds are stretched from their lowest to their highest. uint16 always has [0, 65535]. Values that
@@ -37,4 +47,4 @@ def to_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     low, high = (0.0, fitting[0]) if fitting else (low, high)
     known = np.where(np.isfinite(values), values, low).astype(np.float64)
     scaled: NDArray[np.float64] = (known - low) * (255 / (high - low) if high > low else 0.0)
-    return np.rint(scaled).astype(np.uint8)
+    return np.rint(np.where(np.isfinite(values), 255 - scaled, 0) if negative else scaled).astype(np.uint8)

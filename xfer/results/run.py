@@ -74,7 +74,7 @@ class Run:
         """Class probabilities for files, folders (searched recursively) and glob patterns."""
         names = [str(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
         used = backend or self.result["backend"]
-        return predict.predict(self.checkpoint, find_images(names), used, device, progress)
+        return predict.predict(self.checkpoint, find_images(names, self.recipe.data.suffixes), used, device, progress)
 
 
 def open_split(

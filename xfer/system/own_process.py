@@ -5,11 +5,17 @@ They suit a program that imports much, does one thing and ends. A program that i
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import warnings
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from threading import Event
 
 _WHILE_IMPORTING = (100_000, 50, 1000)
 _USUAL = gc.get_threshold()
+_OWN = Event()  # the process is xfer's own
 
 
 def begin() -> None:
@@ -22,6 +28,23 @@ def begin() -> None:
     # is its DecompressionBombWarning, known by its words, so that Pillow need not be imported for it.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
+
+    quieten_tiff.cache_clear()
+    _OWN.set()
+
+
+@cache
+def quieten_tiff() -> None:
+    """To be called before a TIFF file is decoded. Its decoder writes to the console, and no name of a file with it.
+
+    What it says is an error of Pillow's besides, or nothing that spoils the picture.
+    """
+    if _OWN.is_set():
+        with suppress(AttributeError, OSError):  # linked into Pillow, so that it cannot be reached
+            library = ctypes.CDLL(import_module("PIL._imaging").__file__)
+            for handler in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
+                handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+                handler(None)
 
 
 def settle() -> None:

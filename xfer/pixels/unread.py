@@ -1,0 +1,53 @@
+"""What a file is that no decoder takes: its owner is told more than that it is no image."""
+
+from __future__ import annotations
+
+import io
+import re
+
+from PIL import TiffImagePlugin
+
+NOT_AN_IMAGE = "not an image"
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_NUMBERS = {1: "whole numbers", 2: "whole numbers with sign", 3: "floats"}  # of TIFF's tag SampleFormat
+
+_BEGINNINGS = (
+    (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", "HEIC, which is not read: save it as JPEG or PNG"),
+    (rb"....ftyp(qt  |iso|mp4|avc|M4V|3gp)", f"{NOT_AN_IMAGE} but a film"),
+    (rb"....ftypcrx", "a raw file of a camera, which is not read: save it as JPEG or PNG"),
+    (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL, which is not read: save it as JPEG or PNG"),
+    (rb"%PDF", f"{NOT_AN_IMAGE} but a PDF document"),
+    (rb"PK\x03\x04", f"{NOT_AN_IMAGE} but a ZIP archive"),
+    (rb"version https://git-lfs", f"{NOT_AN_IMAGE} but a pointer of Git LFS: fetch the picture with git lfs pull"),
+    (rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype html|html)", f"{NOT_AN_IMAGE} but a web page"),
+    (rb"(?i)(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!.{0,400}?>\s*)*<svg", f"{NOT_AN_IMAGE} but a vector drawing (SVG)"),
+)
+
+
+def reason_unread(content: bytes) -> str:
+    """One line, with the cure where there is one."""
+    head = content[:1024]
+    if head.startswith(_TIFF):
+        return _tiff_reason(content)
+    return next((reason for start, reason in _BEGINNINGS if re.match(start, head, re.DOTALL)), NOT_AN_IMAGE)
+
+
+def _tiff_reason(content: bytes) -> str:
+    """The layout of values that was not understood; or that the place where it would stand is missing."""
+    try:
+        tags = TiffImagePlugin.ImageFileDirectory_v2(content[: 16 if 43 in content[2:4] else 8])  # 43: BigTIFF
+        if tags.next >= len(content):
+            return "truncated"
+        file = io.BytesIO(content)
+        file.seek(tags.next)
+        tags.load(file)
+        if 256 not in tags:  # the width
+            return NOT_AN_IMAGE
+        bits, kinds = tags.get(258, (1,)), tags.get(339, (1,))
+        channels, extra, photometric = tags.get(277, 1), tags.get(338, ()), tags.get(262)
+    except Exception:  # nothing can be relied on in a damaged file
+        return NOT_AN_IMAGE
+    layout = f"{channels} channel{'s' if channels != 1 else ''} of {bits[0]}-bit {_NUMBERS.get(kinds[0], 'values')}"
+    notes = (", transparency among them" if extra else "") + (", white as zero" if photometric == 0 else "")
+    return f"TIFF with {layout}{notes}, which is not read: save it as PNG, or with 8 bits a channel"
