@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -92,6 +93,67 @@ def test_evaluate_agrees_with_the_run(run):
     assert (figures["accuracy"], figures["n"]) == (wanted["val_accuracy"], 8)
     assert json.loads(xfer_("evaluate", run, "--split", "all", "--json").stdout)["n"] == 24
     assert "of 8" in xfer_("evaluate", run).stdout
+
+
+def test_evaluate_measures_every_picture_of_a_folder_without_splits(run, data, tmp_path):
+    folder = tmp_path / "new"
+    shutil.copytree(data / "val", folder)
+    (folder / "ants" / "notes.txt").write_text("x")
+    lines = xfer_("evaluate", run, "--data", folder).stdout.splitlines()
+    assert "of 8)" in lines[0]
+    assert lines[1:] == [f"left out: {folder / 'ants' / 'notes.txt'}: not an image suffix"]
+    assert "of 8)" in xfer_("evaluate", run, "--data", folder, "--split", "test", "-q").stdout
+    figures = json.loads(xfer_("evaluate", run, "--data", folder, "--split", "train", "--json").stdout)
+    wanted = json.loads(xfer_("evaluate", run, "--json").stdout)
+    assert (figures["accuracy"], figures["loss"]) == (wanted["accuracy"], pytest.approx(wanted["loss"], rel=1e-6))
+    assert figures["left_out"] == [{"path": str(folder / "ants" / "notes.txt"), "reason": "not an image suffix"}]
+
+
+def test_evaluate_repeats_the_split_of_the_own_folder_from_wherever(data, tmp_path, monkeypatch):
+    shutil.copytree(data / "train", tmp_path / "work" / "own")
+    (tmp_path / "own").symlink_to(tmp_path / "work" / "own")
+    monkeypatch.chdir(tmp_path / "work")
+    train("own", tmp_path / "r", "-q")
+    wanted = json.loads(xfer_("evaluate", tmp_path / "r", "--json").stdout)
+    assert wanted["n"] == 4
+    refusal = xfer_("evaluate", tmp_path / "r", "--split", "test", code=2).stderr
+    assert "training validates on a part of it, and no third split" in refusal
+    assert json.loads(xfer_("evaluate", tmp_path / "r", "--data", tmp_path / "own", "--json").stdout) == wanted
+    monkeypatch.chdir(tmp_path / "r")
+    assert json.loads(xfer_("evaluate", ".", "--data", tmp_path / "work" / "own", "--json").stdout) == wanted
+
+
+def test_evaluate_a_split_kept_for_the_end(data, tmp_path):
+    root = tmp_path / "set"
+    shutil.copytree(data, root)
+    write_class_folders(tmp_path / "more", counts=(1, 3), seed=7)
+    shutil.copytree(tmp_path / "more" / "val", root / "test")
+    assert f"{root / 'test'} is kept for xfer evaluate --split test" in train(root, tmp_path / "r").stdout
+    result = json.loads((tmp_path / "r" / "result.json").read_text())
+    assert (result["n_train"], result["n_val"], result["unvalidated"]) == (16, 8, [])
+    (line,) = xfer_("evaluate", tmp_path / "r", "--split", "test").stdout.splitlines()
+    assert "of 6)" in line
+    copy = shutil.copy(root / "train" / "bees" / "1.png", root / "test" / "bees" / "0.png")
+    warning = xfer_("evaluate", tmp_path / "r", "--split", "test").stdout.splitlines()[-1]
+    assert warning.startswith("warning: 1 of these pictures have a copy in train")
+    assert f"the first: {copy} = {root / 'train' / 'bees' / '1.png'}. Cure" in warning
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_class_without_validation_pictures_is_trained_and_named(data, tmp_path):
+    root = tmp_path / "set"
+    shutil.copytree(data, root)
+    shutil.rmtree(root / "val" / "ants")
+    assert "warning: no validation pictures of ants: " in train(root, tmp_path / "a").stdout
+    train(root, tmp_path / "b", "--seed", 1)
+    result = json.loads((tmp_path / "a" / "result.json").read_text())
+    assert (result["classes"], result["n_val"], result["unvalidated"]) == (["ants", "bees"], 4, ["ants"])
+    assert 0 <= result["val_accuracy"] <= 1
+    with (tmp_path / "a" / "predictions.csv").open(encoding="utf-8") as file:
+        assert {row["label"] for row in csv.DictReader(file)} == {"bees"}
+    page = (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
+    assert "Classes without validation images" in page
+    assert "nan" not in xfer_("compare", tmp_path / "a", tmp_path / "b", "--json").stdout.lower()
 
 
 def test_evaluate_a_bare_checkpoint_needs_data(run, data):

@@ -63,6 +63,74 @@ def test_val_comes_before_test(tmp_path):
     assert contents(opened(root).val, root) == [("val/a/0.png", 0), ("val/b/0.png", 1)]
 
 
+NAMES = ["Training Testing", "seg_train seg_test", "training_set test_set", "Train Validation", "trainset Test-Data"]
+
+
+@pytest.mark.parametrize("names", NAMES)
+@pytest.mark.parametrize("again", [False, True])
+def test_usual_names_of_splits(tmp_path, names, again):
+    """`again`: seg_train/seg_train/class, as archives of some sites unpack."""
+    train, val = (f"{name}/{name}" if again else name for name in names.split())
+    root = make(tmp_path / "set", *numbered(f"{train}/a", f"{train}/b"), f"{val}/a/0.png", f"{val}/b/0.png")
+    data = opened(root)
+    assert (data.classes, len(data.train.files), data.test) == (("a", "b"), 6, None)
+    assert contents(data.val, root) == [(f"{val}/a/0.png", 0), (f"{val}/b/0.png", 1)]
+
+
+@pytest.mark.parametrize("classes", [("bus", "train"), ("test tube", "train"), ("train station", "validation stamp")])
+def test_classes_whose_names_are_near_those_of_splits(tmp_path, classes):
+    assert opened(make(tmp_path / "set", *numbered(*classes))).classes == classes
+
+
+@pytest.mark.parametrize("inside", [("images",), ("day", "night")])
+def test_folders_within_classes_are_classes_only_where_they_could_be(tmp_path, inside):
+    folders = [f"a/{name}" for name in inside] + ["b/images"]
+    assert opened(make(tmp_path / "set", *numbered(*folders))).classes == ("a", "b")
+
+
+def test_a_third_split_is_neither_read_nor_counted(tmp_path):
+    kept = ["test/a/0.png", "test/b/0.png", "test/b/bad.jpg", "test/c/0.png"]
+    root = make(tmp_path / "set", *numbered("train/a", "train/b", "val/a", "val/b"), *kept)
+    (root / "test/b/bad.jpg").write_bytes(b"")
+    for side, file in enumerate(sorted(root.rglob("*.png")), start=8):  # no two alike
+        GOOD.resize((side, 8)).save(file)
+    (root / "test/a/0.png").write_bytes((root / "train/a/1.png").read_bytes())
+    steps = []
+    data = opened(root, progress=lambda *step: steps.append(step), on_leak="warn")
+    assert (data.classes, len(data.train.files), len(data.val.files)) == (("a", "b"), 6, 6)
+    assert (data.skipped, data.test, len(steps)) == ((), root / "test", 12)
+    assert not list(data.leaks.rows())
+    with pytest.raises(DataError, match="only in test: c"):
+        opened(root, held_out="test")
+    (root / "test/c/0.png").unlink()
+    (root / "test/c").rmdir()
+    last = opened(root, held_out="test")
+    assert contents(last.val, root) == [("test/a/0.png", 0), ("test/b/0.png", 1)]
+    assert last.skipped == (Skipped(str(root / "test/b/bad.jpg"), "empty file"),)
+    assert [(leak.kind, leak.copy) for leak in last.leaks.rows()] == [("in train and val", str(root / "test/a/0.png"))]
+
+
+def test_a_test_folder_without_val_is_what_training_validates_with(tmp_path):
+    root = make(tmp_path / "set", *numbered("train/a", "train/b", "test/a", "test/b"))
+    assert opened(root).test is None
+    with pytest.raises(DataError, match=r"training validates with test, .*Cure: --split val"):
+        opened(root, held_out="test")
+
+
+@pytest.mark.parametrize("val", [("val/a/0.png", "val/c/0.png"), ("val/a/0.png", "val/b/", "val/c/0.png")])
+def test_a_class_without_validation_pictures_is_named(tmp_path, val):
+    root = make(tmp_path / "set", *numbered("train/a", "train/b", "train/c"), *val)
+    data = opened(root)
+    assert (data.classes, data.unvalidated) == (("a", "b", "c"), ("b",))
+    assert contents(data.val, root) == [("val/a/0.png", 0), ("val/c/0.png", 2)]
+
+
+def test_nothing_is_split_off_where_nobody_asks(tmp_path):
+    root = make(tmp_path / "set", *numbered("a", "b"))
+    data = opened(root, val_fraction=None)
+    assert (len(data.train.files), len(data.val.files)) == (6, 0)
+
+
 def test_a_part_is_split_off(tmp_path):
     root = make(tmp_path / "set", *numbered("a", count=10), *numbered("b", count=20), "c/0.png", "c/1.png", "d/0.png")
     data = opened(root, val_fraction=0.3, seed=5)
@@ -190,9 +258,13 @@ def test_or_are_an_error(tmp_path):
             r'b: no picture in this class .3 files left out.*Cure: add "\.gif" to data\.suffixes of the recipe$',
         ),
         ([*numbered("a"), "b/notes.txt"], "b: no picture in this class .1 files left out.*not an image suffix"),
-        ([*numbered("train/a", "train/b", "val/a"), "val/b/"], "val/b: no picture in this class"),
+        ([*numbered("train/a", "train/b"), "val/a/", "val/b/notes.txt"], "val: no picture in any class .1 files left"),
         (numbered("train/a", "train/b", "val/a", "val/c"), "only in train: b; only in val: c.*Cure"),
-        (numbered("train/a", "train/b", "train/c", "val/a", "val/b"), "different classes .only in train: c"),
+        (numbered("train/a", "train/b", "val/a", "val/b", "val/c"), "different classes .only in val: c"),
+        (
+            numbered("x/a", "x/b", "y/a", "y/b"),
+            "x, y all hold the same folders: a, b. .*splits: .*for classes: ",
+        ),
         ([*numbered("train/a", "train/b"), "val/"], "val: no class folders"),
         (numbered("train/a", "train/b", "other/x"), "train has no val.*or test beside it.*Cure"),
         (["a/0.png", "b/0.png"], "too few pictures to split off"),

@@ -80,6 +80,14 @@ def only_in_train(root):
     (root / "train/ants/1.png").unlink()
 
 
+def only_in_val(root):
+    (root / "val/wasps").mkdir()
+
+
+def not_in_val(root):
+    shutil.rmtree(root / "val/ants")
+
+
 def hollow(root):
     for split in ("train", "val"):
         (root / split / "wasps").mkdir()
@@ -100,8 +108,6 @@ def single(root):
     tiny(root)
     for file in [root / "train/ants/1.png", *(root / "val/ants").iterdir()]:
         file.unlink()
-    for split in ("val",):
-        (root / split / "ants").mkdir(exist_ok=True)
 
 
 def lopsided(root):
@@ -140,7 +146,9 @@ FOUND = [
     (bad_picture, "problem", "1 unreadable picture (1 not an image), the first: "),
     (leak, "problem", "1 picture with a copy in train and val, the first: "),
     (contradiction, "problem", "1 picture with a copy in two classes, the first: "),
-    (only_in_train, "problem", "class folders differ (only in train: wasps)"),
+    (only_in_val, "problem", "class folders differ (only in val: wasps)"),
+    (only_in_train, "warning", "1 class without validation pictures: wasps"),
+    (not_in_val, "warning", "1 class without validation pictures: ants"),
     (hollow, "problem", "1 class without a usable picture in "),
     (repeated, "warning", "1 picture with a copy twice in one class, the first: "),
     (tiny, "warning", "1 class of fewer than 5 pictures: ants (4)"),
@@ -158,7 +166,7 @@ def test_what_is_wrong_is_found_and_decides_the_exit_code(make, level, text, pic
     make(pictures)
     assert next(f for f in findings(pictures) if f[1].startswith(text))[0] == level
     problems = any(f[0] == "problem" for f in findings(pictures))
-    assert problems == (level == "problem" or make is single)
+    assert problems == (level == "problem")
     last = command(pictures, code=int(problems)).stdout.splitlines()[-1]
     assert last.startswith("verdict  not ready" if problems else "verdict  can be trained on")
 
@@ -171,6 +179,15 @@ def test_the_cure_for_pictures_of_another_suffix_is_the_recipe(pictures):
     assert finding.cure == 'add ".gif" to data.suffixes of the recipe; move or remove others'
     suffixes = [".png", ".gif"]
     assert "1 GIF P" in command(pictures, "--set", f"data.suffixes={suffixes}").stdout
+
+
+def test_the_split_kept_for_the_end_is_named_and_not_looked_at(pictures):
+    shutil.copytree(pictures / "val", pictures / "test")
+    check = checked(pictures)
+    assert (check.test, len(check.train.labels), len(check.val.labels)) == (pictures / "test", 16, 10)
+    assert find(check) == []
+    assert any(line.startswith(f"kept      {pictures / 'test'}: not") for line in command(pictures).stdout.splitlines())
+    assert json.loads(command(pictures, "--json").stdout)["test"] == str(pictures / "test")
 
 
 @pytest.mark.parametrize(("split", "counts"), [("train", [[0, 5], [8, 5]]), ("val", [[8, 0], [8, 5]])])

@@ -263,7 +263,7 @@ def test_a_run_of_the_very_defaults_knows_its_data(recipe, data, tmp_path, monke
     checkpoint = xfer.train(recipe, NumpyBackend(), output=tmp_path / "run", epochs=1).checkpoint
     asked = []
 
-    def opened(recipe, progress, source):
+    def opened(recipe, progress, source, **_):
         asked.append((recipe.data.source, source))
         return open_dataset(str(data))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ from xfer.cli.options import backend_option, data_option, device_option, json_op
 
 if TYPE_CHECKING:
     from xfer.backend import Backend
-    from xfer.results.run import Which
+    from xfer.results.run import Chosen, Which
+
+MOST_NAMED = 20  # files that were left out
 
 
 def _opened(name: str, device: str) -> tuple[Backend, str]:
@@ -27,7 +30,7 @@ def _opened(name: str, device: str) -> tuple[Backend, str]:
 @click.command()
 @click.argument("source", metavar="RUN|CHECKPOINT", type=click.Path(path_type=Path))
 @data_option
-@click.option("--split", type=click.Choice(["train", "val", "all"]), default="val", show_default=True)
+@click.option("--split", type=click.Choice(["train", "val", "test", "all"]), default="val", show_default=True)
 @backend_option
 @device_option
 @quiet_option
@@ -37,28 +40,41 @@ def evaluate(
 ) -> None:
     """Loss and accuracy of a checkpoint.
 
-    On either framework, whichever wrote it.
+    On either framework, whichever wrote it. Of a folder without splits that is not the run's own, every picture counts.
     """
     from xfer.cli import console
     from xfer.results import predict
     from xfer.results.checkpoint import load_checkpoint
     from xfer.results.read import read_recipe
-    from xfer.results.run import open_split
+    from xfer.results.run import choose
 
     checkpoint = load_checkpoint(source)
     with console.progress_bars(quiet) as progress:
         recipe = read_recipe(source) if (source / "config.toml").exists() else None
-        chosen = open_split(checkpoint, data, split, recipe, progress)
+        chosen = choose(checkpoint, data, split, recipe, progress)
         used = backend or checkpoint.backend
-        result = predict.evaluate(checkpoint, chosen, *_opened(used, device), progress)
+        result = predict.evaluate(checkpoint, chosen.split, *_opened(used, device), progress)
     right = int((result.predictions == result.labels).sum())
     figures = {"backend": used, "n": len(result.labels), "right": right}
     if json_:
-        console.as_json({**figures, "accuracy": result.accuracy, "loss": result.loss})
+        left_out = [skipped._asdict() for skipped in chosen.skipped]
+        console.as_json({**figures, "accuracy": result.accuracy, "loss": result.loss, "left_out": left_out})
     else:
         click.echo(
             f"accuracy {result.accuracy:.2%} ({right} of {len(result.labels)}), loss {result.loss:.4f}, on {used}"
         )
+        for line in () if quiet else _about(chosen):
+            click.echo(line)
+
+
+def _about(chosen: Chosen) -> Iterator[str]:
+    """What was left out of the pictures, and whether training has seen some of them."""
+    for skipped in chosen.skipped[:MOST_NAMED]:
+        yield f"left out: {skipped.path}: {skipped.reason}"
+    if (more := len(chosen.skipped) - MOST_NAMED) > 0:
+        yield f"left out: {more} more"
+    if chosen.warning:
+        yield chosen.warning
 
 
 @click.command("predict")

@@ -62,6 +62,11 @@ def describe(p: Prepared) -> None:
     versions = ", ".join(f"{name} {version}" for name, version in p.net.backend.versions().items())
     click.echo(f"{p.net.backend.name} on {p.net.device} ({versions})")
     click.echo(f"{p.data.name}: {counts}, {len(p.data.classes)} classes: {_short(p.data.classes)}")
+    if p.data.test is not None:
+        click.echo(f"{p.data.test} is kept for xfer evaluate --split test: training does not look at it")
+    if p.data.unvalidated:
+        names = _short(p.data.unvalidated)
+        click.echo(f"warning: no validation pictures of {names}: no figure says how well. Cure: add some to val")
     if p.data.skipped:
         click.echo(f"{len(p.data.skipped)} files left out, see skipped_images.csv")
     if warning := p.data.warning():

@@ -13,7 +13,7 @@ import numpy as np
 
 from xfer.data.archives import SUFFIXES as ARCHIVE_SUFFIXES
 from xfer.data.archives import is_archive, unpack
-from xfer.data.layout import find_layout
+from xfer.data.layout import Layout, find_layout, refuse_unknown, unwrapped
 from xfer.data.leaks import Leaks, OnLeak, find_leaks
 from xfer.data.lists import Skipped
 from xfer.data.named import NAMED, fetch
@@ -23,6 +23,9 @@ from xfer.errors import ConfigError, DataError, expected
 from xfer.pixels.images import SUFFIXES
 from xfer.progress import Progress, silent
 from xfer.system.download import cache_dir
+
+HeldOut = Literal["val", "test"]
+"""Of a folder with three splits: what training validates with, or what it never reads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,7 @@ class Dataset:
     skipped: tuple[Skipped, ...]
     leaks: Leaks
     flawed: tuple[Skipped, ...] = ()
+    test: Path | None = None  # the folder kept for the end, that nobody has looked into
 
     def warning(self) -> str | None:
         """One line about flawed files, where there are any."""
@@ -50,11 +54,18 @@ class Dataset:
         files = "1 picture has a file" if n == 1 else f"{n} pictures have files"
         return f"warning: {files} {first.reason} and can be used all the same, the first: {first.path}"
 
+    @property
+    def unvalidated(self) -> tuple[str, ...]:
+        """Classes without a validation picture: they are trained, and no figure says how well."""
+        counts = np.bincount(self.val.labels, minlength=len(self.classes))
+        return tuple(name for name, count in zip(self.classes, counts, strict=True) if not count)
+
 
 def open_dataset(
     source: str,
     *,
-    val_fraction: float = 0.2,
+    val_fraction: float | None = 0.2,
+    held_out: HeldOut = "val",
     seed: int = 0,
     suffixes: Sequence[str] = SUFFIXES,
     on_bad_image: Literal["skip", "error"] = "skip",
@@ -66,37 +77,63 @@ def open_dataset(
     """Find and check every picture of a named set, a folder or an archive.
 
     Without train and val folders, `val_fraction` of each class is split off, the same for the same seed; a class of
-    two or more keeps one on each side. `workers` 0: one thread for each processor. `cache` None: the user's.
+    two or more keeps one on each side; None splits nothing off, and `val` is empty. `held_out`: the folder that
+    becomes `val`; `test` is refused where train has no third split beside it.
+    `workers` 0: one thread for each processor. `cache` None: the user's.
     Raises DataError when there is nothing to train on, an unreadable picture where `on_bad_image` is `error`, or a
     picture in both splits or in two classes where `on_leak` is; `drop` leaves such out, see
     `xfer.data.leaks.find_leaks`.
     """
-    if not 0 < val_fraction < 1:
+    if val_fraction is not None and not 0 < val_fraction < 1:
         raise ConfigError(f"val_fraction = {val_fraction}: expected a number between 0 and 1, both left out")
     name, root = locate(source, cache or cache_dir(), progress)
     layout = find_layout(root)
-    parts = [layout.train] if layout.val is None else [layout.train, layout.val]
-    splits, skipped, flawed = [], [], list[Skipped]()
+    parts, classes, skipped = _parts(layout, held_out, val_fraction is None), layout.classes, list[Skipped]()
+    splits, flawed = [], list[Skipped]()
     for part in parts:
-        listed, ignored = scan(part, layout.classes, suffixes)
+        listed, ignored = _listed(part, layout, suffixes)
         split, unreadable = _check(listed, on_bad_image, workers, progress, flawed)
-        _refuse_empty(part, split, layout.classes, ignored + unreadable)
-        splits.append(split)
         skipped += ignored + unreadable
-    train, val = splits if layout.val else divide(splits[0], val_fraction, seed)
+        splits.append(split)
+        _refuse_empty(parts, splits, classes, skipped)
+    train, val = splits if len(parts) > 1 else _divided(splits[0], val_fraction, seed)
     leaks = leaks_of(train, val)
     if on_leak == "error":
         leaks.refuse()
     elif on_leak == "drop":
         train, val = _without(leaks, train, val)
         skipped += [Skipped(*dropped) for dropped in leaks.dropped()]
-        for part, split in zip(parts, (train, val), strict=False):
-            _refuse_empty(part, split, layout.classes, skipped)
-    if not len(val.labels):
+        _refuse_empty(parts, (train, val), classes, skipped)
+    if val_fraction is not None and not len(val.labels):
         raise DataError(
             f"data {root}: too few pictures to split off any for validation. Cure: add some, or a val folder"
         )
-    return Dataset(name, root, layout.classes, train, val, tuple(skipped), leaks, tuple(flawed))
+    return Dataset(name, root, classes, train, val, tuple(skipped), leaks, tuple(flawed), layout.splits.test)
+
+
+def _parts(layout: Layout, held_out: HeldOut, whole: bool) -> list[Path]:
+    """The folders to read: of train, and of what is held out, where there is any."""
+    train, val, test = layout.splits
+    if held_out == "test" and test is None and not (whole and val is None):
+        validated = f"with {val.name}" if val else "on a part of it"
+        why = f"training validates {validated}, and no third split lies beside {'them' if val else 'it'}"
+        raise DataError(f"data {train}: no test folder: {why}. Cure: --split val, or --data with test pictures")
+    if val is None:
+        return [train]
+    return [train, unwrapped(test) if held_out == "test" and test else val]
+
+
+def _divided(split: Split, fraction: float | None, seed: int) -> tuple[Split, Split]:
+    """As `divide`; None: nothing is split off."""
+    return (split, take(split, np.zeros(0, np.int64))) if fraction is None else divide(split, fraction, seed)
+
+
+def _listed(part: Path, layout: Layout, suffixes: Sequence[str]) -> tuple[Split, list[Skipped]]:
+    """The files of a folder that may lack some of the classes, with labels that count all of them."""
+    train, classes = layout.splits.train, layout.classes
+    present = classes if part == train else refuse_unknown(train, classes, part)
+    split, ignored = scan(part, present, suffixes)
+    return replace(split, labels=np.searchsorted(classes, present)[split.labels]), ignored
 
 
 def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
@@ -136,13 +173,25 @@ def _check(
     return take(replace(split, digests=digests, stamps=stamps), np.flatnonzero(keep)), skipped
 
 
-def _refuse_empty(part: Path, split: Split, classes: Sequence[str], skipped: Sequence[Skipped]) -> None:
-    for label in np.flatnonzero(np.bincount(split.labels, minlength=len(classes)) == 0):
-        folder = part / classes[label]
-        lost = [s for s in skipped if Path(s.path).is_relative_to(folder)]
-        why = f" ({len(lost)} files left out, the first: {lost[0].path}: {lost[0].reason})" if lost else ""
-        cure = suffixes_cure(lost) or "add pictures, or remove the folder"
+def _refuse_empty(
+    parts: Sequence[Path], splits: Sequence[Split], classes: Sequence[str], skipped: Sequence[Skipped]
+) -> None:
+    """Raises DataError for a class that nothing can be learned of, and where nothing at all is held out."""
+    for label in np.flatnonzero(np.bincount(splits[0].labels, minlength=len(classes)) == 0):
+        folder = parts[0] / classes[label]
+        why, cure = _lost(folder, skipped, "add pictures, or remove the folder")
         raise DataError(f"data {folder}: no picture in this class{why}. Cure: {cure}")
+    for part, split in list(zip(parts, splits, strict=False))[1:]:
+        if not len(split.labels):
+            why, cure = _lost(part, skipped, "add pictures")
+            raise DataError(f"data {part}: no picture in any class{why}. Cure: {cure}")
+
+
+def _lost(folder: Path, skipped: Sequence[Skipped], cure: str) -> tuple[str, str]:
+    """What was left out of a folder, for a message, and its cure, or the given one where no better one is known."""
+    lost = [s for s in skipped if Path(s.path).is_relative_to(folder)]
+    why = f" ({len(lost)} files left out, the first: {lost[0].path}: {lost[0].reason})" if lost else ""
+    return why, suffixes_cure(lost) or cure
 
 
 def leaks_of(train: Split, val: Split) -> Leaks:

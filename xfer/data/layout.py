@@ -3,58 +3,119 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from xfer.errors import DataError
 
-HELD_OUT = ("val", "valid", "validation", "test")
-"""What the folder beside `train` may be called; the first of these that is there is used."""
+ROLES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "validate", "dev", "eval"),
+    "test": ("test", "testing"),
+}
+"""What folders of splits are called, in any case; of several for one split, the first of these is used."""
+
+DECORATION = frozenset({"set", "data", "dataset", "images", "imgs", "seg"})
+"""Words beside such a name, that say nothing: seg_train, test_set, Training-Data."""
 
 WRAPPERS = 8  # folders around a data set that are entered; zips have one or two
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Folders of class folders. `val` None: there is one for all, and a part is to be split off."""
+class Splits(NamedTuple):
+    """Folders of class folders. `val` None: there is one for all, and a part is to be split off.
+
+    `test` is there beside a `val` alone: training never reads it. Where there is only one of them, it is `val`.
+    """
 
     train: Path
-    val: Path | None
+    val: Path | None = None
+    test: Path | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of a data set, and the classes of `train`."""
+
+    splits: Splits
     classes: tuple[str, ...]
 
 
 def find_layout(root: Path) -> Layout:
-    """Of DIR/{train,val}/class/... or DIR/class/..., with single folders around either entered.
+    """Of DIR/{train,val,test}/class/... or DIR/class/..., with single folders around either entered.
 
-    Classes are the names of the folders, sorted. Raises DataError where there are none, only one, or others in val
-    than in train.
+    Classes are the names of the folders in train, sorted. Raises DataError where there are none, only one, or others
+    in val than in train. The test folder is not looked into.
     """
-    train, val = find_splits(root)
-    return Layout(train, val, _classes(train) if val is None else _same_classes(train, val))
+    splits = find_splits(root)
+    classes = two_or_more(splits.train, class_names(splits.train))
+    if splits.val is not None:
+        refuse_unknown(splits.train, classes, splits.val)
+    return Layout(splits, classes)
 
 
-def find_splits(root: Path) -> tuple[Path, Path | None]:
-    """As `find_layout`, but looks at no classes: the folder for training, and that for validation where there is one.
+def find_splits(root: Path) -> Splits:
+    """As `find_layout`, but looks at no classes.
 
-    Raises DataError for a train folder alone.
+    Raises DataError for a train folder alone, and for class folders that may as well be splits.
     """
     folder = root
     for _ in range(WRAPPERS):
         inside = subfolders(folder)
-        splits = {name.lower(): folder / name for name in reversed(inside)}
-        val = next((splits[name] for name in HELD_OUT if name in splits), None)
-        if "train" in splits and val is not None:
-            return splits["train"], val
-        if "train" in splits and subfolders(splits["train"]):
+        train, val, test = (_named_for(role, inside) for role in ROLES)
+        if train and (held_out := val or test):
+            kept = folder / test if val and test else None
+            return Splits(unwrapped(folder / train), unwrapped(folder / held_out), kept)
+        if train and train.lower() == "train" and subfolders(folder / train):
             raise DataError(
-                f"data {folder}: train has no {', '.join(HELD_OUT[:-1])} or {HELD_OUT[-1]} beside it. "
-                f"Cure: add one, or give {splits['train']}, and a part of it is split off"
+                f"data {folder}: train has no val, valid, validation or test beside it. "
+                f"Cure: add one, or give {folder / train}, and a part of it is split off"
             )
         if len(inside) != 1 or not subfolders(folder / inside[0]):
             break
         folder = folder / inside[0]
-    return folder, None
+    _refuse_two_readings(folder)
+    return Splits(folder)
+
+
+def role_of(name: str) -> str | None:
+    """Which split a folder is called after: train, val or test; None for any other name."""
+    words = [word for word in re.split(r"[\W_]+", name.lower()) if word and word not in DECORATION]
+    core = words[0] if len(words) == 1 else None
+    if core is not None:
+        core = core.removesuffix("set").removesuffix("data")  # trainset, TrainData
+    return next((role for role, names in ROLES.items() if core in names), None)
+
+
+def _named_for(role: str, names: Sequence[str]) -> str | None:
+    """The folder of a split: of several, one with a plain name, in the order of ROLES."""
+    order = ROLES[role]
+    fitting = [name for name in names if role_of(name) == role]
+    return min(fitting, key=lambda n: order.index(n.lower()) if n.lower() in order else len(order), default=None)
+
+
+def unwrapped(split: Path) -> Path:
+    """The folder of a split, or the one in it that is called after the same split: seg_train/seg_train/class."""
+    inside = subfolders(split)
+    if len(inside) == 1 and role_of(inside[0]) == role_of(split.name) and subfolders(split / inside[0]):
+        return split / inside[0]
+    return split
+
+
+def _refuse_two_readings(folder: Path) -> None:
+    """Raises DataError for folders that all hold the same ones, two or more: either may be the classes."""
+    outer = subfolders(folder)
+    inner = subfolders(folder / outer[0]) if len(outer) > 1 else []
+    if len(inner) < 2 or any(subfolders(folder / name) != inner for name in outer[1:]):
+        return
+    above, below = (", ".join(names[:4]) + (", ..." if len(names) > 4 else "") for names in (outer, inner))
+    raise DataError(
+        f"data {folder}: {above} all hold the same folders: {below}. Either {above} are splits of the classes {below}, "
+        f"or {above} are the classes and {below} only sort their pictures. Cure for splits: rename the folders to "
+        f"train, val and test; for classes: move the pictures of each class up into its folder"
+    )
 
 
 def subfolders(folder: Path) -> list[str]:
@@ -124,20 +185,14 @@ def two_or_more(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _classes(folder: Path) -> tuple[str, ...]:
-    return two_or_more(folder, class_names(folder))
-
-
-def _same_classes(train: Path, val: Path) -> tuple[str, ...]:
-    ours, theirs = _classes(train), _classes(val)
-    if ours != theirs:
-        differences = [
-            f"only in {folder.name}: {', '.join(sorted(set(names) - set(others)))}"
-            for folder, names, others in ((train, ours, theirs), (val, theirs, ours))
-            if set(names) - set(others)
-        ]
+def refuse_unknown(train: Path, classes: Sequence[str], held_out: Path) -> tuple[str, ...]:
+    """The classes that a folder of held-out pictures has. Raises DataError where training has not all of them."""
+    present = class_names(held_out)
+    unknown, absent = sorted(set(present) - set(classes)), sorted(set(classes) - set(present))
+    if unknown:
+        only = f"only in {train.name}: {', '.join(absent)}; " if absent else ""
         raise DataError(
-            f"data {train.parent}: {train.name} and {val.name} hold different classes ({'; '.join(differences)}). "
-            "Cure: give both the same class folders"
+            f"data {train.parent}: {train.name} and {held_out.name} hold different classes "
+            f"({only}only in {held_out.name}: {', '.join(unknown)}). Cure: give both the same class folders"
         )
-    return ours
+    return tuple(present)

@@ -21,6 +21,7 @@ KINDS = ("in two classes", "in train and val", "twice in one class")
 
 FILE = "leaks.csv"
 _TWO_CLASSES, _SPLITS = 0, 1
+ACROSS = KINDS[_SPLITS]
 
 
 class Leak(NamedTuple):

@@ -73,6 +73,7 @@ class DataCheck:
     samples: NDArray[np.uint8]
     sample_labels: Int64
     size: tuple[int, int]
+    test: Path | None  # the folder kept for the end: not looked into
 
     @property
     def counts(self) -> Int64:
@@ -101,7 +102,8 @@ def check_data(source: str, recipe: Recipe, progress: Progress = silent) -> Data
     """
     size = output_size(recipe.augment.train_transforms)
     name, root = locate(source, cache_dir(), progress)
-    folders = [folder for folder in find_splits(root) if folder]
+    splits = find_splits(root)
+    folders = [folder for folder in (splits.train, splits.val) if folder]
     present = [class_names(folder) for folder in folders]
     classes = two_or_more(folders[0].parent if len(folders) > 1 else root, sorted(set(chain.from_iterable(present))))
     data = recipe.data
@@ -116,7 +118,8 @@ def check_data(source: str, recipe: Recipe, progress: Progress = silent) -> Data
             raise DataError(f"data {part.folder}: no usable picture in any class folder{why}")
     train, val = (p.split for p in parts) if len(parts) > 1 else divide(parts[0].split, data.val_fraction, recipe.seed)
     samples, labels = _samples(parts, recipe.seed)
-    return DataCheck(name, root, classes, parts, train, val, leaks_of(train, val), samples, labels, size)
+    leaks = leaks_of(train, val)
+    return DataCheck(name, root, classes, parts, train, val, leaks, samples, labels, size, splits.test)
 
 
 def _inspect(

@@ -51,15 +51,15 @@ def _named(names: Iterable[str]) -> str:
 def _folders(c: DataCheck) -> Iterator[Finding]:
     if len(c.parts) > 1:
         train, val = c.parts
-        sides = ((train.folder.name, train.present, val.present), (val.folder.name, val.present, train.present))
-        only = [f"only in {name}: {_named(sorted(set(a) - set(b)))}" for name, a, b in sides if set(a) - set(b)]
-        if only:
+        if set(val.present) - set(train.present):
+            sides = ((train.folder.name, train.present, val.present), (val.folder.name, val.present, train.present))
+            only = [f"only in {name}: {_named(sorted(set(a) - set(b)))}" for name, a, b in sides if set(a) - set(b)]
             yield Finding("problem", f"class folders differ ({'; '.join(only)})", "give both the same class folders")
-    for part in c.parts:
-        filled = {c.classes[label] for label in np.unique(part.split.labels)}
-        if empty := [name for name in part.present if name not in filled]:
-            text = f"{_many(len(empty), 'class', 'classes')} without a usable picture in {part.folder}: {_named(empty)}"
-            yield Finding("problem", text, "add pictures, or remove the folder")
+    train = c.parts[0]
+    filled = {c.classes[label] for label in np.unique(train.split.labels)}
+    if empty := [name for name in train.present if name not in filled]:
+        text = f"{_many(len(empty), 'class', 'classes')} without a usable picture in {train.folder}: {_named(empty)}"
+        yield Finding("problem", text, "add pictures, or remove the folder")
     if len(c.parts) == 1 and not len(c.val.labels):
         yield Finding("problem", "too few pictures to split off any for validation", "add some, or a val folder")
 
@@ -92,6 +92,10 @@ def _classes(c: DataCheck) -> Iterator[Finding]:
     if single := [c.classes[i] for i in np.flatnonzero(totals == 1)]:
         text = f"{_many(len(single), 'class', 'classes')} of one picture: {_named(single)}"
         yield Finding("warning", text, "add pictures: nothing can be both learned and validated from one")
+    unvalidated = [name for name, (n, held) in zip(c.classes, c.counts, strict=True) if n and not held]
+    if len(c.parts) > 1 and unvalidated:
+        text = f"{_many(len(unvalidated), 'class', 'classes')} without validation pictures: {_named(unvalidated)}"
+        yield Finding("warning", text, f"add some to {c.parts[1].folder}: no figure says how well they are told")
     if tiny := [f"{c.classes[i]} ({totals[i]})" for i in np.flatnonzero((totals > 1) & (totals < TINY_CLASS))]:
         text = f"{_many(len(tiny), 'class', 'classes')} of fewer than {TINY_CLASS} pictures: {_named(tiny)}"
         yield Finding("warning", text, "add pictures, or do not trust their accuracy")

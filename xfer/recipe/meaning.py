@@ -13,7 +13,7 @@ from xfer.archs import Arch, adapted
 from xfer.arrays import Int64
 from xfer.backend import Backend, LossSpec, ModelSpec, OptimizerSpec, ParamGroups
 from xfer.backends import known_arch
-from xfer.data.dataset import Dataset, open_dataset
+from xfer.data.dataset import Dataset, HeldOut, open_dataset
 from xfer.errors import ConfigError
 from xfer.nets.freeze import FreezePolicy, NormStats, resolve, stages_from
 from xfer.pixels.augment import is_random, output_size
@@ -101,12 +101,23 @@ def _normalization(recipe: Recipe, arch: Arch, metadata: Mapping[str, str]) -> t
     return arch.mean, arch.std
 
 
-def open_data(recipe: Recipe, progress: Progress = silent, source: str | None = None) -> Dataset:
-    """The data a recipe names, or those in `source`, split and checked as it says."""
+def open_data(
+    recipe: Recipe,
+    progress: Progress = silent,
+    source: str | None = None,
+    *,
+    held_out: HeldOut = "val",
+    whole: bool = False,
+) -> Dataset:
+    """The data a recipe names, or those in `source`, split and checked as it says.
+
+    `held_out`: the folder that becomes `val`. `whole`: where there are no such folders, nothing is split off.
+    """
     data = recipe.data
     return open_dataset(
         source or data.source,
-        val_fraction=data.val_fraction,
+        val_fraction=None if whole else data.val_fraction,
+        held_out=held_out,
         seed=recipe.seed,
         suffixes=data.suffixes,
         on_bad_image=data.on_bad_image,

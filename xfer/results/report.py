@@ -135,6 +135,7 @@ _FIGURES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "classes": ("Classes", _names),
     "n_train": ("Training images", str),
     "n_val": ("Validation images", str),
+    "unvalidated": ("Classes without validation images", lambda names: _names(names) or "none"),
     "seed": ("Seed", str),
     "epochs": ("Epochs", str),
     "best_epoch": ("Best epoch", str),

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xfer.backend import Backend
+from xfer.data.dataset import HeldOut
 from xfer.data.find import find_images
-from xfer.data.split import Split, joined
+from xfer.data.leaks import ACROSS, Leaks
+from xfer.data.lists import Skipped
+from xfer.data.split import Files, Split, joined
 from xfer.errors import CheckpointError
 from xfer.metrics import Evaluation
 from xfer.progress import Progress, silent
@@ -21,7 +24,19 @@ from xfer.results.checkpoint import Checkpoint, load_checkpoint
 from xfer.results.predict import Predictions
 from xfer.results.read import read_metrics, read_recipe, read_result
 
-Which = Literal["train", "val", "all"]
+Which = Literal["train", "val", "all", "test"]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is measured: a split whose labels count a checkpoint's classes, what was left out of it, and its copies.
+
+    `warning` is about pictures that are elsewhere as well, and empty where there are none.
+    """
+
+    split: Split
+    skipped: tuple[Skipped, ...]
+    warning: str
 
 
 @dataclass(frozen=True)
@@ -80,12 +95,52 @@ class Run:
 def open_split(
     checkpoint: Checkpoint, data: str | Path | None, which: Which, recipe: Recipe | None, progress: Progress = silent
 ) -> Split:
-    """A split of a data set, its labels counting the checkpoint's classes.
+    """A split of a data set, its labels counting the checkpoint's classes; see `choose`."""
+    return choose(checkpoint, data, which, recipe, progress).split
+
+
+def choose(
+    checkpoint: Checkpoint, data: str | Path | None, which: Which, recipe: Recipe | None, progress: Progress = silent
+) -> Chosen:
+    """The pictures to measure a checkpoint with.
 
     `recipe` is the one the checkpoint was trained with, where it is known: it names the data, and repeats its split.
+    Of any other folder without splits every picture is taken, whatever `which` says.
+    Raises DataError for the split `test` where train has no third folder beside it.
     """
     if data is None and recipe is None:
         raise CheckpointError("a checkpoint does not say which data to evaluate on. Cure: --data DIR")
-    dataset = open_data(recipe or Recipe(), progress, None if data is None else str(data))
-    splits = {"train": [dataset.train], "val": [dataset.val], "all": [dataset.train, dataset.val]}[which]
-    return predict.relabel(joined(splits), dataset.classes, checkpoint.classes)
+    source = None if data is None else str(data)
+    whole = source is not None and not (recipe and _is_own(source, recipe.data.source))
+    held_out: HeldOut = "test" if which == "test" else "val"
+    dataset = open_data(recipe or Recipe(), progress, source, held_out=held_out, whole=whole)
+    if not len(dataset.val.labels):  # a folder without splits, and not the run's own
+        which = "all"
+    held = [dataset.val]
+    parts = {"train": [dataset.train], "val": held, "test": held, "all": [dataset.train, *held]}[which]
+    split = predict.relabel(joined(parts), dataset.classes, checkpoint.classes)
+    roots = {part.files.root for part in parts if isinstance(part.files, Files)}
+    skipped = tuple(s for s in dataset.skipped if any(Path(s.path).is_relative_to(root) for root in roots))
+    return Chosen(split, skipped, _seen(dataset.leaks) if which == "test" else "")
+
+
+def _seen(leaks: Leaks) -> str:
+    """What is to be said of pictures kept for the end that training has seen."""
+    copies = [leak for leak in leaks.rows() if leak.kind == ACROSS]
+    if not copies:
+        return ""
+    return (
+        f"warning: {len(copies)} of these pictures have a copy in train, which makes the figures too good; the first: "
+        f"{copies[0].copy} = {copies[0].path}. Cure: remove the copies from train, and train again"
+    )
+
+
+def _is_own(source: str, trained_on: str) -> bool:
+    """Whether these data are those that a run was trained on, which may have been named from another folder."""
+    ours, theirs = Path(source).expanduser(), Path(trained_on).expanduser()
+    if source == trained_on or not ours.exists():
+        return source == trained_on
+    if theirs.exists():
+        return ours.samefile(theirs)
+    parts = theirs.parts
+    return ours.resolve().parts[-len(parts) :] == parts

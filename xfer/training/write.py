@@ -198,6 +198,7 @@ def _result(p: Prepared, path: Path, last: EpochEnd, seconds: float) -> dict[str
         "classes": list(p.data.classes),
         "n_train": len(p.data.train.labels),
         "n_val": len(p.data.val.labels),
+        "unvalidated": list(p.data.unvalidated),
         "seed": p.recipe.seed,
         "epochs": len(epochs),
         "best_epoch": best.epoch,

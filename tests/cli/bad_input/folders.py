@@ -28,10 +28,31 @@ def _(here):
     return train()
 
 
-@row("a class in train alone", "only in train: wasps")
+@row("an empty class in train alone", "wasps: no picture in this class")
 def _(here):
     (class_folders() / "train/wasps").mkdir()
     return train()
+
+
+@row("a val folder with empty classes alone", "no picture in any class. Cure")
+def _(here):
+    for file in class_folders().glob("val/*/*.png"):
+        file.unlink()
+    return train()
+
+
+@row("folders that may be splits or classes", "set1, set2 are splits of the classes ants, bees, or")
+def _(here):
+    root = class_folders("set")
+    (root / "train").rename(root / "set1")
+    (root / "val").rename(root / "set2")
+    return train()
+
+
+@row("the split kept for the end where there is none", "no third split lies beside them. Cure: --split val")
+def _(here):
+    class_folders()
+    return ["evaluate", "RUN", "--data", "set", "--split", "test", "-q"]
 
 
 @row("a class in val alone", "only in val: wasps")
