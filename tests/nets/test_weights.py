@@ -92,6 +92,14 @@ def test_the_prefix_of_data_parallel_goes_where_every_name_has_it(tmp_path: Path
     assert_equal(read_weights(tmp_path / "some.pth")[0], {"module.a": a, "b": b})
 
 
+def test_prefixes_go_from_safetensors_but_not_from_a_checkpoint_of_xfer(tmp_path: Path) -> None:
+    a, b = np.zeros(1, np.float32), np.ones(1, np.float32)
+    save_file({"model.net.a": a, "model.net.b": b}, tmp_path / "w.safetensors")
+    assert_equal(read_weights(tmp_path / "w.safetensors")[0], {"a": a, "b": b})
+    write_weights(tmp_path / "own.safetensors", {"net.a": a}, {"format": "xfer-1"})
+    assert_equal(read_weights(tmp_path / "own.safetensors")[0], {"net.a": a})
+
+
 def test_optimizer_state_in_a_ckpt_is_left_out(tmp_path: Path) -> None:
     weights = {"conv1.weight": np.ones((1, 1), np.float32)}
     state = {"moments.conv1.weight": np.ones((1, 1), np.float32), "global_step": np.array([3], np.int32)}

@@ -66,6 +66,8 @@ def describe(p: Prepared) -> None:
         click.echo(f"{len(p.data.skipped)} files left out, see skipped_images.csv")
     if warning := p.data.leaks.warning(p.recipe.data.on_leak):
         click.echo(warning)
+    for note in p.notes:
+        click.echo(note)
     if p.loaded is not None:
         printer().print(loading_table(p.recipe.weights.source, p.loaded, p.net.arch))
         if line := partial.warning(p.loaded, p.groups, p.net.arch):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xfer.arrays import Weights
 from xfer.errors import WeightsError, expected
-from xfer.formats.files import SUFFIXES, read_weights
+from xfer.formats.files import READABLE, read_weights
 from xfer.progress import Progress, silent
 from xfer.system.download import cache_dir, download, file_hash
 
@@ -64,9 +64,9 @@ def resolve_source(
         return None
     if source != IMAGENET:
         path = Path(source).expanduser()
-        if path.suffix not in SUFFIXES and not path.exists():
+        if not path.name.endswith(READABLE) and not path.exists():
             raise WeightsError(
-                f"{expected('weights.source', source, (IMAGENET, RANDOM))} Or a {', '.join(SUFFIXES)} file"
+                f"{expected('weights.source', source, (IMAGENET, RANDOM))} Or a {', '.join(READABLE)} file"
             )
         return read_weights(path)
     origin, path = _imagenet(arch, cache or cache_dir() / "weights", progress)

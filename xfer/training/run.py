@@ -15,7 +15,7 @@ from xfer.arrays import Weights
 from xfer.backend import Backend
 from xfer.backends import load_backend, pick_device
 from xfer.features.store import open_store
-from xfer.formats.files import digest
+from xfer.formats.files import TAKEN_FROM, digest
 from xfer.metrics import Evaluation
 from xfer.nets.first import first_weights
 from xfer.nets.net import build_net
@@ -46,7 +46,8 @@ def prepare(recipe: Recipe, backend: str | Backend, device: str = "auto", progre
     first, loaded = first_weights(net.shapes, arch.head_names, weights, recipe.seed, recipe.weights.partial, source)
     net.load(first)
     groups = tuple(meaning.groups(recipe, phase, arch, list(net.shapes)) for phase in meaning.plan(recipe))
-    return Prepared(recipe, net, data, groups, loss, store, digest(first), loaded)
+    notes = (f"weights taken from {metadata[TAKEN_FROM]}",) if TAKEN_FROM in metadata else ()
+    return Prepared(recipe, net, data, groups, loss, store, digest(first), loaded, notes)
 
 
 @dataclass(frozen=True)
