@@ -6,12 +6,14 @@ libFuzzer's `-rss_limit_mb` allows. It starts from small files of both formats t
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from io import BytesIO
 from pathlib import Path
 
 import atheris
+import numpy as np
 
 with atheris.instrument_imports(include=["xfer"]):
     from xfer.formats.pth import parse_pth
@@ -20,10 +22,13 @@ with atheris.instrument_imports(include=["xfer"]):
 def seeds(folder: Path) -> None:
     import torch
 
+    options = {"args": argparse.Namespace(lr=0.1, device=torch.device("cpu")), "best": np.float64(0.5), "set": {1, 2}}
+    averaged = {"n_averaged": torch.tensor(1), "module.w": torch.ones(2)}
     states = {
         "linear": torch.nn.Linear(3, 2).state_dict(),
         "norm": torch.nn.BatchNorm2d(2).state_dict(),
         "checkpoint": {"epoch": 3, "state_dict": {"w": torch.ones(2, 2).half().t(), "b": torch.zeros(1)}},
+        "options": {"model": {"w": torch.ones(2)}, "model_ema": averaged, **options},
     }
     for name, state in states.items():
         for zipped in (True, False):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import argparse
+from collections import OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 
+from xfer.cli.main import main  # noqa: E402
 from xfer.errors import WeightsError  # noqa: E402
 from xfer.formats.files import read_weights, write_weights  # noqa: E402
 from xfer.formats.pth import read_pth, write_pth  # noqa: E402
@@ -92,6 +95,84 @@ def test_a_state_dict_is_read_out_of_a_training_checkpoint(zipped: bool, tmp_pat
         "state_dict": model.state_dict(),
     }
     assert_equal(saved(checkpoint, tmp_path / "a.pth", zipped), model.state_dict())
+
+
+class Options:
+    """A class of the writer's own, which the reader could not even import."""
+
+    def __init__(self) -> None:
+        self.blocks, self.names = [1, 2], {"a": (1, 2)}
+
+
+@FORMATS
+@PROTOCOLS
+def test_whatever_else_a_training_checkpoint_holds_is_passed_over(zipped: bool, protocol: int, tmp_path: Path) -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    checkpoint = {
+        "args": argparse.Namespace(lr=0.1, device=torch.device("cpu"), dtype=torch.float16, out=Path("x"), of={1, 2}),
+        "lr_scheduler": torch.optim.lr_scheduler.MultiStepLR(optimizer, [30, 60]).state_dict(),  # with a Counter
+        "history": defaultdict(list, {"loss": [1.0]}),
+        "best": np.float64(0.5),
+        "random": np.random.RandomState(0).get_state(),
+        "options": Options(),
+        "bytes": bytearray(b"abc"),
+        "sparse": torch.eye(2).to_sparse(),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    assert_equal(saved(checkpoint, tmp_path / "a.pth", zipped, protocol), model.state_dict())
+
+
+def wrapped(model: Any) -> dict[str, tuple[str, Any]]:
+    """Name of a file, and what the field writes into it."""
+    average = torch.optim.swa_utils.AveragedModel(model)
+    for tensor in average.state_dict().values():
+        tensor.add_(1)
+    state = model.state_dict()
+    return {
+        "compiled": ("a.pth", {f"_orig_mod.{name}": tensor for name, tensor in state.items()}),
+        "parallel and compiled": ("a.pt", {f"module._orig_mod.{name}": tensor for name, tensor in state.items()}),
+        "Lightning": ("a.ckpt", {"epoch": 1, "state_dict": {f"model.{name}": t for name, t in state.items()}}),
+        "tar": ("checkpoint.pth.tar", {"state_dict": torch.nn.DataParallel(model).state_dict(), "arch": "resnet18"}),
+        "bin": ("pytorch_model.bin", {f"net.{name}": tensor for name, tensor in state.items()}),
+        "averaged": ("a.pth", average.state_dict()),
+        "beside": ("a.pth", {"model": state, "model_ema": average.state_dict()}),
+    }
+
+
+@pytest.mark.parametrize("case", wrapped(network()))
+@FORMATS
+def test_checkpoints_as_the_field_writes_them_have_canonical_names(case: str, zipped: bool, tmp_path: Path) -> None:
+    model = network()
+    name, content = wrapped(model)[case]
+    weights, metadata = read_weights(saved(content, tmp_path / name, zipped))
+    wanted = {n: t for n, t in model.state_dict().items() if not n.endswith("num_batches_tracked")}
+    assert set(weights) == set(wanted)
+    shift = 1 if case in ("averaged", "beside") else 0
+    for name, tensor in wanted.items():
+        np.testing.assert_allclose(weights[name], tensor.numpy() + shift, rtol=1e-6, err_msg=name)
+    assert metadata == ({"taken_from": "model_ema, not model"} if case == "beside" else {})
+
+
+def test_the_user_hears_which_of_two_sets_was_taken(tmp_path: Path) -> None:
+    model = network()
+    saved({"state_dict": model.state_dict(), "state_dict_ema": model.state_dict()}, tmp_path / "a.pth", zipped=True)
+    for target in ("b.safetensors", "b.ckpt"):
+        outcome = CliRunner().invoke(main, ["convert", str(tmp_path / "a.pth"), str(tmp_path / target)])
+        assert outcome.output.splitlines()[:2] == [
+            "weights taken from state_dict_ema, not state_dict",
+            str(tmp_path / target),
+        ]
+
+
+def test_a_torchscript_program_is_refused_for_what_it_is(tmp_path: Path) -> None:
+    torch.jit.script(network()).save(tmp_path / "a.pt")
+    with pytest.raises(WeightsError, match=r"a\.pt: .*TorchScript program.*Cure: torch\.save\(torch\.jit\.load"):
+        read_weights(tmp_path / "a.pt")
+    state = torch.jit.load(tmp_path / "a.pt").state_dict()  # the cure
+    torch.save(state, tmp_path / "weights.pth")
+    assert set(read_pth(tmp_path / "weights.pth")) == set(state) == set(network().state_dict())
 
 
 @FORMATS

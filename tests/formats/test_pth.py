@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from xfer.errors import WeightsError
 from xfer.formats import pickles
-from xfer.formats.pth import parse_pth, read_pth, write_pth
+from xfer.formats.pth import parse_pth, read_checkpoint, read_pth, write_pth
 
 Arrays = dict[str, NDArray[Any]]
 ARRAYS: Arrays = {
@@ -163,6 +163,66 @@ def test_nothing_is_executed(protocol: int, container: str, tmp_path: Path) -> N
     assert not (tmp_path / "made").exists()
 
 
+def checkpoint(entries: Mapping[str, bytes], tmp_path: Path) -> bytes:
+    """The zip of ARRAYS, its pickle a dictionary of these pickled values; "STATE" stands for the state dict."""
+    records = records_of(zipped(ARRAYS, tmp_path))
+    state = records["archive/data.pkl"][2:-1]  # without protocol and stop
+    items = b"".join(b"X" + struct.pack("<I", len(key)) + key.encode() + value for key, value in entries.items())
+    outer = b"\x80\x02}(" + items.replace(b"STATE", state) + b"u."
+    return archive_of(records | {"archive/data.pkl": outer})
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_an_object_beside_the_weights_is_never_made(protocol: int, tmp_path: Path) -> None:
+    evil = pickle.dumps(Evil(tmp_path / "made"), protocol)[:-1]
+    for key in ("args", "optimizer", "model_ema", "a"):
+        assert_equal(parse_pth(checkpoint({key: evil, "state_dict": b"STATE"}, tmp_path)), ARRAYS)
+    assert not (tmp_path / "made").exists()
+
+
+def test_an_object_in_the_place_of_weights_is_refused(tmp_path: Path) -> None:
+    evil = pickle.dumps(Evil(tmp_path / "made"), 2)[2:-1]
+    for entries in ({"model": evil, "args": evil}, {"args": evil}):
+        with pytest.raises(ValueError, match=r"under '\w+' it asks for 'posix\.mkdir'"):
+            parse_pth(checkpoint(entries, tmp_path))
+    tensor = records_of(zipped({"t": ARRAYS["empty"]}, tmp_path))["archive/data.pkl"][4:-2]  # one item, for SETITEMS
+    with pytest.raises(ValueError, match=r"under 'w' it asks for 'posix\.mkdir'"):
+        parse_pth(checkpoint({"state_dict": b"}(" + tensor + b"X\x01\x00\x00\x00w" + evil + b"u"}, tmp_path))
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("entries", "place"),
+    [
+        ({"net": b"STATE"}, ("net", "")),
+        ({"weights": b"STATE", "ema": b"G\x3f\xf0\x00\x00\x00\x00\x00\x00"}, ("weights", "")),  # ema: a rate of 1.0
+        ({"params": b"STATE", "model": b"}X\x01\x00\x00\x00aK\x01s"}, ("params", "")),  # model: its options
+        ({"model": b"STATE", "model_ema": b"STATE"}, ("model_ema", "model")),
+        ({"state_dict": b"STATE", "state_dict_ema": b"STATE"}, ("state_dict_ema", "state_dict")),
+        ({"model": b"STATE", "ema": b"}X\x06\x00\x00\x00moduleSTATEs"}, ("ema.module", "model")),
+        ({"state_dict": b"STATE", "model": b"STATE"}, ("state_dict", "")),
+    ],
+)
+def test_weights_are_found_by_their_key_and_averaged_ones_go_first(
+    entries: dict[str, bytes], place: tuple[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "w.pth").write_bytes(checkpoint(entries, tmp_path))
+    arrays, weights = read_checkpoint(tmp_path / "w.pth")
+    assert_equal(arrays, ARRAYS)
+    assert (weights.key, weights.beside) == place
+
+
+def test_a_checkpoint_of_unknown_keys_names_them(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="it holds no tensors, but dictionaries under 'generator'"):
+        parse_pth(checkpoint({"generator": b"STATE", "epoch": b"K\x01"}, tmp_path))
+
+
+def test_names_cannot_grow_by_being_joined(tmp_path: Path) -> None:
+    long = b"X" + struct.pack("<I", 400) + b"a" * 400 + b"q\x00h\x00\x93"
+    with pytest.raises(ValueError, match="has no name"):
+        parse_pth(checkpoint({"args": long, "model": b"STATE"}, tmp_path))
+
+
 REFUSED = {
     "strides past the end": (tuple_of(3, 1), tuple_of(4, 1), "past the end"),
     "shape past the end": (tuple_of(2, 3), tuple_of(3, 3), "past the end"),
@@ -183,7 +243,7 @@ REFUSED = {
     "a storage that is not there": (b"X\x01\x00\x00\x000", b"X\x01\x00\x00\x009", "'data/9' is missing"),
     "an unknown storage class": (b"ctorch\nFloatStorage", b"ctorch\nQInt8Storage", "'torch.QInt8Storage'"),
     "a name that is half a character": (b"X\x01\x00\x00\x00w", b"X\x03\x00\x00\x00\xed\xa0\x80", "not text"),
-    "an opcode of objects": (b"}(", b"}\x81(", "uses NEWOBJ"),
+    "an opcode of objects": (b"}(", b"}o(", "uses OBJ"),
     "a memo entry never made": (b"}(", b"}h\x09(", "never made"),
     "no dictionary": (b"}(", b"](", "not a dictionary"),
     "no end": (b"u.", b"u", "cut off or damaged"),
@@ -258,7 +318,7 @@ def test_compression_is_refused_before_anything_is_inflated(tmp_path: Path) -> N
 def test_a_container_that_holds_itself_ends(tmp_path: Path) -> None:
     itself: dict[str, Any] = {}
     itself["state_dict"] = itself
-    with pytest.raises(ValueError, match="dictionary of tensors"):
+    with pytest.raises(ValueError, match="it holds no tensors, but dictionaries under 'state_dict'"):
         parse_pth(archive_of({"a/data.pkl": pickle.dumps(itself, 2)}))
 
 

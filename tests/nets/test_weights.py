@@ -16,6 +16,7 @@ from xfer.errors import WeightsError
 from xfer.formats.ckpt import read_ckpt, write_ckpt
 from xfer.formats.files import digest, read_weights, write_weights
 from xfer.formats.pth import write_pth
+from xfer.nets.pretrained import notes
 from xfer.nets.weights import guess_arch, init_weights, merge
 
 SHAPES = {
@@ -30,6 +31,7 @@ SHAPES = {
     "fc.weight": (1000, 512),
     "fc.bias": (1000,),
 }
+ONES = np.ones(3, np.float32)
 HEAD = ("fc.weight", "fc.bias")
 SUFFIXES = [".safetensors", ".pth", ".pt", ".ckpt"]
 
@@ -92,11 +94,75 @@ def test_the_prefix_of_data_parallel_goes_where_every_name_has_it(tmp_path: Path
     assert_equal(read_weights(tmp_path / "some.pth")[0], {"module.a": a, "b": b})
 
 
+def test_prefixes_go_from_safetensors_but_not_from_a_checkpoint_of_xfer(tmp_path: Path) -> None:
+    a, b = np.zeros(1, np.float32), np.ones(1, np.float32)
+    save_file({"model.net.a": a, "model.net.b": b}, tmp_path / "w.safetensors")
+    assert_equal(read_weights(tmp_path / "w.safetensors")[0], {"a": a, "b": b})
+    write_weights(tmp_path / "own.safetensors", {"net.a": a}, {"format": "xfer-1"})
+    assert_equal(read_weights(tmp_path / "own.safetensors")[0], {"net.a": a})
+
+
 def test_optimizer_state_in_a_ckpt_is_left_out(tmp_path: Path) -> None:
     weights = {"conv1.weight": np.ones((1, 1), np.float32)}
     state = {"moments.conv1.weight": np.ones((1, 1), np.float32), "global_step": np.array([3], np.int32)}
     write_ckpt(tmp_path / "w.ckpt", weights | state)
     assert_equal(read_weights(tmp_path / "w.ckpt")[0], weights)
+
+
+def test_rates_for_each_step_and_an_optimizers_own_attribute_are_left_out(tmp_path: Path) -> None:
+    weights = {"conv1.weight": np.ones((1, 1), np.float32)}
+    state = dict.fromkeys(["learning_rate", "learning_rate_group_1", "opt.moments.conv1.weight", "optimizer.m"], ONES)
+    write_ckpt(tmp_path / "w.ckpt", weights | state)
+    save_file(weights | state | {"moments.conv1.weight": weights["conv1.weight"]}, tmp_path / "w.safetensors")
+    for name in ("w.ckpt", "w.safetensors"):
+        assert_equal(read_weights(tmp_path / name)[0], weights)
+
+
+MINDCV = {
+    "conv1.weight": "conv1.weight",
+    "bn1.gamma": "bn1.weight",
+    "bn1.moving_mean": "bn1.running_mean",
+    "bn1.moving_variance": "bn1.running_var",
+    "layer1.0.conv1.weight": "layer1.0.conv1.weight",
+    "layer2.0.down_sample.0.weight": "layer2.0.downsample.0.weight",
+    "layer2.0.down_sample.1.gamma": "layer2.0.downsample.1.weight",
+    "layer2.0.down_sample.1.beta": "layer2.0.downsample.1.bias",
+    "layer2.0.down_sample.1.moving_mean": "layer2.0.downsample.1.running_mean",
+    "classifier.weight": "fc.weight",
+    "classifier.bias": "fc.bias",
+}
+TUTORIAL = {
+    "conv1.weight": "conv1.weight",
+    "norm.gamma": "bn1.weight",
+    "norm.moving_mean": "bn1.running_mean",
+    "layer1.0.conv1.weight": "layer1.0.conv1.weight",
+    "layer1.0.norm1.moving_mean": "layer1.0.bn1.running_mean",
+    "layer3.5.norm3.moving_mean": "layer3.5.bn3.running_mean",
+    "layer3.5.norm3.beta": "layer3.5.bn3.bias",
+    "layer4.0.down_sample.0.weight": "layer4.0.downsample.0.weight",
+    "fc.bias": "fc.bias",
+}
+
+
+@pytest.mark.parametrize("names", [MINDCV, TUTORIAL], ids=["MindCV", "tutorial"])
+@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
+def test_resnets_of_mindcv_and_the_tutorial_get_torchvisions_names(
+    names: dict[str, str], suffix: str, tmp_path: Path
+) -> None:
+    theirs = {name: np.full(2, number, np.float32) for number, name in enumerate(names)}
+    state = {"moments.conv1.weight": theirs["conv1.weight"], "learning_rate": ONES}
+    write_ckpt(tmp_path / "w.ckpt", theirs | state)
+    save_file(theirs | state, tmp_path / "w.safetensors")
+    loaded, metadata = read_weights(tmp_path / f"w{suffix}")
+    assert_equal(loaded, {names[name]: array for name, array in theirs.items()})
+    assert "pad otherwise" in notes(metadata)[0]
+
+
+def test_names_like_mindcvs_in_another_network_stay(tmp_path: Path) -> None:
+    weights = {"features.0.weight": ONES, "classifier.weight": ONES, "norm.weight": ONES}
+    write_pth(tmp_path / "w.pth", weights)
+    assert_equal(read_weights(tmp_path / "w.pth")[0], weights)
+    assert notes(read_weights(tmp_path / "w.pth")[1]) == ()
 
 
 def test_two_names_for_one_tensor_are_refused(tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ def describe(p: Prepared) -> None:
         click.echo(warning)
     if warning := p.data.leaks.warning(p.recipe.data.on_leak):
         click.echo(warning)
+    for note in p.notes:
+        click.echo(note)
     if p.loaded is not None:
         printer().print(loading_table(p.recipe.weights.source, p.loaded, p.net.arch))
         if line := partial.warning(p.loaded, p.groups, p.net.arch):

@@ -53,7 +53,10 @@ def convert(source: Path, target: Path, overwrite: bool) -> None:
     """Move weights between .safetensors, .pth and .ckpt. Needs no framework."""
     from xfer.nets.convert import convert as convert_file
 
-    for path in convert_file(source, target, overwrite):
+    converted = convert_file(source, target, overwrite)
+    if converted.taken_from:
+        click.echo(f"weights taken from {converted.taken_from}")
+    for path in converted.files:
         click.echo(path)
 
 

@@ -14,52 +14,68 @@ from numpy.typing import NDArray
 from xfer.arrays import Float32, Weights
 from xfer.errors import WeightsError
 from xfer.formats.ckpt import read_ckpt, write_ckpt
-from xfer.formats.mindspore_names import from_mindspore_names, to_mindspore_names, without_optimizer
-from xfer.formats.pth import read_pth, write_pth
-from xfer.formats.sealed import read_checked, write_with_seal
+from xfer.formats.mindspore_names import from_mindspore_names, from_resnet_names, to_mindspore_names, without_optimizer
+from xfer.formats.prefixes import without_wrappers
+from xfer.formats.pth import begins_as_pth, read_checkpoint, write_pth
+from xfer.formats.sealed import FORMAT, read_checked, write_with_seal
 from xfer.system.files import replacing
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
+READABLE = (*SUFFIXES, ".pth.tar", ".pt.tar", ".bin")
+"""Nothing is written under the last ones, which are other names for torch's format."""
+
+TAKEN_FROM, NAMED_AS = "taken_from", "named_as"
+"""Keys that reading adds to the metadata of weights: which of two sets they are, and whose names they had."""
+
+MINDCV = "MindCV or a MindSpore tutorial"
 
 
 def read_weights(path: Path) -> tuple[Weights, dict[str, str]]:
-    """Weights and metadata of a .safetensors, .pth, .pt or .ckpt file; only .safetensors carries metadata.
+    """Weights and metadata of a file that ends as one of READABLE; only .safetensors carries metadata of its own.
 
-    Names become canonical: MindSpore's are translated, `module.` is taken off where every name has it, and
-    `num_batches_tracked` and MindSpore's optimizer state are left out. Numbers become float32. Raises WeightsError,
-    also where a .safetensors file of xfer's has a bit that is not as it was written.
+    Of a checkpoint of torch's with averaged weights beside plain ones, TAKEN_FROM in the metadata says which these
+    are; NAMED_AS, that the names were MINDCV's. Names become canonical: MindSpore's are translated, prefixes of
+    wrappers are taken off where every name has them, and `num_batches_tracked` and MindSpore's optimizer state are
+    left out. Numbers become float32. Raises WeightsError, also where a .safetensors file of xfer's has a bit that is
+    not as it was written.
     """
-    _check_suffix(path)
+    _check_suffix(path, READABLE)
     if not path.is_file():
         raise WeightsError(f"{path}: no such file. Cure: check the path")
-    metadata: dict[str, str] = {}
-    if path.suffix == ".safetensors":
-        arrays, metadata = read_checked(path)
-    elif path.suffix == ".ckpt":
-        arrays = without_optimizer(read_ckpt(path))
-    else:
-        arrays = read_pth(path)
+    arrays, metadata = _read(path)
+    if metadata.get("format") == FORMAT:  # the names in a checkpoint of xfer's are the network's own
+        return _float32(arrays), metadata
     try:
-        return _canonical(arrays), metadata
+        named = from_mindspore_names(without_wrappers(arrays))
+        weights = from_resnet_names(named)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
+    return _float32(weights), metadata | ({NAMED_AS: MINDCV} if weights.keys() != named.keys() else {})
 
 
-def _canonical(arrays: Mapping[str, NDArray[Any]]) -> Weights:
-    prefix = "module."  # torch.nn.DataParallel
-    if all(name.startswith(prefix) for name in arrays):
-        arrays = {name.removeprefix(prefix): array for name, array in arrays.items()}
+def _read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Arrays by their names in the file, and metadata. What a .ckpt is, MindSpore's or Lightning's, its bytes say."""
+    if path.suffix == ".safetensors":
+        arrays, metadata = read_checked(path)
+        return (arrays if metadata.get("format") == FORMAT else without_optimizer(arrays)), metadata
+    if path.suffix == ".ckpt" and not begins_as_pth(path):
+        return without_optimizer(read_ckpt(path)), {}
+    arrays, weights = read_checkpoint(path)
+    return arrays, {TAKEN_FROM: f"{weights.key}, not {weights.beside}"} if weights.beside else {}
+
+
+def _float32(arrays: Mapping[str, NDArray[Any]]) -> Weights:
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf
         return {
             name: array.astype(np.float32, copy=False)
-            for name, array in from_mindspore_names(arrays).items()
+            for name, array in arrays.items()
             if not name.endswith("num_batches_tracked")
         }
 
 
 def write_weights(path: Path, weights: Mapping[str, Float32], metadata: Mapping[str, str]) -> None:
     """Write by suffix: whole, or not at all. Only .safetensors has metadata and a seal. Raises WeightsError."""
-    _check_suffix(path)
+    _check_suffix(path, SUFFIXES)
     try:
         with replacing(path) as part:
             if path.suffix == ".safetensors":
@@ -74,15 +90,17 @@ def write_weights(path: Path, weights: Mapping[str, Float32], metadata: Mapping[
         ) from error
 
 
-def _check_suffix(path: Path) -> None:
-    if path.suffix not in SUFFIXES:
-        raise WeightsError(f"{path}: expected a file ending in {', '.join(SUFFIXES)}. Cure: rename or convert it")
+def _check_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
+    if not path.name.endswith(suffixes):
+        raise WeightsError(f"{path}: expected a file ending in {', '.join(suffixes)}. Cure: rename or convert it")
 
 
 def read_with_metadata(path: Path) -> tuple[Weights, dict[str, str]]:
     """Weights with the metadata in their file, or else in the one beside it."""
     weights, metadata = read_weights(path)
-    return weights, metadata or _metadata_beside(path, weights)
+    if path.suffix == ".safetensors" and metadata:
+        return weights, metadata
+    return weights, _metadata_beside(path, weights) | metadata
 
 
 def beside(path: Path) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
@@ -53,6 +54,21 @@ _SCALARS = frozenset(
     ]
 )
 
+_STEPWISE = ("learning_rate", "weight_decay")
+"""Scalars that may be one for each step, or one for each group of weights: `learning_rate_group_1`."""
+
+_OPTIMIZERS = ("opt.", "optimizer.")
+"""Attributes that a training step keeps its optimizer in, where its state was saved under that name."""
+
+_RESNET = {
+    r"(layer\d+\.\d+)\.down_sample\.": r"\1.downsample.",
+    r"(layer\d+\.\d+)\.norm(\d)\.": r"\1.bn\2.",
+    r"norm\.": "bn1.",
+    r"classifier\.": "fc.",
+}
+"""What a name in MindCV's ResNets (mindcv/models/resnet.py) or in those of MindSpore's tutorials begins with, and what
+torchvision's begins with."""
+
 T = TypeVar("T")
 
 
@@ -63,19 +79,41 @@ def from_mindspore_names(arrays: Mapping[str, T]) -> dict[str, T]:
     """
     suffix = ".moving_mean"
     layers = {name.removesuffix(suffix) for name in arrays if name.endswith(suffix)}
-    return _rename(arrays, layers, _NORM)
+    return _rename(arrays, lambda name: _with_leaf(name, layers, _NORM))
+
+
+def from_resnet_names(arrays: Mapping[str, T]) -> dict[str, T]:
+    """torchvision's names for those that MindCV and MindSpore's tutorials give to a ResNet. Others stay.
+
+    WeightsError if two names become one.
+    """
+    if not any(name.startswith("layer1.0.conv1.") for name in arrays):
+        return dict(arrays)
+    return _rename(arrays, _resnet_name)
 
 
 def to_mindspore_names(arrays: Mapping[str, T]) -> dict[str, T]:
     """The inverse: MindSpore's names for canonical ones, of layers with a running_mean."""
-    return _rename(arrays, set(norm_layers(arrays)), {canonical: own for own, canonical in _NORM.items()})
+    layers, leaves = set(norm_layers(arrays)), {canonical: own for own, canonical in _NORM.items()}
+    return _rename(arrays, lambda name: _with_leaf(name, layers, leaves))
 
 
-def _rename(arrays: Mapping[str, T], layers: set[str], leaves: Mapping[str, str]) -> dict[str, T]:
+def _with_leaf(name: str, layers: set[str], leaves: Mapping[str, str]) -> str:
+    layer, _, leaf = name.rpartition(".")
+    return f"{layer}.{leaves.get(leaf, leaf)}" if layer in layers else name
+
+
+def _resnet_name(name: str) -> str:
+    for pattern, canonical in _RESNET.items():
+        if match := re.match(pattern, name):
+            return match.expand(canonical) + name[match.end() :]
+    return name
+
+
+def _rename(arrays: Mapping[str, T], canonical: Callable[[str], str]) -> dict[str, T]:
     renamed: dict[str, T] = {}
     for name, array in arrays.items():
-        layer, _, leaf = name.rpartition(".")
-        new = f"{layer}.{leaves.get(leaf, leaf)}" if layer in layers else name
+        new = canonical(name)
         if new in renamed:
             raise WeightsError(f"two tensors are both {new!r} by their names. Cure: keep one naming, take one out")
         renamed[new] = array
@@ -85,14 +123,18 @@ def _rename(arrays: Mapping[str, T], layers: set[str], leaves: Mapping[str, str]
 def without_optimizer(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Without what MindSpore's optimizers and callbacks are known to store beside the weights.
 
-    That is `slot.name` of the shape of `name`, for the slots of mindspore.nn.optim, and their named scalars. All
-    else stays, for strict loading to report.
+    That is `slot.name` of the shape of `name`, for the slots of mindspore.nn.optim, and their named scalars; rates
+    that were given for each step; and whatever is in an attribute for an optimizer. All else stays, for strict loading
+    to report.
     """
     return {name: array for name, array in arrays.items() if not _is_optimizer_state(name, arrays)}
 
 
 def _is_optimizer_state(name: str, arrays: Mapping[str, NDArray[Any]]) -> bool:
+    if name.startswith(_OPTIMIZERS):
+        return True
     slot, _, weight = name.partition(".")
     if slot in _SLOTS and weight in arrays:
         return arrays[name].shape == arrays[weight].shape or arrays[name].size <= 1
-    return name in _SCALARS and arrays[name].size == 1
+    group = re.sub(r"_group_\d+$", "", name)
+    return (name in _SCALARS and arrays[name].size == 1) or (group in _STEPWISE and arrays[name].ndim <= 1)

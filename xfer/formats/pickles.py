@@ -1,8 +1,8 @@
 """The value of a pickle that torch wrote, found by reading its opcodes as data.
 
-A pickle is a program that may import and call anything. Here nothing is imported and nothing is called: the few
-globals of a state dict are markers that this module knows by name, and any other one is refused. Opcodes and their
-arguments are as `pickletools` describes them. Every fault is a ValueError.
+A pickle is a program that may import and call anything. Here nothing is imported and nothing is called: every global is
+a name, the few of a state dict have a meaning, and a call of any other gives a marker that holds nothing but that name.
+Opcodes and their arguments are as `pickletools` describes them. Every fault is a ValueError.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pickletools import opcodes
 
-from xfer.formats.markers import Global, Storage, Tensor, known_global, result_of, storage_of
+from xfer.formats.markers import Global, Opaque, Storage, Tensor, named, result_of, storage_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ MAX_OPCODES = 2_000_000  # a ResNet-152's state dict has 30,000; an opcode of on
 _MARK = Global("mark")
 _NUMBERS = frozenset({"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"})
 _STRINGS = frozenset({"BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"})
+_BYTES = frozenset({"BINBYTES", "SHORT_BINBYTES", "BYTEARRAY8"})
 _GETS = frozenset({"BINGET", "LONG_BINGET"})
 _PUTS = frozenset({"BINPUT", "LONG_BINPUT"})
 _CONSTANTS: dict[str, Callable[[], object]] = {
@@ -37,6 +38,7 @@ _CONSTANTS: dict[str, Callable[[], object]] = {
     "EMPTY_TUPLE": tuple,
     "EMPTY_LIST": list,
     "EMPTY_DICT": dict,
+    "EMPTY_SET": lambda: Opaque("builtins.set"),
     "MARK": lambda: _MARK,
 }
 
@@ -69,16 +71,16 @@ def _opcodes(stream: BytesIO) -> Iterator[tuple[str, object]]:
     raise ValueError("its pickle is far too long for a state dict")
 
 
-def _read_global(stream: BytesIO) -> str:
+def _read_global(stream: BytesIO) -> Global:
     """Two lines, module and name, joined by a dot. pickletools decodes escapes in them, which no unpickler does."""
     module, name = stream.readline(), stream.readline()
     if not name.endswith(b"\n"):
         raise ValueError("its pickle is cut off or damaged")
-    return f"{str(module[:-1], 'utf-8')}.{str(name[:-1], 'utf-8')}"
+    return named(str(module[:-1], "utf-8"), str(name[:-1], "utf-8"))
 
 
 def _step(name: str, argument: object, stack: list[object], memo: dict[int, object]) -> None:
-    if name in _NUMBERS or name in _STRINGS:
+    if name in _NUMBERS or name in _STRINGS or name in _BYTES or name == "GLOBAL":
         stack.append(argument)
     elif name in _CONSTANTS:
         stack.append(_CONSTANTS[name]())
@@ -88,8 +90,6 @@ def _step(name: str, argument: object, stack: list[object], memo: dict[int, obje
         memo[argument] = stack[-1]
     elif name == "MEMOIZE":
         memo[len(memo)] = stack[-1]
-    elif name == "GLOBAL":
-        stack.append(known_global(str(argument)))
     elif name in _STACK_OPERATIONS:
         _STACK_OPERATIONS[name](stack)
 
@@ -132,6 +132,8 @@ def _appends(stack: list[object]) -> None:
 
 def _extend(stack: list[object], items: list[object]) -> None:
     target = stack[-1]
+    if isinstance(target, Opaque):
+        return
     if not isinstance(target, list):
         raise ValueError("its pickle appends to something that is not a list")
     target.extend(items)
@@ -149,6 +151,8 @@ def _set_items(stack: list[object]) -> None:
 def _update(stack: list[object], items: list[object]) -> None:
     """Add keys and values in turn. Keys that are no names are left out: hashing a crafted one could take for ever."""
     target = stack[-1]
+    if isinstance(target, Opaque):
+        return
     if not isinstance(target, dict) or len(items) % 2:
         raise ValueError("its pickle sets items of something that is not a dictionary")
     target.update((key, value) for key, value in zip(items[::2], items[1::2], strict=True) if isinstance(key, str))
@@ -156,14 +160,19 @@ def _update(stack: list[object], items: list[object]) -> None:
 
 def _stack_global(stack: list[object]) -> None:
     name, module = stack.pop(), stack.pop()
-    stack.append(known_global(f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else ""))
+    stack.append(named(module, name))
 
 
 def _drop_state(stack: list[object]) -> None:
     """BUILD sets attributes; the only ones of a state dict are its `_metadata`: versions of torch's layers."""
     stack.pop()
-    if not isinstance(stack[-1], dict | Tensor):
+    if not isinstance(stack[-1], dict | Tensor | Opaque):
         raise ValueError("its pickle sets attributes of something that has none")
+
+
+def _frozen_set(stack: list[object]) -> None:
+    _pop_marked(stack)
+    stack.append(Opaque("builtins.frozenset"))
 
 
 def _persistent(stack: list[object]) -> None:
@@ -182,14 +191,17 @@ _STACK_OPERATIONS: dict[str, Callable[[list[object]], None]] = {
     "TUPLE3": _tuple_of(3),
     "APPEND": _append,
     "APPENDS": _appends,
+    "ADDITEMS": _appends,
+    "FROZENSET": _frozen_set,
     "SETITEM": _set_item,
     "SETITEMS": _set_items,
     "STACK_GLOBAL": _stack_global,
     "BUILD": _drop_state,
     "BINPERSID": _persistent,
     "REDUCE": _reduce,
+    "NEWOBJ": _reduce,
 }
-_NAMES = _NUMBERS | _STRINGS | _GETS | _PUTS | set(_CONSTANTS) | set(_STACK_OPERATIONS)
+_NAMES = _NUMBERS | _STRINGS | _BYTES | _GETS | _PUTS | set(_CONSTANTS) | set(_STACK_OPERATIONS)
 _UNDERSTOOD = {
     opcode.code: (opcode.name, opcode.arg.reader if opcode.arg else None)
     for opcode in opcodes

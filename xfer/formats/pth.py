@@ -20,16 +20,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.errors import WeightsError
+from xfer.formats.containers import Weights, find_weights
 from xfer.formats.markers import KINDS, Storage, Tensor
 from xfer.formats.pickles import Pickled, interpret
-from xfer.formats.raw import BFLOAT16, MAX_INT, Order, check_shape, file_dtype, little_endian, own, reading
+from xfer.formats.raw import (
+    BFLOAT16,
+    MAX_INT,
+    Order,
+    OtherKindError,
+    check_shape,
+    file_dtype,
+    little_endian,
+    own,
+    reading,
+)
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"  # the first bytes of either format
-_CONTAINERS = ("state_dict", "model_state_dict", "model")
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of the name and of the extra field
 _ZIP_FAULTS = (BadZipFile, LargeZipFile, NotImplementedError, OSError, OverflowError, LookupError, struct.error)
+
+_FROM_TORCHSCRIPT = "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth') in torch, and take that file"
 
 Records = Callable[[Storage], tuple[memoryview, Order]]
 """The bytes of a storage, and their order, `<` or `>`."""
@@ -38,36 +50,41 @@ Records = Callable[[Storage], tuple[memoryview, Order]]
 def read_pth(path: Path) -> dict[str, NDArray[Any]]:
     """Every tensor of a state dict by its name in the file, in the file's order.
 
-    A state dict inside a checkpoint (`state_dict`, `model_state_dict` or `model`) is taken out of it; whatever is no
-    tensor is left out. Raises WeightsError.
+    A state dict inside a checkpoint is taken out of it, as `xfer.formats.containers` says; whatever is no tensor is
+    left out. Raises WeightsError.
     """
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, NDArray[Any]], Weights]:
+    """As `read_pth`, and where in the file the tensors were."""
     with reading(path, "a PyTorch state dict", "save model.state_dict() with torch again, or get the file again"):
-        return parse_pth(path.read_bytes())
+        return _parse(path.read_bytes())
 
 
 def parse_pth(data: bytes) -> dict[str, NDArray[Any]]:
     """As `read_pth`, of a file's bytes. Raises ValueError, and takes memory in proportion to the file only."""
+    return _parse(data)[0]
+
+
+def _parse(data: bytes) -> tuple[dict[str, NDArray[Any]], Weights]:
     if not data.startswith((_ZIP, _PICKLE)):
         raise ValueError("neither a zip archive nor torch's legacy format")
     content, records = _open_zip(data) if data.startswith(_ZIP) else _open_legacy(data)
-    tensors = {name: value for name, value in _state_dict(content).items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise ValueError("it holds no tensors")
-    if any("\ud800" <= letter <= "\udfff" for name in tensors for letter in name):  # a pickle may hold them
+    weights = find_weights(content)
+    if any("\ud800" <= letter <= "\udfff" for name in weights.tensors for letter in name):  # a pickle may hold them
         raise ValueError("a tensor's name is not text")
-    _check_total(tensors.values(), len(data))
-    return {name: _array(tensor, *records(tensor.storage)) for name, tensor in tensors.items()}
+    _check_total(weights.tensors.values(), len(data))
+    return {name: _array(tensor, *records(tensor.storage)) for name, tensor in weights.tensors.items()}, weights
 
 
-def _state_dict(content: object) -> dict[str, object]:
-    for _ in range(1 + len(_CONTAINERS)):  # bounded: a crafted container may hold itself
-        if not isinstance(content, dict):
-            break
-        inner = [content[key] for key in _CONTAINERS if isinstance(content.get(key), dict)]
-        if not inner:
-            return content
-        content = inner[0]
-    raise ValueError("it does not hold a dictionary of tensors")
+def begins_as_pth(path: Path) -> bool:
+    """Whether a file may be one of torch's by its first bytes, which none of MindSpore's has. False if unreadable."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_ZIP)).startswith((_ZIP, _PICKLE))
+    except OSError:
+        return False
 
 
 # Records
@@ -78,12 +95,14 @@ def _open_zip(data: bytes) -> tuple[object, Records]:
         entries = {entry.filename: entry for entry in ZipFile(BytesIO(data)).infolist()}
     except _ZIP_FAULTS as error:
         raise ValueError(f"broken zip archive: {error}") from None
-    # Records that overlap could claim more than there is.
-    if sum(entry.file_size for entry in entries.values()) > len(data):
-        raise ValueError("broken zip archive: its records are larger than the file")
     roots = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
     if len(roots) != 1:
         raise ValueError("a zip archive without a data.pkl")
+    if f"{roots[0]}constants.pkl" in entries:  # only a program has constants
+        raise OtherKindError("a TorchScript program", _FROM_TORCHSCRIPT)
+    # Records that overlap could claim more than there is.
+    if sum(entry.file_size for entry in entries.values()) > len(data):
+        raise ValueError("broken zip archive: its records are larger than the file")
 
     def record(name: str) -> memoryview:
         if roots[0] + name not in entries:

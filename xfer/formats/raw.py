@@ -61,6 +61,14 @@ def little_endian(array: NDArray[Any]) -> bytes:
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
+class OtherKindError(ValueError):
+    """A whole and well-formed file, but of something that has its own cure."""
+
+    def __init__(self, reason: str, cure: str) -> None:
+        super().__init__(reason)
+        self.cure = cure
+
+
 @contextmanager
 def reading(path: Path, expected: str, cure: str) -> Iterator[None]:
     """Turn the faults of a file, and of reaching it, into one WeightsError that names it."""
@@ -71,6 +79,7 @@ def reading(path: Path, expected: str, cure: str) -> Iterator[None]:
             f"{path}: cannot be read ({error.strerror or error}). Cure: check the path and its permissions"
         ) from error
     except ValueError as error:
+        cure = error.cure if isinstance(error, OtherKindError) else cure
         raise WeightsError(f"{path}: not {expected} ({one_line(error)}). Cure: {cure}") from error
 
 

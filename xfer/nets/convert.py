@@ -5,15 +5,24 @@ Only .safetensors has room for metadata. Beside the others stands `<file>.json`,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from xfer.errors import WeightsError
-from xfer.formats.files import beside, digest, read_with_metadata, write_weights
+from xfer.formats.files import TAKEN_FROM, beside, digest, read_with_metadata, write_weights
 from xfer.system.files import write_json
 
 
-def convert(source: Path, target: Path, overwrite: bool = False) -> list[Path]:
-    """Write the weights of `source` to `target`, formats by suffix; give the files that were written.
+@dataclass(frozen=True)
+class Converted:
+    """The files that were written, and which set of weights is in them where the source had more than one."""
+
+    files: tuple[Path, ...]
+    taken_from: str = ""
+
+
+def convert(source: Path, target: Path, overwrite: bool = False) -> Converted:
+    """Write the weights of `source` to `target`, formats by suffix.
 
     Names are canonical in .safetensors and .pth, MindSpore's in .ckpt. Raises WeightsError for a target that exists,
     unless `overwrite`.
@@ -22,7 +31,8 @@ def convert(source: Path, target: Path, overwrite: bool = False) -> list[Path]:
         raise WeightsError(f"{target} exists already. Cure: another name, or --overwrite")
     weights, metadata = read_with_metadata(source)
     write_weights(target, weights, metadata)
+    taken_from = metadata.get(TAKEN_FROM, "")
     if not metadata or target.suffix == ".safetensors":
-        return [target]
+        return Converted((target,), taken_from)
     write_json(beside(target), {"weights_digest": digest(weights), "metadata": metadata})
-    return [target, beside(target)]
+    return Converted((target, beside(target)), taken_from)

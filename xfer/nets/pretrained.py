@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from xfer.arrays import Weights
 from xfer.errors import WeightsError, expected
-from xfer.formats.files import SUFFIXES, read_weights
+from xfer.formats.files import NAMED_AS, READABLE, TAKEN_FROM, read_weights
 from xfer.progress import Progress, silent
 from xfer.system.download import cache_dir, download, file_hash
 
@@ -64,14 +65,27 @@ def resolve_source(
         return None
     if source != IMAGENET:
         path = Path(source).expanduser()
-        if path.suffix not in SUFFIXES and not path.exists():
+        if not path.name.endswith(READABLE) and not path.exists():
             raise WeightsError(
-                f"{expected('weights.source', source, (IMAGENET, RANDOM))} Or a {', '.join(SUFFIXES)} file"
+                f"{expected('weights.source', source, (IMAGENET, RANDOM))} Or a {', '.join(READABLE)} file"
             )
         return read_weights(path)
     origin, path = _imagenet(arch, cache or cache_dir() / "weights", progress)
     weights, _ = read_weights(path)
     return weights, {"source": origin, "sha256": file_hash(path)}
+
+
+def notes(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Lines for the user on weights with this metadata: what was chosen for him, and what to beware of."""
+    lines = []
+    if TAKEN_FROM in metadata:
+        lines.append(f"weights taken from {metadata[TAKEN_FROM]}")
+    if NAMED_AS in metadata:  # torchvision pads by 1 on each side; pad_mode="same" only right and bottom
+        lines.append(
+            f"weights named as by {metadata[NAMED_AS]}, whose networks pad otherwise (max pooling, in tutorials also "
+            f"convolutions): their features come out a little different here. Cure: train_from = 'stem' adapts them"
+        )
+    return tuple(lines)
 
 
 def _imagenet(arch: str, cache: Path, progress: Progress) -> tuple[str, Path]:

@@ -24,3 +24,4 @@ class Prepared:
     store: Store  # of features, shared with other runs
     source_digest: str  # of the weights that training starts from, the fresh head included
     loaded: Loaded | None = None  # what partial loading took from the source
+    notes: tuple[str, ...] = ()  # lines on what was taken from the source, where there was a choice

@@ -19,7 +19,7 @@ from xfer.formats.files import digest
 from xfer.metrics import Evaluation
 from xfer.nets.first import first_weights
 from xfer.nets.net import build_net
-from xfer.nets.pretrained import resolve_source
+from xfer.nets.pretrained import notes, resolve_source
 from xfer.progress import Progress, silent
 from xfer.recipe import meaning
 from xfer.recipe.recipe import Recipe
@@ -46,7 +46,7 @@ def prepare(recipe: Recipe, backend: str | Backend, device: str = "auto", progre
     first, loaded = first_weights(net.shapes, arch.head_names, weights, recipe.seed, recipe.weights.partial, source)
     net.load(first)
     groups = tuple(meaning.groups(recipe, phase, arch, list(net.shapes)) for phase in meaning.plan(recipe))
-    return Prepared(recipe, net, data, groups, loss, store, digest(first), loaded)
+    return Prepared(recipe, net, data, groups, loss, store, digest(first), loaded, notes(metadata))
 
 
 @dataclass(frozen=True)
