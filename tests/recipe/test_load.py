@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import tomllib
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from xfer.errors import ConfigError
 from xfer.recipe.load import DEMO, FLAGS, load_recipe, make_recipe, parse_override, to_toml
-from xfer.recipe.meaning import plan
+from xfer.recipe.meaning import image_size, plan
 from xfer.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parents[2] / "configs"
@@ -52,6 +53,75 @@ def test_train_and_eval_must_normalise_alike():
     assert make_recipe({"augment": {"train": own}}, {}).augment.normalize.mean == (0.5, 0.5, 0.5)
     with pytest.raises(ConfigError, match="normalise differently"):
         make_recipe({"augment": {"train": own, "eval": conflicting}}, {})
+
+
+NORMALIZE = {"op": "Normalize", "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]},
+            "Cure: divide by 255: mean = [0.485, 0.456, 0.406], std = [0.229, 0.224, 0.225]",
+        ),
+        ({"mean": [127.5, 127.5, 127.5], "std": [1.0, 1.0, 1.0]}, "divide by 255: mean = [0.5, 0.5, 0.5]"),
+        ({"mean": [0.0, 0.0, 0.0], "std": [255.0, 255.0, 255.0]}, "std = [1.0, 1.0, 1.0]"),
+        ({"std": [0.0, 0.25, 0.25]}, "std = [0.0, 0.25, 0.25]: expected [red, green, blue], each above 0"),
+        ({"std": [0.25, 0.25, -0.25]}, "each above 0"),
+        ({"std": [0.25, 0.25, 0.25, 0.25]}, "each above 0"),
+        ({"mean": [0.5]}, "mean = [0.5]: expected [red, green, blue]"),
+        ({"mean": 0.5}, "mean = 0.5: expected [red, green, blue]"),
+    ],
+)
+def test_a_normalisation_of_other_pixels_is_refused(changes, message):
+    with pytest.raises(ConfigError) as caught:
+        make_recipe({"augment": {"eval": [NORMALIZE | changes]}}, {})
+    assert "augment.eval.0.Normalize" in str(caught.value)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_usual_normalisations_are_accepted():
+    for mean, std in ((0.0, 1.0), (1.0, 1.0), (-1.0, 1.0), (0.5, 1 / 255)):
+        normalize = {"op": "Normalize", "mean": [mean] * 3, "std": [std] * 3}
+        assert make_recipe({"augment": {"eval": [normalize]}}, {}).augment.normalize.std == (std,) * 3
+
+
+OWN_LISTS = {
+    "train": [{"op": "RandomResizedCrop", "size": 224}, {"op": "HorizontalFlip"}, NORMALIZE],
+    "eval": [{"op": "Resize", "size": 256}, {"op": "CenterCrop", "size": [224, 224]}, NORMALIZE],
+}
+OVERRIDE = re.compile(r"--set (?:'([^']*)'|(\S+))")
+
+
+@pytest.mark.parametrize("key", ["size", "augment.size"])
+@pytest.mark.parametrize("lists", [["train", "eval"], ["train"], ["eval"]])
+def test_a_size_that_reaches_no_list_is_refused_and_the_cure_works(key, lists):
+    content = {"augment": {name: OWN_LISTS[name] for name in lists}}
+    with pytest.raises(ConfigError, match="which makes pictures of 224x224") as caught:
+        make_recipe(content, {key: 112})
+    cure = dict(parse_override(quoted or plain) for quoted, plain in OVERRIDE.findall(str(caught.value)))
+    augment = make_recipe(content, {key: 112} | cure).augment
+    assert image_size(make_recipe(content, {key: 112} | cure)) == (112, 112)
+    if "eval" in lists:
+        assert [transform.size for transform in augment.eval_transforms] == [128, (112, 112)]
+
+
+def test_a_size_is_accepted_where_it_is_the_one_that_is_made():
+    assert make_recipe({"augment": OWN_LISTS}, {"size": 224}).augment.size == 224
+    written = make_recipe({"augment": OWN_LISTS | {"size": 64}}, {"epochs": 3})  # a resolved recipe says every key
+    assert make_recipe(tomllib.loads(to_toml(written)), {}) == written
+
+
+def test_an_override_reaches_into_a_list_that_is_there():
+    content = {"augment": OWN_LISTS, "phases": [{"epochs": 1}]}
+    recipe = make_recipe(content, {"augment.train.1.p": 1.0, "phases.0.lr": 0.5})
+    assert (recipe.augment.train[1].p, recipe.augment.train[0].size, recipe.phases[0].lr) == (1.0, 224, 0.5)
+    assert OWN_LISTS["train"][1] == {"op": "HorizontalFlip"}, "what was given stays as it was"
+    for key in ("augment.train.3.p", "augment.train.-1.p", "augment.train.p", "phases.1"):
+        with pytest.raises(ConfigError, match="expected one of 0"):
+            make_recipe(content, {key: 1.0})
 
 
 @pytest.mark.parametrize("text", ["train = [", "a = 1\na = 2", "\x00", "[[[[["])

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from xfer.errors import ConfigError, expected
 from xfer.recipe.recipe import Recipe
+from xfer.recipe.sizes import refuse_other_size
 from xfer.section import Section
 
 S = TypeVar("S", bound=Section)
@@ -59,6 +60,8 @@ def make_recipe(content: Mapping[str, Any], overrides: Mapping[str, Any], name: 
         raise ConfigError(f"{name}: epochs cannot be overridden, as each of its phases gives its own")
     recipe = validated(Recipe, merged, name)
     _ = recipe.augment.normalize
+    if any(FLAGS.get(key, key) == "augment.size" for key in overrides):
+        refuse_other_size(recipe.augment, name)
     return recipe
 
 
@@ -113,12 +116,21 @@ def _as_json(content: Mapping[str, Any], name: str) -> str:
 
 
 def _put(content: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set a key, such as `train.epochs` or, in a list that is there, `augment.train.0.size`."""
     *parents, last = dotted.split(".")
+    place: Any = content
     for parent in parents:
-        content = content.setdefault(parent, {})
-        if not isinstance(content, dict):
+        place = place[_index(place, parent, dotted)] if isinstance(place, list) else place.setdefault(parent, {})
+        if not isinstance(place, dict | list):
             raise ConfigError(f"{dotted}: {parent!r} is not a section of the recipe")
-    content[last] = value
+    place[_index(place, last, dotted) if isinstance(place, list) else last] = value
+
+
+def _index(entries: Sequence[Any], part: str, dotted: str) -> int:
+    numbers = [str(number) for number in range(len(entries))]
+    if part not in numbers:
+        raise ConfigError(expected(f"{dotted}: number in the list", part, numbers or ["(it is empty)"]))
+    return int(part)
 
 
 def _first(error: ValidationError, kind: type[Section]) -> str:
