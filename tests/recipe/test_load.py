@@ -8,9 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xfer.errors import ConfigError
-from xfer.recipe.load import DEMO, FLAGS, load_recipe, make_recipe, parse_override, to_toml
+from xfer.recipe.load import DEMO, load_recipe, make_recipe, parse_override, to_toml
 from xfer.recipe.meaning import image_size, plan
+from xfer.recipe.names import FLAGS
 from xfer.recipe.recipe import Recipe
+from xfer.recipe.toml import parse_toml
 
 ROOT = Path(__file__).parents[2] / "configs"
 CONFIGS = sorted(path for path in ROOT.rglob("*.toml") if path.parent.name != "studies")  # a study holds no recipe
@@ -19,7 +21,7 @@ CONFIGS = sorted(path for path in ROOT.rglob("*.toml") if path.parent.name != "s
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ({"train": {"epoch": 3}}, "unknown key train = 'epoch'"),
+        ({"train": {"epoch": 3}}, "unknown key train.epoch: expected one of train_from, "),
         ({"train": {"epoch": 3}}, "Did you mean 'epochs'?"),
         ({"trian": {}}, "Did you mean 'train'?"),
         ({"train": {"epochs": "3"}}, "train.epochs = '3'"),
@@ -142,6 +144,83 @@ def test_bytes_that_are_no_text_are_named(tmp_path):
     (tmp_path / "r.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_recipe(tmp_path / "r.toml")
+
+
+UNKNOWN_KEYS = {
+    "train.patience": "Cure: leave it out, as a run keeps the weights of its best epoch",
+    "train.lr": "Cure: it is optimizer.lr",
+    "train.Learning_Rate": "Cure: it is optimizer.lr",
+    "optimizer.learning_rate": "Did you mean 'lr'?",
+    "train.seed": "Cure: it is seed, before the first section",
+    "train.source": "Cure: it is data.source or weights.source",
+    "phases.0.batch_size": "Cure: it is train.batch_size",
+    "lr_": "expected one of seed, data, ",
+    "momentum": "Cure: it is optimizer.momentum",
+    "model.pretrained": "Cure: it is weights.source = 'imagenet'",
+    "train.amp": "Did you mean 'precision'?",
+    "train.device": "Cure: it is no key but a flag of xfer train, --device",
+    "optimizer.name": "expected one of kind, lr, ",
+    "model.drop": "Did you mean 'dropout'?",
+    "weights.partail": "Did you mean 'partial'?",
+}
+
+
+@pytest.mark.parametrize("key", UNKNOWN_KEYS)
+def test_an_unknown_key_is_named_with_its_section_and_the_one_that_is_meant(key):
+    with pytest.raises(ConfigError) as caught:
+        make_recipe({"phases": [{"epochs": 1}]}, {key: 1})
+    assert str(caught.value).startswith(f"recipe: unknown key {key}: expected one of ")
+    assert str(caught.value).endswith(UNKNOWN_KEYS[key]) or "expected" in UNKNOWN_KEYS[key]
+    assert UNKNOWN_KEYS[key] in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_recipe_from_any_editor_is_read(tmp_path, encoding, end):
+    (tmp_path / "r.toml").write_bytes(f"seed = 3{end}[data]{end}source = 'vögel'{end}".encode(encoding))
+    recipe = load_recipe(tmp_path / "r.toml")
+    assert (recipe.seed, recipe.data.source) == (3, "vögel")
+
+
+@pytest.mark.parametrize(("encoding", "named"), [("utf-16", "it is UTF-16"), ("latin-1", "it is no UTF-8 (")])
+def test_a_recipe_in_another_encoding_is_named(tmp_path, encoding, named):
+    (tmp_path / "r.toml").write_bytes("[data]\nsource = 'vögel'".encode(encoding))
+    with pytest.raises(ConfigError, match="Cure: save it as UTF-8 in an editor") as caught:
+        load_recipe(tmp_path / "r.toml")
+    assert f"cannot be read: {named}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path", [r"C:\Users\me", r"C:\data", r"C:\temp\new", r"\\server\share", "C:\\", r"data\new", r"data\birds"]
+)
+def test_a_windows_path_in_double_quotes_is_refused_with_single_ones(tmp_path, monkeypatch, path):
+    for folder in ("data/new", "data/birds", r"data\new", r"data\birds"):  # the latter are the same on Windows
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    Path("r.toml").write_text(f'seed = 1\n[data]\nsource = "{path}"\non_leak = "drop"\n', encoding="utf-8")
+    for read in (lambda: load_recipe("r.toml"), lambda: parse_override(f'data.source="{path}"')):
+        with pytest.raises(ConfigError) as caught:
+            read()
+        assert f"Cure: single quotes, '{path}'" in str(caught.value)
+        assert "\n" not in str(caught.value)
+    Path("r.toml").write_text(f"[data]\nsource = '{path}'", encoding="utf-8")
+    assert load_recipe("r.toml").data.source == path
+    assert parse_override(f"data.source={path}") == ("data.source", path)
+
+
+def test_a_name_may_hold_what_escapes_give(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for source in ("new\nline", "tab\there", "gone\\twice"):
+        recipe = make_recipe({}, {"data": source})
+        Path("r.toml").write_text(to_toml(recipe), encoding="utf-8")
+        assert load_recipe("r.toml") == recipe
+
+
+def test_other_faults_of_a_line_get_no_cure_of_backslashes():
+    for text in (r'source = "a\\b" x', r'source = "\u00e4" "', "source = [", r"source = 'C:\Users' x"):
+        with pytest.raises(ConfigError, match="not valid TOML") as caught:
+            parse_toml(text, "r.toml")
+        assert "Cure" not in str(caught.value)
 
 
 def test_a_date_is_no_value_of_a_recipe():
