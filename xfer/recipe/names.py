@@ -23,7 +23,7 @@ FLAGS = {
 # too -> names in timm, fastai, Ultralytics, Lightning, Transformers, torchvision's references, and tutorials.
 _NAMES = {
     # what is trained, and on what
-    "--data": "data-path data-dir data-root dataset dataset-path root input path train-dir image-dir folder source",
+    "--data": "data-path data-dir data-root dataset dataset-path root input path train-dir image-dir images folder",
     "--arch": "model model-name model-type net network architecture backbone a",
     "--weights": "checkpoint ckpt ckpt-path checkpoint-path initial-checkpoint load load-from model-path finetune",
     "--weights imagenet": "pretrained use-pretrained",
