@@ -52,6 +52,10 @@ def expected(what: str, received: object, known: Iterable[str]) -> str:
     "train_from = 'layer5': expected one of stem, layer4, head. Did you mean 'layer4'?"
     """
     names = [str(k) for k in known]
-    near = get_close_matches(str(received), names, n=1, cutoff=0.5)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"{what} = {received!r}: expected one of {', '.join(names)}.{hint}"
+    return f"{what} = {received!r}: expected one of {', '.join(names)}.{nearest(received, names)}"
+
+
+def nearest(received: object, known: Iterable[str]) -> str:
+    """` Did you mean 'layer4'?`, or nothing where no known name is near."""
+    near = get_close_matches(str(received), list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else ""

@@ -264,7 +264,7 @@ def test_specs_survive_json():
         ({"op": "Rotation", "degrees": [5, -5]}, "degrees", "low <= high"),
         ({"op": "RandomErasing", "value": 256}, "value", "0..255"),
         ({"op": "RandomErasing", "value": "blue"}, "value", '"random"'),
-        ({"op": "Normalize", "mean": [0, 0, 0], "std": [1, 0, 1]}, "std", "greater than 0"),
+        ({"op": "Normalize", "mean": [0, 0, 0], "std": [1, 0, 1]}, "std", "each above 0"),
         ({"op": "Resize", "siz": 8, "size": 8}, "siz", "Extra inputs"),
         ({"op": "Resize"}, "size", "Field required"),
         ({"op": "Rezise", "size": 8}, 0, "Rezise"),

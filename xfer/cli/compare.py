@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from xfer.cli.flags import Command
 from xfer.cli.options import data_option, device_option, json_option, overwrite_option, quiet_option
 
 
@@ -76,7 +77,7 @@ def parity_(backends: str, output: Path | None, quiet: bool, json_: bool, **flag
         raise click.exceptions.Exit(1)
 
 
-@click.command("study")
+@click.command("study", cls=Command)
 @click.argument("source", metavar="STUDY.toml", type=click.Path(path_type=Path))
 @click.option("--backend", "-b", "backends", multiple=True, metavar="NAME", help="May be repeated; instead of its own.")
 @click.option("--seeds", type=int, metavar="N", help="The seeds 0 to N-1, instead of its own.")

@@ -35,8 +35,9 @@ class Group(click.Group):
             click.echo(f"error: {_one_line(error)}", err=True)
             ctx.exit(2)
         except click.UsageError as error:
-            words = error.ctx.command_path if error.ctx else "xfer"
-            click.echo(f"error: {error.format_message()} Cure: see {words} --help", err=True)
+            words, message = error.ctx.command_path if error.ctx else "xfer", error.format_message()
+            cure = "" if "Cure: " in message else f" Cure: see {words} --help"
+            click.echo(f"error: {message}{cure}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt as stop:
             run, number = getattr(stop, "run", None), getattr(stop, "number", signal.SIGINT)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xfer.cli.flags import Command
 from xfer.cli.options import backend_option, data_option, device_option, json_option, quiet_option
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def _opened(name: str, device: str) -> tuple[Backend, str]:
     return backend, device
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source", metavar="RUN|CHECKPOINT", type=click.Path(path_type=Path))
 @data_option
 @click.option("--split", type=click.Choice(["train", "val", "test", "all"]), default="val", show_default=True)
@@ -77,7 +78,7 @@ def _about(chosen: Chosen) -> Iterator[str]:
         yield chosen.warning
 
 
-@click.command("predict")
+@click.command("predict", cls=Command)
 @click.argument("source", metavar="RUN|CHECKPOINT", type=click.Path(path_type=Path))
 @click.argument("images", metavar="FILE|FOLDER|GLOB...", nargs=-1, required=True)
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write to this .csv or .json file.")

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from xfer.cli.flags import Command
 from xfer.cli.options import json_option, overwrite_option, quiet_option
 
 
@@ -65,7 +66,7 @@ def data() -> None:
     """Pictures and their folders."""
 
 
-@data.command()
+@data.command(cls=Command)
 @click.argument("source", metavar="DIR|ARCHIVE|NAME")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write a report, a picture and lists there.")
 @overwrite_option

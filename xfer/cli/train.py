@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xfer.cli.flags import Command
 from xfer.cli.options import data_option, device_option, json_option, quiet_option
 
 if TYPE_CHECKING:
@@ -17,8 +19,21 @@ if TYPE_CHECKING:
     from xfer.training.record import Events, Watch
 
 
-@click.command()
-@click.option("--backend", "-b", envvar="XFER_BACKEND", help="torch (the default) or mindspore.")
+def _backend(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
+    if name is not None and name.isdecimal():
+        raise click.UsageError(f"--backend {name}: expected the name of one. Cure: --batch-size {name}", ctx)
+    return name
+
+
+def _folder(ctx: click.Context, param: click.Parameter, folder: str | None) -> str | None:
+    if folder is not None and folder.endswith(".toml"):
+        raise click.UsageError(f"{folder} is a recipe, expected pictures. Cure: -c {shlex.quote(folder)}", ctx)
+    return folder
+
+
+@click.command(cls=Command)
+@click.argument("folder", metavar="[DIR|ARCHIVE|NAME]", required=False, callback=_folder)
+@click.option("--backend", "-b", envvar="XFER_BACKEND", callback=_backend, help="torch (the default) or mindspore.")
 @click.option("--config", "-c", type=click.Path(path_type=Path), help="A recipe (TOML).")
 @data_option
 @click.option("--on-leak", type=click.Choice(["warn", "error", "drop"]), help="Copies in both splits or two classes.")
@@ -52,16 +67,22 @@ if TYPE_CHECKING:
 @quiet_option
 @json_option
 def train(
-    backend: str | None, config: Path | None, output: Path | None, overwrite: bool, resume: str | None,
-    checkpoint_every: float, device: str, sets: tuple[str, ...], against_random: bool | None, quiet: bool, json_: bool,
-    **flags: Any,
+    folder: str | None, backend: str | None, config: Path | None, output: Path | None, overwrite: bool,
+    resume: str | None, checkpoint_every: float, device: str, sets: tuple[str, ...], against_random: bool | None,
+    quiet: bool, json_: bool, **flags: Any,
 ) -> None:  # fmt: skip
     """Train a classifier and keep the best checkpoint.
+
+    The pictures are named first or by --data: class folders, an archive, or a named set.
 
     Without a recipe and data it trains the demo: pictures that xfer draws itself, and weights that come with it.
     """
     from xfer.system.interrupts import caught
 
+    if folder is not None:
+        if flags["data"] is not None:
+            raise click.UsageError(f"{folder} and --data {flags['data']}: expected one of them. Cure: leave out one")
+        flags["data"] = folder
     with caught([signal.SIGINT, signal.SIGTERM]) as interrupts:
         from xfer.cli import console, run_text
         from xfer.recipe.meaning import from_random

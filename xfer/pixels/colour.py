@@ -9,9 +9,11 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 
 from xfer.pixels.boxes import Picture, draw_place, draw_sides
-from xfer.pixels.fields import Hue, Paint, Pair, Positive, Probability, Ratio, Scale, Strength, Three
+from xfer.pixels.fields import Hue, Mean, Paint, Pair, Probability, Ratio, Scale, Std, Strength
 from xfer.section import Section
 
 
@@ -86,8 +88,21 @@ class Normalize(Section):
     """(x / 255 - mean) / std, by channel. Done in the network, on the device; pictures stay uint8. Last in a list."""
 
     op: Literal["Normalize"] = "Normalize"
-    mean: Three[float]
-    std: Three[Positive]
+    mean: Mean
+    std: Std
+
+    @model_validator(mode="after")
+    def _of_pixels_in_0_to_1(self) -> Normalize:
+        """What lies in 0..1 has no mean and no std above 1: such figures are those of bytes."""
+        if max(*self.mean, *self.std) > 1:
+            mean, std = ([round(value / 255, 6) for value in values] for values in (self.mean, self.std))
+            raise PydanticCustomError(
+                "bytes",
+                "mean and std are those of pixels in 0..255, expected those of 0..1. "
+                "Cure: divide by 255: mean = {mean}, std = {std}",
+                {"mean": str(mean), "std": str(std)},
+            )
+        return self
 
 
 def _spread(strength: float | Pair, centre: float) -> Pair | None:

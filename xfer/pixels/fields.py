@@ -60,4 +60,6 @@ Hue = Annotated[
 Degrees = Annotated[
     Factor | Annotated[Two[float], AfterValidator(_ordered)], _expect("a number >= 0, or [low, high], low <= high")
 ]
+Mean = Annotated[Three[float], _expect("[red, green, blue]")]
+Std = Annotated[Three[Positive], _expect("[red, green, blue], each above 0")]
 Interpolation = Literal["nearest", "bilinear", "bicubic"]

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import tomli_w
 from pydantic import ValidationError
 
 from xfer.errors import ConfigError, expected
+from xfer.recipe import complaints
+from xfer.recipe.names import FLAGS
 from xfer.recipe.recipe import Recipe
+from xfer.recipe.sizes import refuse_other_size
+from xfer.recipe.toml import parse_value, read_toml
 from xfer.section import Section
 
 S = TypeVar("S", bound=Section)
 DEMO = Path(__file__).with_name("demo.toml")
 """The recipe of those who ask for nothing in particular."""
-FLAGS = {
-    "data": "data.source",
-    "on_leak": "data.on_leak",
-    "weights": "weights.source",
-    "arch": "model.arch",
-    "size": "augment.size",
-    "seed": "seed",
-    "train_from": "train.train_from",
-    "epochs": "train.epochs",
-    "batch_size": "train.batch_size",
-    "views": "train.views",
-    "lr": "optimizer.lr",
-}
-"""Plain flag, or keyword of `xfer.train` -> the key of the recipe it overrides."""
 
 
 def load_recipe(path: Path | str | None, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -59,6 +48,8 @@ def make_recipe(content: Mapping[str, Any], overrides: Mapping[str, Any], name: 
         raise ConfigError(f"{name}: epochs cannot be overridden, as each of its phases gives its own")
     recipe = validated(Recipe, merged, name)
     _ = recipe.augment.normalize
+    if any(FLAGS.get(key, key) == "augment.size" for key in overrides):
+        refuse_other_size(recipe.augment, name)
     return recipe
 
 
@@ -67,18 +58,7 @@ def validated(kind: type[S], content: Mapping[str, Any], name: str) -> S:
     try:
         return kind.model_validate_json(_as_json(content, name))
     except ValidationError as error:
-        raise ConfigError(f"{name}: {_first(error, kind)}") from None
-
-
-def read_toml(path: Path, what: str = "recipe") -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{what} {path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{what} {path}: cannot be read ({error})") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{what} {path}: not valid TOML ({error})") from None
+        raise ConfigError(f"{name}: {complaints.first(error, kind)}") from None
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -86,10 +66,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {text!r}: expected key=value, for instance train.epochs=3")
-    try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return key.strip(), value.strip()
+    return key.strip(), parse_value(value, f"--set {key.strip()}")
 
 
 def to_toml(recipe: Recipe) -> str:
@@ -113,44 +90,18 @@ def _as_json(content: Mapping[str, Any], name: str) -> str:
 
 
 def _put(content: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set a key, such as `train.epochs` or, in a list that is there, `augment.train.0.size`."""
     *parents, last = dotted.split(".")
+    place: Any = content
     for parent in parents:
-        content = content.setdefault(parent, {})
-        if not isinstance(content, dict):
+        place = place[_index(place, parent, dotted)] if isinstance(place, list) else place.setdefault(parent, {})
+        if not isinstance(place, dict | list):
             raise ConfigError(f"{dotted}: {parent!r} is not a section of the recipe")
-    content[last] = value
+    place[_index(place, last, dotted) if isinstance(place, list) else last] = value
 
 
-def _first(error: ValidationError, kind: type[Section]) -> str:
-    """The first complaint, as what, expected, received."""
-    problems = error.errors(include_url=False)
-    # A misspelt key is also a missing one: the misspelling is the better news.
-    problem = min(problems, key=lambda p: p["type"] != "extra_forbidden")
-    where, received = ".".join(map(str, problem["loc"])), problem["input"]
-    if problem["type"] == "extra_forbidden":
-        *section, key = problem["loc"]
-        known = _fields(section, kind)
-        return expected(f"unknown key {'.'.join(map(str, section))}".rstrip(), key, known) if known else where
-    if problem["type"] == "union_tag_invalid":
-        known = problem["ctx"]["expected_tags"].replace("'", "").split(", ")
-        return expected(f"{where}.op", problem["ctx"]["tag"], known)
-    if problem["type"] == "missing":
-        return f"{where} is missing"
-    return f"{where} = {received!r}: {problem['msg']}"
-
-
-def _fields(section: Sequence[str | int], kind: type[Section]) -> list[str]:
-    """The keys that are known at a place in a section of this kind."""
-    models: list[type[Section]] = [kind]
-    for part in section:
-        if isinstance(part, str):
-            inside = [m for model in models if (f := model.model_fields.get(part)) for m in _sections(f.annotation)]
-            models = inside or [m for m in models if m.__name__ == part]  # an augmentation's place ends in its op
-    return [key for model in models for key in model.model_fields]
-
-
-def _sections(annotation: Any) -> list[type[Section]]:
-    """The sections within a type such as `tuple[Phase, ...]`."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return [annotation]
-    return [section for inner in get_args(annotation) for section in _sections(inner)]
+def _index(entries: Sequence[Any], part: str, dotted: str) -> int:
+    numbers = [str(number) for number in range(len(entries))]
+    if part not in numbers:
+        raise ConfigError(expected(f"{dotted}: number in the list", part, numbers or ["(it is empty)"]))
+    return int(part)

@@ -14,8 +14,10 @@ from xfer.backends import declared
 from xfer.errors import BackendError, ConfigError, expected
 from xfer.nets.pretrained import IMAGENET
 from xfer.recipe.keys import flat
-from xfer.recipe.load import FLAGS, make_recipe, read_toml, validated
+from xfer.recipe.load import make_recipe, validated
+from xfer.recipe.names import FLAGS
 from xfer.recipe.recipe import Recipe
+from xfer.recipe.toml import read_toml
 from xfer.section import Section
 
 
