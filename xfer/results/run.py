@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from xfer.backend import Backend
-from xfer.data.find import find_images
+from xfer.data.given import Given
 from xfer.data.split import Split, joined
 from xfer.errors import CheckpointError
 from xfer.metrics import Evaluation
@@ -18,7 +18,7 @@ from xfer.recipe.meaning import open_data
 from xfer.recipe.recipe import Recipe
 from xfer.results import predict
 from xfer.results.checkpoint import Checkpoint, load_checkpoint
-from xfer.results.predict import Predictions
+from xfer.results.predict import OnBadImage, Predictions
 from xfer.results.read import read_metrics, read_recipe, read_result
 
 Which = Literal["train", "val", "all"]
@@ -65,16 +65,21 @@ class Run:
 
     def predict(
         self,
-        paths: str | Path | Sequence[str | Path],
+        paths: Given | Iterable[Given],
         *,
         backend: str | Backend | None = None,
         device: str = "auto",
         progress: Progress = silent,
+        on_bad_image: OnBadImage = "error",
     ) -> Predictions:
-        """Class probabilities for files, folders (searched recursively) and glob patterns."""
-        names = [str(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+        """Class probabilities for files, folders (searched recursively), glob patterns, PIL images and uint8 arrays.
+
+        paths         one of these or several; an array is (H, W, 3), or (N, H, W, 3) for N pictures, red first
+        on_bad_image  `error`: the first picture that cannot be used raises DataError, so that what is given fits what
+                      was asked for, one by one. `skip`: such pictures are in the result's `skipped`, with the reason
+        """
         used = backend or self.result["backend"]
-        return predict.predict(self.checkpoint, find_images(names), used, device, progress)
+        return predict.predict(self.checkpoint, paths, used, device, progress, on_bad_image)
 
 
 def open_split(
