@@ -1,5 +1,7 @@
 """Predicting from Python: what can be given, what comes back, and what a picture that cannot be used does."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -126,3 +128,28 @@ def test_top_gives_the_most_probable_classes_the_best_first(run, photo):
     assert {first[0], second[0]} == {"ants", "bees"}
     assert second[1] == float(predictions.probabilities.min())
     assert predictions.top(1) == [[first]]
+
+
+def test_what_is_shown_of_a_run_a_checkpoint_and_predictions_fits_a_screen(run, photo, tmp_path):
+    assert repr(run) == (
+        f"<Run {str(run.path)!r}: tiny on pictures; numpy on cpu; {run.result['val_accuracy']:.2%} of 8 validation "
+        f"images, best epoch 1>"
+    )
+    assert repr(xfer.Run(tmp_path, {})) == f"<Run {str(tmp_path)!r}: None on None; None on None>"
+    shown = repr(run.checkpoint)
+    assert "tiny, 32 x 32 pixels, " in shown
+    assert f"{sum(array.size for array in run.checkpoint.weights.values())} values" in shown.replace(",", "")
+    assert shown.endswith("; 2 classes: ants, bees, written by numpy>")
+    many = dataclasses.replace(run.checkpoint, classes=tuple("abcdefghij"), record={})
+    assert repr(many).endswith("10 classes: a, b, c, d, e and 5 more>")
+    predictions = run.predict([*[Image.open(photo)] * 11, photo], backend=BACKEND)
+    head, *lines = repr(predictions).splitlines()
+    assert head == "<Predictions of 12 pictures, 2 classes: ants, bees"
+    assert lines[9].split() == [predictions.labels[9], f"{predictions.probabilities[9].max():.2%}", "image", "9"]
+    assert lines[10:] == ["  and 2 more>"]
+
+
+def test_the_epochs_of_a_run_are_rows_of_a_table(run):
+    (row,) = run.history
+    assert row["epoch"] == 1
+    assert {type(value) for value in row.values()} <= {int, float, str, bool}

@@ -23,10 +23,11 @@ from xfer.data.sources import Pictures
 from xfer.data.split import Split
 from xfer.errors import DataError
 from xfer.progress import Progress, silent
-from xfer.results.checkpoint import Checkpoint
+from xfer.results.checkpoint import Checkpoint, shortened
 from xfer.system.files import write_json, write_text
 
 BATCH = 32
+_SHOWN, _WIDTH = 10, 80  # files in what is shown of predictions, and characters of their names
 OnBadImage = Literal["error", "skip"]
 
 
@@ -41,6 +42,16 @@ class Predictions:
     classes: tuple[str, ...]
     probabilities: Float32
     skipped: tuple[Skipped, ...] = ()
+
+    def __repr__(self) -> str:
+        """The first files with their classes, a line each."""
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        lines = [f"<Predictions of {len(self.files)} pictures, {shortened(self.classes)}{skipped}"]
+        first = zip(self.top(1), self.files[:_SHOWN], strict=False)
+        lines += [f"  {name}  {probability:.2%}  {_end(file)}" for ((name, probability),), file in first]
+        if (more := len(self.files) - _SHOWN) > 0:
+            lines.append(f"  and {more} more")
+        return "\n".join(lines) + ">"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -68,6 +79,10 @@ class Predictions:
         blank = dict.fromkeys(records[0])
         unusable = [{**blank, "file": file, "reason": reason} for file, reason in self.skipped]
         return [{**record, "reason": None} for record in records] + unusable
+
+
+def _end(file: str) -> str:
+    return file if len(file) <= _WIDTH else f"...{file[-_WIDTH:]}"
 
 
 def predict(

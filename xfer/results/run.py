@@ -36,6 +36,13 @@ class Run:
         """Raises CheckpointError when the folder holds no finished run."""
         return cls(Path(path), read_result(Path(path)))
 
+    def __repr__(self) -> str:
+        r = self.result
+        parts = [f"{r.get('arch')} on {r.get('dataset')}", f"{r.get('backend')} on {r.get('device')}"]
+        if isinstance(accuracy := r.get("val_accuracy"), float):
+            parts.append(f"{accuracy:.2%} of {r.get('n_val')} validation images, best epoch {r.get('best_epoch')}")
+        return f"<Run {str(self.path)!r}: {'; '.join(parts)}>"
+
     @cached_property
     def recipe(self) -> Recipe:
         return read_recipe(self.path)
@@ -47,7 +54,7 @@ class Run:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """A record for each epoch."""
+        """A record for each epoch, of plain values: `pandas.DataFrame(run.history)`."""
         return read_metrics(self.path)
 
     def evaluate(
