@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,14 @@ def test_a_room_says_what_it_is_for_and_hands_on_nothing(room):
 @pytest.mark.parametrize("name", xfer.__all__)
 def test_every_public_name_is_there(name):
     assert getattr(xfer, name) is not None
+
+
+def test_public_names_are_listed_before_anything_is_imported():
+    code = "import sys, xfer; print(dir(xfer)); print('numpy' in sys.modules, 'PIL' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names, loaded = result.stdout.splitlines()
+    assert [name for name in ast.literal_eval(names) if not name.startswith("__")] == sorted(xfer.__all__)
+    assert loaded == "False False"
 
 
 def test_no_room_bears_the_name_of_a_public_verb():

@@ -36,3 +36,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, for whoever presses Tab, though none has been imported yet."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

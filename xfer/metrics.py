@@ -29,7 +29,7 @@ class Evaluation:
 
     @property
     def probabilities(self) -> Float32:
-        return np.exp(log_softmax(self.logits)).astype(np.float32)
+        return probabilities(self.logits)
 
     @property
     def losses(self) -> Float32:
@@ -42,6 +42,11 @@ def log_softmax(logits: Float32) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return result
+
+
+def probabilities(logits: Float32) -> Float32:
+    """The softmax of each row of logits (n, C)."""
+    return np.exp(log_softmax(logits)).astype(np.float32)
 
 
 def evaluate(predict: PredictStep, source: Source, labels: Int64, batch_size: int, progress: Progress) -> Evaluation:

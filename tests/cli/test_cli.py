@@ -189,6 +189,39 @@ def test_predict_takes_files_folders_and_globs(run, data, tmp_path):
     assert json.loads((tmp_path / "p.json").read_text()) == [row]
 
 
+def test_predict_goes_on_past_bad_files_and_says_so_with_exit_code_1(run, data, tmp_path):
+    folder = tmp_path / "new"
+    shutil.copytree(data / "val" / "ants", folder)
+    (folder / "1a.png").write_bytes((folder / "1.png").read_bytes()[:60])
+    (folder / "empty.jpg").touch()
+    lines = xfer_("predict", run, data / "val" / "ants").stdout.splitlines()
+    result = xfer_("predict", run, folder, code=1)
+    assert [line.split()[:2] for line in result.stdout.splitlines()[:4]] == [line.split()[:2] for line in lines]
+    assert result.stdout.splitlines()[4:] == [
+        f"not used: truncated  {folder / '1a.png'}",
+        f"not used: empty file  {folder / 'empty.jpg'}",
+    ]
+    assert "2 of 6 pictures could not be used: the reasons are above" in result.stderr
+    result = xfer_("predict", run, folder, "-o", tmp_path / "p.csv", code=1)
+    assert f"2 of 6 pictures could not be used: the reasons are in {tmp_path / 'p.csv'}" in result.stderr
+    with (tmp_path / "p.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["predicted"] != "", row["reason"]) for row in rows] == [(True, "")] * 4 + [
+        (False, "truncated"),
+        (False, "empty file"),
+    ]
+    assert rows[5]["file"] == str(folder / "empty.jpg")
+    assert json.loads(xfer_("predict", run, folder, "--json", code=1).stdout)[4]["reason"] == "truncated"
+    assert "1a.png: truncated" in xfer_("predict", run, folder / "1a.png", code=2).stderr
+
+
+def test_predict_shows_as_many_classes_as_are_asked_for(run, data):
+    (row,) = json.loads(xfer_("predict", run, data / "val" / "ants" / "0.png", "--json").stdout)
+    (line,) = xfer_("predict", run, data / "val" / "ants" / "0.png", "--top", 3).stdout.splitlines()
+    first, second = sorted(("ants", "bees"), key=lambda name: -row[f"p_{name}"])
+    assert line == f"{first}  {row[f'p_{first}']:.2%}  {second}  {row[f'p_{second}']:.2%}  {row['file']}"
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".ckpt", ".safetensors"])
 def test_convert_there_and_back_keeps_every_value(run, data, tmp_path, suffix):
     xfer_("convert", run / "best.safetensors", tmp_path / f"w{suffix}")

@@ -237,3 +237,15 @@ def test_scipy_is_imported_by_what_needs_it_alone():
     code = "import sys, xfer.cli.comparison_text, xfer.cli.main; print('scipy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_runs_split_with_different_seeds_are_said_to_be_so(folders, declaring, tmp_path):
+    usual = ["--backend", "numpy", "--arch", "tiny", "--weights", "random", "--size", 32, "--epochs", 1]
+    with declaring():
+        for name, *flags in (["a"], ["b", "--seed", 3], ["c", "--seed", 3, "--set", "data.split_seed=0"]):
+            xfer_("train", "--data", folders / "pictures" / "train", "--output", tmp_path / name, *usual, *flags)
+    apart, together = compare([Run.load(tmp_path / name) for name in "abc"]).pairs
+    assert apart.reason.endswith("split off with seed 0 and with seed 3; cure: the same data.split_seed for both")
+    assert together.n == 4
+    line = "run 2 against run 1: not the same validation images (4 and 4 images,"
+    assert line in xfer_("compare", tmp_path / "a", tmp_path / "b").stdout

@@ -19,6 +19,7 @@ from xfer.inspection.figure import figure_data_check
 from xfer.inspection.findings import find, verdict
 from xfer.plots.style import settings
 from xfer.recipe.load import make_recipe
+from xfer.recipe.meaning import open_data
 from xfer.testing.pictures import write_class_folders
 
 SMALL = {"augment.size": 32, "data.workers": 1}
@@ -60,6 +61,22 @@ def test_the_pictures_are_those_of_training(pictures, split):
         assert list(ours.files) == list(theirs.files)
         assert ours.labels.tolist() == theirs.labels.tolist()
         assert (ours.digests == theirs.digests).all()
+
+
+def test_the_split_is_that_of_its_own_seed_or_else_of_the_seed(pictures):
+    root = pictures / "train"
+
+    def val(**keys):
+        recipe = make_recipe({}, {"data": str(root), "augment.size": 32, **keys})
+        opened = list(open_data(recipe).val.files)
+        assert list(check_data(str(root), recipe).val.files) == opened
+        return opened
+
+    of_seeds = [list(open_dataset(str(root), seed=seed).val.files) for seed in (0, 3)]
+    assert of_seeds[0] != of_seeds[1]
+    assert val(seed=3) == val(seed=3, **{"data.split_seed": "seed"}) == of_seeds[1]
+    assert val(seed=3, **{"data.split_seed": 0}) == of_seeds[0]
+    assert val(**{"data.split_seed": 3}) == of_seeds[1]
 
 
 def bad_picture(root):

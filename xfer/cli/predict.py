@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from xfer.cli.options import backend_option, data_option, device_option, json_op
 
 if TYPE_CHECKING:
     from xfer.backend import Backend
+    from xfer.results.predict import Predictions
     from xfer.results.run import Chosen, Which
 
 MOST_NAMED = 20  # files that were left out
@@ -82,6 +84,14 @@ def _about(chosen: Chosen) -> Iterator[str]:
 @click.argument("source", metavar="RUN|CHECKPOINT", type=click.Path(path_type=Path))
 @click.argument("images", metavar="FILE|FOLDER|GLOB...", nargs=-1, required=True)
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write to this .csv or .json file.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="K",
+    show_default=True,
+    help="The most probable classes of each picture, in lines. CSV and JSON have them all.",
+)
 @backend_option
 @device_option
 @quiet_option
@@ -90,6 +100,7 @@ def predict_(
     source: Path,
     images: tuple[str, ...],
     output: Path | None,
+    top: int,
     backend: str | None,
     device: str,
     quiet: bool,
@@ -97,7 +108,8 @@ def predict_(
 ) -> None:
     """Classes and probabilities of pictures.
 
-    As lines, CSV or JSON; on either framework, whichever wrote the checkpoint.
+    As lines, CSV or JSON; on either framework, whichever wrote the checkpoint. Pictures that cannot be used are listed
+    with the reason behind the others, and the exit code is 1 then.
     """
     from xfer.cli import console
     from xfer.data.find import find_images
@@ -113,11 +125,23 @@ def predict_(
     run = source if source.is_dir() else source.parent
     files = find_images(images, read_recipe(run).data.suffixes if is_run(run) else SUFFIXES)
     with console.progress_bars(quiet) as progress:
-        predictions = predict.predict(checkpoint, files, *_opened(backend or checkpoint.backend, device), progress)
+        opened = _opened(backend or checkpoint.backend, device)
+        predictions = predict.predict(checkpoint, files, *opened, progress, on_bad_image="skip")
     if output is not None:
         predict.save(output, predictions)
     if json_:
         console.as_json(predictions.rows())
     elif output is None:
-        for row in predictions.rows():
-            click.echo(f"{row['predicted']}  {row['probability']:.2%}  {row['file']}")
+        _echo(predictions, top)
+    if predictions.skipped:
+        lost, total = len(predictions.skipped), len(predictions.files) + len(predictions.skipped)
+        where = f"in {output}" if output else "above"
+        click.echo(f"{lost} of {total} pictures could not be used: the reasons are {where}, in the last rows", err=True)
+        sys.exit(1)
+
+
+def _echo(predictions: Predictions, top: int) -> None:
+    for file, best in zip(predictions.files, predictions.top(top), strict=True):
+        click.echo("  ".join([*(f"{name}  {probability:.2%}" for name, probability in best), file]))
+    for file, reason in predictions.skipped:
+        click.echo(f"not used: {reason}  {file}")

@@ -6,7 +6,7 @@ The first run is the reference. Every other one is tested against it on the same
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from xfer.comparison.predicted import Predicted, mismatch, read_predicted
 from xfer.comparison.statistics import Interval, mcnemar, paired_difference, wilson
 from xfer.errors import CheckpointError, ConfigError
 from xfer.recipe.keys import Setting, differing, flat
+from xfer.recipe.recipe import Recipe
 from xfer.results.run import Run
 
 Verdict = Literal["equivalent", "different", "not shown"]
@@ -126,7 +127,10 @@ def compare(runs: Sequence[Run], margin: float = 0.01, seed: int = 0) -> Compari
         tuple(differing([_settings(run) for run in runs])),
         len({summary.batches_digest for summary in summaries}) == 1,
         margin,
-        tuple(pair(number, first, candidate, margin, seed) for number, candidate in enumerate(others, start=2)),
+        tuple(
+            _explained(pair(number, first, candidate, margin, seed), runs[0].recipe, run.recipe)
+            for number, (run, candidate) in enumerate(zip(runs[1:], others, strict=True), start=2)
+        ),
         tuple(_disagreements(predicted)),
     )
 
@@ -200,6 +204,15 @@ def pair(run: int, first: Predicted, candidate: Predicted, margin: float, seed: 
         interval=interval,
         verdict=verdict(interval, p, margin),
     )
+
+
+def _explained(pair: Pair | Unpaired, first: Recipe, recipe: Recipe) -> Pair | Unpaired:
+    """With the seeds of the splits, where they are why the images are not the same."""
+    seeds = first.split_seed, recipe.split_seed
+    if isinstance(pair, Pair) or seeds[0] == seeds[1] or first.data.source != recipe.data.source:
+        return pair
+    why = f"split off with seed {seeds[0]} and with seed {seeds[1]}; cure: the same data.split_seed for both"
+    return replace(pair, reason=f"{pair.reason}, {why}")
 
 
 def verdict(interval: Interval, p: float, margin: float) -> Verdict:

@@ -116,7 +116,8 @@ def check_data(source: str, recipe: Recipe, progress: Progress = silent) -> Data
             first = next(chain(part.unreadable(), part.ignored), None)
             why = f" (the first file left out: {first.path}: {first.reason})" if first else ""
             raise DataError(f"data {part.folder}: no usable picture in any class folder{why}")
-    train, val = (p.split for p in parts) if len(parts) > 1 else divide(parts[0].split, data.val_fraction, recipe.seed)
+    whole = parts[0].split
+    train, val = (p.split for p in parts) if len(parts) > 1 else divide(whole, data.val_fraction, recipe.split_seed)
     samples, labels = _samples(parts, recipe.seed)
     leaks = leaks_of(train, val)
     return DataCheck(name, root, classes, parts, train, val, leaks, samples, labels, size, splits.test)

@@ -58,6 +58,21 @@ def open_lazily(path: str | os.PathLike[str], draft: bool = False) -> Image.Imag
         raise DataError(f"{os.fspath(path)}: {reason_for(error)}") from error
 
 
+def upright(image: Image.Image) -> Image.Image:
+    """An image that somebody else opened or made, as `open_image` would give it. It is left as it was.
+
+    Raises DataError for one that is too large, and whatever a decoder does.
+    """
+    if reason := too_large(*image.size):
+        raise DataError(reason)
+    turned = image
+    if _orientation(image) in range(2, 9):
+        with suppress(Exception):  # damaged EXIF data makes no picture unusable
+            turned = ImageOps.exif_transpose(image)
+            turned.format = image.format  # a copy forgets it, and what 16-bit values mean depends on it
+    return to_rgb(turned)
+
+
 class Decoded(NamedTuple):
     """A picture, and of the file its width and height as a person sees it, and its kind: `JPEG RGB`.
 

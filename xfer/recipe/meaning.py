@@ -13,13 +13,15 @@ from xfer.archs import Arch, adapted
 from xfer.arrays import Int64
 from xfer.backend import Backend, LossSpec, ModelSpec, OptimizerSpec, ParamGroups
 from xfer.backends import known_arch
-from xfer.data.dataset import Dataset, HeldOut, open_dataset
-from xfer.errors import ConfigError
+from xfer.data.dataset import Dataset, HeldOut, locate, open_dataset
+from xfer.data.layout import find_splits
+from xfer.errors import ConfigError, XferError
 from xfer.nets.freeze import FreezePolicy, NormStats, resolve, stages_from
 from xfer.pixels.augment import is_random, output_size
 from xfer.progress import Progress, silent
 from xfer.recipe.load import make_recipe
 from xfer.recipe.recipe import Phase, Recipe
+from xfer.system.download import cache_dir
 
 AUTO_VIEWS = 4
 Triple = tuple[float, float, float]
@@ -118,13 +120,22 @@ def open_data(
         source or data.source,
         val_fraction=None if whole else data.val_fraction,
         held_out=held_out,
-        seed=recipe.seed,
+        seed=recipe.split_seed,
         suffixes=data.suffixes,
         on_bad_image=data.on_bad_image,
         on_leak=data.on_leak,
         workers=data.workers,
         progress=progress,
     )
+
+
+def splits_off(recipe: Recipe) -> bool:
+    """Whether a recipe's data has no validation folder, so that `split_seed` decides; True where nobody can tell."""
+    try:
+        _, root = locate(recipe.data.source, cache_dir(), silent)
+        return find_splits(root).val is None
+    except (XferError, OSError):
+        return True
 
 
 def views(recipe: Recipe, frozen_prefix: bool) -> int | None:

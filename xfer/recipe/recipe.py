@@ -16,6 +16,7 @@ from xfer.recipe.schedule import Schedule
 from xfer.section import Section
 
 Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 
@@ -23,11 +24,14 @@ NonNegative = Annotated[float, Field(ge=0)]
 class Data(Section):
     """`source` is a folder, an archive or a named set. Without train/val folders, `val_fraction` is split off.
 
+    `split_seed` decides which pictures that takes; `seed`: that of the recipe, so that each seed has its own split.
+
     `decode = "draft"` decodes large JPEG files faster and a little less exactly: see `xfer.pixels.images.Jpeg`.
     """
 
     source: str = "demo"
     val_fraction: Fraction = 0.2
+    split_seed: Seed | Literal["seed"] = "seed"
     suffixes: tuple[str, ...] = SUFFIXES
     on_bad_image: Literal["skip", "error"] = "skip"
     on_leak: OnLeak = "warn"  # copies of pictures in both splits or in two classes
@@ -142,7 +146,7 @@ class Phase(Section):
 class Recipe(Section):
     """Everything that decides a result, and nothing else: no paths of outputs, no device."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Seed = 0
     data: Data = Data()
     augment: Augment = Augment()
     model: Model = Model()
@@ -153,3 +157,8 @@ class Recipe(Section):
     loss: Loss = Loss()
     features: Features = Features()
     phases: tuple[Phase, ...] = ()
+
+    @property
+    def split_seed(self) -> int:
+        """What decides which pictures are split off for validation, where the data has no folder of them."""
+        return self.seed if self.data.split_seed == "seed" else self.data.split_seed

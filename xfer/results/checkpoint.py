@@ -22,6 +22,7 @@ from xfer.nets.weights import merge
 from xfer.pixels.augment import Transform
 
 BEST = "best.safetensors"
+_FIRST = 5  # names of classes that are shown of many
 _TRANSFORMS: TypeAdapter[tuple[Transform, ...]] = TypeAdapter(tuple[Transform, ...])
 _CHANGES: TypeAdapter[tuple[tuple[int, ...] | None, tuple[int, ...] | None]] = TypeAdapter(
     tuple[tuple[int, ...] | None, tuple[int, ...] | None]
@@ -43,6 +44,12 @@ class Checkpoint:
     transforms: tuple[Transform, ...]
     record: Mapping[str, str]
     name: str = "checkpoint"  # in errors: its file
+
+    def __repr__(self) -> str:
+        (height, width), values = self.spec.image_size, sum(array.size for array in self.weights.values())
+        sizes = f"{height} x {width} pixels, {values:,} values in {len(self.weights)} tensors"
+        written = f", written by {self.record['backend']}" if "backend" in self.record else ""
+        return f"<Checkpoint {self.name!r}: {self.spec.arch}, {sizes}; {shortened(self.classes)}{written}>"
 
     @property
     def backend(self) -> str:
@@ -73,6 +80,12 @@ class Checkpoint:
         net = build_net(backend, device, self.spec)
         net.load(merge(net.shapes, self.weights, net.arch.head_names, {}, self.name, keep_head=True))
         return net
+
+
+def shortened(classes: Sequence[str]) -> str:
+    """`2 classes: ants, bees`, with the first names alone where there are many."""
+    more = f" and {len(classes) - _FIRST} more" if len(classes) > _FIRST else ""
+    return f"{len(classes)} classes: {', '.join(classes[:_FIRST])}{more}"
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:

@@ -4,63 +4,132 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from xfer import metrics
-from xfer.arrays import Float32, Int64
+from xfer.arrays import Float32, Int64, Pixels
 from xfer.backend import Backend
 from xfer.backends import load_backend, pick_device
+from xfer.data.given import Given, find_given, read_given
+from xfer.data.lists import Skipped
 from xfer.data.sources import Pictures
 from xfer.data.split import Split
 from xfer.errors import DataError
+from xfer.pixels.images import SUFFIXES
 from xfer.progress import Progress, silent
-from xfer.results.checkpoint import Checkpoint
+from xfer.results.checkpoint import Checkpoint, shortened
 from xfer.system.files import write_json, write_text
 
 BATCH = 32
+_SHOWN, _WIDTH = 10, 80  # files in what is shown of predictions, and characters of their names
+OnBadImage = Literal["error", "skip"]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Class probabilities `(n, C)` of n files, each row summing to 1."""
+    """Class probabilities `(n, C)` of n files, each row summing to 1. `skipped`: what could not be used, and why.
+
+    Pictures that were given as images or arrays are called `image 0`, `image 1`, ... by their place in what was given.
+    """
 
     files: tuple[str, ...]
     classes: tuple[str, ...]
     probabilities: Float32
+    skipped: tuple[Skipped, ...] = ()
+
+    def __repr__(self) -> str:
+        """The first files with their classes, a line each."""
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        lines = [f"<Predictions of {len(self.files)} pictures, {shortened(self.classes)}{skipped}"]
+        first = zip(self.top(1), self.files[:_SHOWN], strict=False)
+        lines += [f"  {name}  {probability:.2%}  {_end(file)}" for ((name, probability),), file in first]
+        if (more := len(self.files) - _SHOWN) > 0:
+            lines.append(f"  and {more} more")
+        return "\n".join(lines) + ">"
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The most probable class of each file."""
         return tuple(self.classes[i] for i in self.probabilities.argmax(axis=1))
 
+    def top(self, k: int) -> list[list[tuple[str, float]]]:
+        """The k most probable classes of each file with their probabilities, the best first; all where k is larger."""
+        order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :k]
+        places = zip(order, self.probabilities, strict=True)
+        return [[(self.classes[i], float(row[i])) for i in best] for best, row in places]
+
     def rows(self, truth: Int64 | None = None) -> list[dict[str, Any]]:
-        """A plain record for each file, for CSV or JSON; with the true class where `truth` is known."""
+        """A plain record for each file, for CSV, JSON or pandas; with the true class where `truth` is known.
+
+        What was skipped comes last, with a `reason` in place of a class; where nothing was, no row has a reason.
+        """
         records = []
         for i, (file, label, row) in enumerate(zip(self.files, self.labels, self.probabilities, strict=True)):
             known = {} if truth is None else {"label": self.classes[truth[i]]}
             shares = {f"p_{name}": float(p) for name, p in zip(self.classes, row, strict=True)}
             records.append({"file": file, **known, "predicted": label, "probability": float(row.max()), **shares})
-        return records
+        if not self.skipped:
+            return records
+        blank = dict.fromkeys(records[0])
+        unusable = [{**blank, "file": file, "reason": reason} for file, reason in self.skipped]
+        return [{**record, "reason": None} for record in records] + unusable
+
+
+def _end(file: str) -> str:
+    return file if len(file) <= _WIDTH else f"...{file[-_WIDTH:]}"
 
 
 def predict(
     checkpoint: Checkpoint,
-    files: Sequence[str],
+    given: Given | Iterable[Given],
     backend: str | Backend,
     device: str = "auto",
     progress: Progress = silent,
+    on_bad_image: OnBadImage = "error",
+    suffixes: Sequence[str] = SUFFIXES,
 ) -> Predictions:
-    """Probabilities for picture files, in order. Raises DataError for a file that is no picture."""
-    if not files:
+    """Probabilities for pictures, in order; see `xfer.data.given` for what can be given, and `suffixes`.
+
+    Raises DataError for one that cannot be used; with `on_bad_image = "skip"` only where none of them can.
+    """
+    pictures = list(find_given(given, suffixes).items())
+    if not pictures:
         raise DataError("nothing to predict: expected at least one picture")
-    split = Split(files, np.zeros(len(files), np.int64))
-    result = evaluate(checkpoint, split, backend, device, progress)
-    return Predictions(tuple(files), checkpoint.classes, result.probabilities)
+    backend = load_backend(backend) if isinstance(backend, str) else backend
+    step = checkpoint.net(backend, pick_device(backend, device)).predict_step()
+    skipped: list[Skipped] = []
+
+    def usable() -> Generator[Pixels, None, None]:
+        with closing(read_given(pictures, checkpoint.transforms)) as results:
+            for done, result in enumerate(results, start=1):
+                progress("predicting", done, len(pictures))
+                if not isinstance(result, Skipped):
+                    yield result
+                elif on_bad_image == "error":
+                    raise DataError(f"{result.path}: {result.reason}")
+                else:
+                    skipped.append(result)
+
+    with closing(usable()) as pixels:
+        logits = [step(np.stack(batch)) for batch in iter(lambda: list(islice(pixels, BATCH)), [])]
+    if not logits:
+        raise DataError(_none_usable(skipped))
+    lost = {file for file, _ in skipped}
+    files = tuple(name for name, _ in pictures if name not in lost)
+    return Predictions(files, checkpoint.classes, metrics.probabilities(np.concatenate(logits)), tuple(skipped))
+
+
+def _none_usable(skipped: Sequence[Skipped]) -> str:
+    file, reason = skipped[0]
+    count = "" if len(skipped) == 1 else f"none of {len(skipped)} pictures can be used, the first: "
+    return f"{count}{file}: {reason}"
 
 
 def evaluate(

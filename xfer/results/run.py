@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from xfer.backend import Backend
 from xfer.data.dataset import HeldOut
-from xfer.data.find import find_images
+from xfer.data.given import Given
 from xfer.data.leaks import ACROSS, Leaks
 from xfer.data.lists import Skipped
 from xfer.data.split import Files, Split, joined
@@ -21,7 +21,7 @@ from xfer.recipe.meaning import open_data
 from xfer.recipe.recipe import Recipe
 from xfer.results import predict
 from xfer.results.checkpoint import Checkpoint, load_checkpoint
-from xfer.results.predict import Predictions
+from xfer.results.predict import OnBadImage, Predictions
 from xfer.results.read import read_metrics, read_recipe, read_result
 
 Which = Literal["train", "val", "all", "test"]
@@ -51,6 +51,13 @@ class Run:
         """Raises CheckpointError when the folder holds no finished run."""
         return cls(Path(path), read_result(Path(path)))
 
+    def __repr__(self) -> str:
+        r = self.result
+        parts = [f"{r.get('arch')} on {r.get('dataset')}", f"{r.get('backend')} on {r.get('device')}"]
+        if isinstance(accuracy := r.get("val_accuracy"), float):
+            parts.append(f"{accuracy:.2%} of {r.get('n_val')} validation images, best epoch {r.get('best_epoch')}")
+        return f"<Run {str(self.path)!r}: {'; '.join(parts)}>"
+
     @cached_property
     def recipe(self) -> Recipe:
         return read_recipe(self.path)
@@ -62,7 +69,7 @@ class Run:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """A record for each epoch."""
+        """A record for each epoch, of plain values: `pandas.DataFrame(run.history)`."""
         return read_metrics(self.path)
 
     def evaluate(
@@ -80,16 +87,21 @@ class Run:
 
     def predict(
         self,
-        paths: str | Path | Sequence[str | Path],
+        paths: Given | Iterable[Given],
         *,
         backend: str | Backend | None = None,
         device: str = "auto",
         progress: Progress = silent,
+        on_bad_image: OnBadImage = "error",
     ) -> Predictions:
-        """Class probabilities for files, folders (searched recursively) and glob patterns."""
-        names = [str(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+        """Class probabilities for files, folders (searched recursively), glob patterns, PIL images and uint8 arrays.
+
+        paths         one of these or several; an array is (H, W, 3), or (N, H, W, 3) for N pictures, red first
+        on_bad_image  `error`: the first picture that cannot be used raises DataError, so that what is given fits what
+                      was asked for, one by one. `skip`: such pictures are in the result's `skipped`, with the reason
+        """
         used = backend or self.result["backend"]
-        return predict.predict(self.checkpoint, find_images(names, self.recipe.data.suffixes), used, device, progress)
+        return predict.predict(self.checkpoint, paths, used, device, progress, on_bad_image, self.recipe.data.suffixes)
 
 
 def open_split(

@@ -20,6 +20,9 @@ from xfer.recipe.recipe import Recipe
 from xfer.recipe.toml import read_toml
 from xfer.section import Section
 
+SPLIT_SEED = 0
+"""What all runs of a study split off their validation images with, where neither study nor recipe gives a number."""
+
 
 def _file_name(name: str) -> str:
     if not re.fullmatch(r"\w[\w.-]*", name):
@@ -98,7 +101,8 @@ def read_plan(
 
     backends, seeds  in place of all that the study says
     weights          for the recipes that start from `imagenet`; never for those that start from random weights
-    overrides        by dotted key, over the recipe, the study's `set` and the mode's `set`
+    overrides        by dotted key, over the recipe, the study's `set` and the mode's `set`. Here and there,
+                     `data.split_seed = "seed"` gives each seed its own split; otherwise all runs have the same
 
     Raises ConfigError, in one line, for whatever in the study or in a recipe cannot be meant, and BackendError for a
     backend that is not known.
@@ -128,6 +132,10 @@ def _runs(name: str, mode: Mode, path: Path, changes: dict[str, Any], weights: s
         for seed in range(mode.seeds) if isinstance(mode.seeds, int) else mode.seeds:
             overrides = changes | {"seed": seed}
             recipe = make_recipe(content, overrides, f"mode {name} ({path})")
+            by_seed = "data.split_seed" not in changes and recipe.data.split_seed == "seed"
+            if by_seed and recipe.split_seed != SPLIT_SEED:
+                overrides["data.split_seed"] = SPLIT_SEED
+                recipe = make_recipe(content, overrides)
             if weights is not None and recipe.weights.source == IMAGENET:
                 recipe = make_recipe(content, overrides | {"weights.source": weights})
             yield Planned(name, framework, seed, recipe)

@@ -8,9 +8,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 from xfer.errors import CheckpointError, XferError
 from xfer.recipe.keys import differing, flat
+from xfer.recipe.meaning import splits_off
+from xfer.recipe.recipe import Recipe
 from xfer.results.read import read_recipe, read_result
 from xfer.studies.plan import Planned
 from xfer.system import processes
@@ -42,23 +45,24 @@ def _differs(run: Planned, path: Path, device: str) -> str:
     except XferError as error:
         return f"which cannot be read: {error}"
     trained_on, kind = str(result.get("device")).split(":")[0], device.split(":")[0]
-    actual = {
-        "backend": result.get("backend"),
-        "device": trained_on,
-        **recipe.model_dump(mode="json", exclude_none=True),
-    }
-    wanted = {
-        "backend": run.backend,
-        "device": trained_on if kind == "auto" else kind,
-        **run.recipe.model_dump(mode="json", exclude_none=True),
-    }
+    actual = {"backend": result.get("backend"), "device": trained_on, **_content(recipe)}
+    wanted = {"backend": run.backend, "device": trained_on if kind == "auto" else kind, **_content(run.recipe)}
     settings = differing([dict(flat(actual)), dict(flat(wanted))])
+    if any(setting.key == "data.split_seed" for setting in settings) and not splits_off(run.recipe):
+        settings = [setting for setting in settings if setting.key != "data.split_seed"]
     reasons = [f"{setting.key} = {setting.values[0]}, wanted {setting.values[1]}" for setting in settings[:3]]
     return ", ".join(reasons) + (f" and {len(settings) - 3} more" if len(settings) > 3 else "")
 
 
 def log_name(backend: str, number: int) -> str:
     return f"{backend}-{number}.log"
+
+
+def _content(recipe: Recipe) -> dict[str, Any]:
+    """Everything a recipe says, with its split's seed as a number, however it is said."""
+    content = recipe.model_dump(mode="json", exclude_none=True)
+    content["data"]["split_seed"] = recipe.split_seed
+    return content
 
 
 def train_all(runs: Sequence[Planned], parent: Path, device: str, jobs: int) -> Iterator[tuple[Planned, str | None]]:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from xfer.comparison.compare import Verdict, verdict
-from xfer.comparison.predicted import Predicted, mismatch, read_predicted
+from xfer.comparison.predicted import Predicted, read_predicted
 from xfer.comparison.statistics import Interval
 from xfer.errors import CheckpointError
 from xfer.results.run import Run
 from xfer.studies.plan import Planned
+from xfer.studies.splits import Validated, differences_of, unlike
 from xfer.studies.statistics import difference_interval, holm, seed_interval, sign_flip
 
 
@@ -89,15 +90,22 @@ class Row:
 class PairedTest:
     """Two rows (by their place, from 0) on the same `n` images with the same seeds.
 
+    Where each seed has a split of its own, both rows have it: they are compared seed by seed, and `n` counts the
+    images of all splits, each once.
+
+    splits      sets of validation images, 1 where all seeds have the same
+    total       predictions that are compared: n x seeds where there is one split
     difference  accuracy of `other` minus that of `first`, with the pigeonhole interval over images and seeds
     p           of the exact sign-flip test over images; `p_adjusted` by Holm's method over all pairs of the study
-    same        predictions that are identical, of `n` x seeds
+    same        predictions that are identical, of `total`
     """
 
     first: int
     other: int
     seeds: tuple[int, ...]
     n: int
+    splits: int
+    total: int
     same: int
     difference: float
     interval: Interval
@@ -117,11 +125,15 @@ class Unpaired:
 
 @dataclass(frozen=True)
 class Study:
-    """A study's results. `n_val`: the smallest and the largest number of validation images of a run."""
+    """A study's results. `n_val`: the smallest and the largest number of validation images of a run.
+
+    `splits`: how many different sets of validation images the runs have, 1 where all were validated on the same.
+    """
 
     name: str
     margin: float
     n_val: tuple[int, int]
+    splits: int
     rows: tuple[Row, ...]
     pairs: tuple[PairedTest | Unpaired, ...]
     runs: tuple[Finished, ...]
@@ -151,12 +163,14 @@ def summarise(name: str, groups: Sequence[Group], failed: Sequence[Failed], marg
     """Rows and tests. `margin` as of a comparison, `seed` of the bootstrap. Raises CheckpointError for a broken run."""
     finished = [[_finished(group, seed, run) for seed, run in group.runs.items()] for group in groups]
     counts = [run.result["n_val"] for group in groups for run in group.runs.values()]
+    predicted = [{s: read_predicted(run.path) for s, run in group.runs.items()} for group in groups]
     return Study(
         name=name,
         margin=margin,
         n_val=(min(counts, default=0), max(counts, default=0)),
+        splits=len({run.names for runs in predicted for run in runs.values()}),
         rows=tuple(map(_row, finished)),
-        pairs=tuple(_pairs(groups, margin, seed)),
+        pairs=tuple(_pairs(groups, predicted, margin, seed)),
         runs=tuple(run for row in finished for run in row),
         failed=tuple(failed),
     )
@@ -201,9 +215,12 @@ def _row(runs: Sequence[Finished]) -> Row:
     )
 
 
-def _pairs(groups: Sequence[Group], margin: float, seed: int) -> Iterator[PairedTest | Unpaired]:
-    predicted = [{s: read_predicted(run.path) for s, run in group.runs.items()} for group in groups]
-    pairs = [_test(i, j, predicted[i], predicted[j], seed) for i, j in combinations(range(len(groups)), 2)]
+def _pairs(
+    groups: Sequence[Group], predicted: Sequence[Mapping[int, Predicted]], margin: float, seed: int
+) -> Iterator[PairedTest | Unpaired]:
+    splits = [{s: run.recipe.split_seed for s, run in group.runs.items()} for group in groups]
+    rows = [{s: Validated(runs[s], splits[i][s]) for s in runs} for i, runs in enumerate(predicted)]
+    pairs = [_test(i, j, rows[i], rows[j], seed) for i, j in combinations(range(len(groups)), 2)]
     adjusted = iter(holm([pair.p for pair in pairs if isinstance(pair, PairedTest)]))
     for pair in pairs:
         if isinstance(pair, PairedTest):
@@ -214,28 +231,27 @@ def _pairs(groups: Sequence[Group], margin: float, seed: int) -> Iterator[Paired
 
 
 def _test(
-    i: int, j: int, first: Mapping[int, Predicted], second: Mapping[int, Predicted], seed: int
+    i: int, j: int, first: Mapping[int, Validated], second: Mapping[int, Validated], seed: int
 ) -> PairedTest | Unpaired:
     """The test of two rows, on the seeds that both have; its p is not yet adjusted, and its verdict not yet known."""
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
         return Unpaired(i, j, "they share no seed")
-    a, b = [first[s] for s in seeds], [second[s] for s in seeds]
-    for run in a + b:
-        if run.classes != a[0].classes:
-            return Unpaired(i, j, "not the same classes")
-        if reason := mismatch(a[0], run):
-            return Unpaired(i, j, f"not the same validation images: {reason}")
-    differences = np.stack([y.right.astype(np.int64) - x.right for x, y in zip(a, b, strict=True)])
+    if reason := unlike([first[s] for s in seeds], [second[s] for s in seeds]):
+        return Unpaired(i, j, reason)
+    a, b = [first[s].predicted for s in seeds], [second[s].predicted for s in seeds]
+    differences, validated = differences_of(a, b)
     p = sign_flip(differences.sum(axis=0))
     return PairedTest(
         first=i,
         other=j,
         seeds=tuple(seeds),
         n=differences.shape[1],
+        splits=len({run.names for run in a}),
+        total=int(validated.sum()),
         same=sum(int((x.predictions == y.predictions).sum()) for x, y in zip(a, b, strict=True)),
-        difference=float(differences.mean()),
-        interval=difference_interval(differences, seed),
+        difference=float(differences[validated].mean()),
+        interval=difference_interval(differences, seed, None if validated.all() else validated),
         p=p,
         p_adjusted=p,
         verdict="not shown",

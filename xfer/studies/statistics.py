@@ -75,11 +75,15 @@ def holm(values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-def pigeonhole(differences: Int64, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+def pigeonhole(
+    differences: Int64, seed: int = 0, resamples: int = RESAMPLES, validated: NDArray[np.bool_] | None = None
+) -> Interval:
     """The percentile interval of the mean of `differences` (seeds, images), both resampled, each by itself.
 
     It covers both kinds of variation, and is a little wide where they interact (Owen 2007, "The pigeonhole
     bootstrap"). One seed cannot be resampled: the interval is then that of other images alone.
+
+    validated  (seeds, images): which differences there are, None for all of them; the others are to be 0
     """
     (seeds, images), generator = differences.shape, np.random.default_rng(seed)
     means, rows = [], max(1, _CHUNK // images)
@@ -87,18 +91,26 @@ def pigeonhole(differences: Int64, seed: int = 0, resamples: int = RESAMPLES) ->
         size = min(rows, resamples - done)
         of_seeds = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=size)
         of_images = generator.multinomial(images, np.full(images, 1 / images), size=size)
-        means.append(((of_seeds @ differences) * of_images).sum(axis=1) / (seeds * images))
+        sums = ((of_seeds @ differences) * of_images).sum(axis=1)
+        if validated is None:
+            means.append(sums / (seeds * images))
+        else:
+            counts = ((of_seeds @ validated.astype(np.int64)) * of_images).sum(axis=1)
+            means.append(sums[counts > 0] / counts[counts > 0])
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
     return Interval(float(low), float(high))
 
 
-def difference_interval(differences: Int64, seed: int = 0) -> Interval:
+def difference_interval(differences: Int64, seed: int = 0, validated: NDArray[np.bool_] | None = None) -> Interval:
     """The interval of a difference in accuracy; `differences` (seeds, images): 1, 0 or -1 for each prediction.
+
+    `validated` as of `pigeonhole`: with a split for each seed, an image is predicted with some of the seeds alone.
 
     It is bootstrapped, and never narrower than what n images leave open where none of them differs: resampling
     images that (nearly) all agree would claim a certainty about other images that n of them cannot give.
     """
-    low, high = pigeonhole(differences, seed)
-    mean, open_ = float(differences.mean()), upper_bound(0, differences.shape[1])
+    low, high = pigeonhole(differences, seed, validated=validated)
+    mean = float(differences.mean() if validated is None else differences[validated].mean())
+    open_ = upper_bound(0, differences.shape[1])
     return Interval(max(-1.0, min(low, mean - open_)), min(1.0, max(high, mean + open_)))

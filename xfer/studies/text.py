@@ -56,7 +56,7 @@ def pair_table(study: Study) -> Table:
             f"{100 * pair.interval.low:+.1f} to {100 * pair.interval.high:+.1f}",
             f"{pair.p:.2g}",
             f"{pair.p_adjusted:.2g}",
-            f"{pair.same} of {pair.n * len(pair.seeds)}",
+            f"{pair.same} of {pair.total}",
             pair.verdict,
         ]
         for pair in study.pairs
@@ -79,7 +79,7 @@ def _verdict(pair: PairedTest | Unpaired, study: Study) -> str:
         return f"{second} and {first} are equivalent: they lie within {margin} with 95 % confidence"
     if pair.verdict == "different":
         return f"{second} is {'better' if pair.difference > 0 else 'worse'} than {first}, by {points}"
-    same = ", though every prediction is the same" if pair.same == pair.n * len(pair.seeds) else ""
+    same = ", though every prediction is the same" if pair.same == pair.total else ""
     return f"{second} against {first}: not shown, neither that they differ nor that they lie within {margin}{same}"
 
 
@@ -88,10 +88,17 @@ def notes(study: Study) -> list[str]:
     paragraphs = []
     if study.rows:
         images = "-".join(dict.fromkeys(map(str, study.n_val)))
+        where = "on the same images" if study.splits == 1 else "on what it is validated on"
         paragraphs.append(
             f"Accuracy on {images} validation images, mean over seeds. The best epoch is chosen on these images, "
             "which flatters it; the last epoch is not chosen. Intervals: Student's t over seeds, so for another seed "
-            "on the same images; none where the seeds show no spread."
+            f"{where}; none where the seeds show no spread."
+        )
+    if study.splits > 1:
+        paragraphs.append(
+            f"The runs were validated on {study.splits} different sets of images, so that accuracies of different runs "
+            "differ by their images too. Splits of the same images overlap: over seeds with a split each, Student's "
+            "intervals are then too narrow for new images."
         )
     tested = [pair for pair in study.pairs if isinstance(pair, PairedTest)]
     if tested:
@@ -100,6 +107,11 @@ def notes(study: Study) -> list[str]:
             "pigeonhole bootstrap's, so for other seeds and other images; p is of the exact sign-flip test over "
             "images, adjusted by Holm's method for all pairs. Different: the interval excludes 0 and the adjusted p "
             "is below 0.05."
+        )
+    if any(pair.splits > 1 for pair in tested):
+        paragraphs.append(
+            "Pairs over several splits are compared seed by seed, on the split of that seed; an image that several "
+            "splits hold counts once in the interval and the test, with all its predictions."
         )
     if any(len(pair.seeds) == 1 for pair in tested):
         paragraphs.append(

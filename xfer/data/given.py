@@ -1,0 +1,91 @@
+"""Pictures to predict, as they are given: names of files, folders and patterns, Pillow's images, arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
+from threading import Lock
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from xfer.arrays import Pixels
+from xfer.data.find import find_images
+from xfer.data.lists import Skipped
+from xfer.errors import DataError
+from xfer.pixels.augment import Transform, is_random, output_size, transformed
+from xfer.pixels.faults import reason_for
+from xfer.pixels.images import SUFFIXES, open_lazily, upright
+from xfer.system.parallel import map_ahead
+
+AHEAD = 64  # pictures
+
+Given: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
+"""A file, a folder or a pattern; a picture of Pillow's, of any mode; an array (H, W, 3) uint8, red, green and blue."""
+
+Picture: TypeAlias = "str | Image.Image | NDArray[Any]"
+"""One picture: a file, or what lies in memory."""
+
+
+def find_given(given: Given | Iterable[Given], suffixes: Sequence[str] = SUFFIXES) -> dict[str, Picture]:
+    """Each picture once, by name and in order: in folders, files with these suffixes. An array (N, H, W, 3) is N.
+
+    A file's name is its path; what lies in memory is called `image 0`, `image 1` and so on, counted from 0 among all
+    that was given. Raises DataError for a path where there is no picture, and for what is none of these.
+    """
+    pictures: dict[str, Picture] = {}
+    for number, item in enumerate(_each(given)):
+        if isinstance(item, Image.Image | np.ndarray):
+            pictures[f"image {number}"] = item
+        elif isinstance(item, str | os.PathLike):
+            pictures |= {file: file for file in find_images([os.fspath(item)], suffixes)}
+        else:
+            raise DataError(f"picture {number} is of type {type(item).__name__}: expected a path, a PIL image or uint8 "
+                            "pixels (H, W, 3). Cure: of a tensor, its .numpy()")  # fmt: skip
+    return pictures
+
+
+def _each(given: Any) -> Iterable[Any]:
+    if isinstance(given, np.ndarray):
+        return list(given) if given.ndim == 4 else [given]
+    return [given] if isinstance(given, str | os.PathLike | Image.Image) or not isinstance(given, Iterable) else given
+
+
+def read_given(
+    pictures: Sequence[tuple[str, Picture]], transforms: Sequence[Transform], workers: int = 0
+) -> Generator[Pixels | Skipped, None, None]:
+    """What the transforms make of each named picture, (H, W, 3), or why it cannot be used; in their order.
+
+    Random ones draw as for the same picture of a split, with seed 0. `workers` threads (0: one for each processor) read
+    AHEAD pictures ahead, and end when the iterator is closed. What was given in memory is left as it was. Raises
+    ConfigError when the pictures would have different sizes.
+    """
+    output_size(transforms)
+    random, loading = is_random(transforms), Lock()
+
+    def read(place: tuple[int, tuple[str, Picture]]) -> Pixels | Skipped:
+        index, (name, picture) = place
+        try:
+            image = open_lazily(picture) if isinstance(picture, str) else _in_memory(picture, loading)
+            return np.array(transformed(image, transforms, np.random.default_rng((0, 0, index)) if random else None))
+        except DataError as error:
+            return Skipped(name, str(error).removeprefix(f"{name}: "))
+
+    with closing(map_ahead(read, enumerate(pictures), workers, AHEAD)) as results:
+        yield from results
+
+
+def _in_memory(picture: Image.Image | NDArray[Any], loading: Lock) -> Image.Image:
+    if isinstance(picture, Image.Image):
+        try:
+            with loading:  # one image may be given twice, and Pillow's file of it has one position
+                picture.load()
+            return upright(picture)
+        except Exception as error:  # an image whose file is read only now may turn out to be damaged
+            raise DataError(reason_for(error)) from error
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        raise DataError(f"an array of {picture.dtype} {picture.shape}: expected uint8 (H, W, 3), from 0 to 255")
+    return Image.fromarray(picture)
