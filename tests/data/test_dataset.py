@@ -296,6 +296,16 @@ def test_what_is_not_there(tmp_path):
         open_dataset("ants_beees", cache=tmp_path)
 
 
+@pytest.mark.parametrize("names", [("labels.csv",), ("set/0.png", "set/labels.CSV"), ("set/train/0.png",)])
+def test_labels_in_a_table(tmp_path, names):
+    """As the data themselves, among the pictures, and beside the folder of a split."""
+    root = make(tmp_path, *names, *(["set/test/1.png", "set/labels.csv"] if "train" in names[0] else []))
+    source = root / (names[0] if len(names) == 1 and "train" not in names[0] else "set")
+    message = r"labels\.csv is a table|labels\.csv: is a table|labels\.CSV is a table"
+    with pytest.raises(DataError, match=rf"({message}), and labels .*a folder of pictures for each class\. Cure: sort"):
+        opened(source)
+
+
 def test_a_file_that_is_no_archive(tmp_path):
     make(tmp_path, "x.txt")
     with pytest.raises(DataError, match=r"x\.txt: is a file. Expected a folder, or an archive \(\.zip"):

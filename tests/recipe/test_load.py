@@ -38,6 +38,12 @@ CONFIGS = sorted(path for path in ROOT.rglob("*.toml") if path.parent.name != "s
         ({"augment": {"train": [{"op": "CenterCrop", "siez": 8}]}}, "Did you mean 'size'?"),
         ({"phases": [{"epochs": 1, "train_form": "head"}]}, "Did you mean 'train_from'?"),
         ({"phases": [{"train_from": "head"}]}, "phases.0.epochs"),
+        (
+            {"loss": {"class_weights": {"ants": 0}}},
+            "loss.class_weights = {'ants': 0}: Value error, expected weights above",
+        ),
+        ({"loss": {"class_weights": [1.0, -2.0]}}, "loss.class_weights = [1.0, -2.0]: Value error, expected weights"),
+        ({"loss": {"class_weights": "even"}}, "Input should be 'balanced'"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(content, expected):

@@ -169,6 +169,34 @@ def test_class_weights_need_one_for_each_class(recipe):
         prepare(as_recipe(recipe, {"loss.class_weights": [1.0, 2.0]}), NumpyBackend())
 
 
+def test_class_weights_by_name_are_those_in_the_order_of_the_classes(recipe, tmp_path):
+    table = {"蜂": 3.0, "ants": 1, "bees": 2.5}
+    run = xfer.train(recipe, NumpyBackend(), output=tmp_path / "a", epochs=1, **{"loss.class_weights": table})
+    listed = xfer.train(
+        recipe, NumpyBackend(), output=tmp_path / "b", epochs=1, **{"loss.class_weights": [1.0, 2.5, 3.0]}
+    )
+    plain = xfer.train(recipe, NumpyBackend(), output=tmp_path / "c", epochs=1)
+    assert run.result["weights_digest"] == listed.result["weights_digest"] != plain.result["weights_digest"]
+    assert Run.load(run.path).recipe.loss.class_weights == table  # through config.toml
+    assert "loss.class_weights.ants" in [setting.key for setting in xfer.compare([run, plain]).settings]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            {"ants": 1.0, "bees": 1.0, "蜂": 1.0, "wasps": 2.0},
+            "class_weights = 'wasps': expected one of ants, bees, 蜂",
+        ),
+        ({"ant": 1.0, "bees": 1.0, "蜂": 1.0}, "Did you mean 'ants'"),
+        ({"ants": 2.0}, "has none for bees, 蜂. Cure: give each class"),
+    ],
+)
+def test_class_weights_by_names_that_are_not_those_of_the_classes(recipe, table, message):
+    with pytest.raises(ConfigError, match=message):
+        prepare(as_recipe(recipe, {"loss.class_weights": table}), NumpyBackend())
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [

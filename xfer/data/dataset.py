@@ -13,7 +13,7 @@ import numpy as np
 
 from xfer.data.archives import SUFFIXES as ARCHIVE_SUFFIXES
 from xfer.data.archives import is_archive, unpack
-from xfer.data.layout import Layout, find_layout, refuse_unknown, unwrapped
+from xfer.data.layout import NO_TABLES, Layout, find_layout, is_table, refuse_unknown, unwrapped
 from xfer.data.leaks import Leaks, OnLeak, find_leaks
 from xfer.data.lists import Skipped
 from xfer.data.named import NAMED, fetch
@@ -145,6 +145,8 @@ def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
         return path.name, path
     if not path.exists():
         raise DataError(f"{expected('data', source, NAMED)} Or the path of a folder or archive; {path} does not exist")
+    if is_table(path.name):
+        raise DataError(f"data {path}: {NO_TABLES}")
     if not is_archive(path):
         raise DataError(f"data {path}: is a file. Expected a folder, or an archive ({', '.join(ARCHIVE_SUFFIXES)})")
     state = path.stat()

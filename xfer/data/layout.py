@@ -21,6 +21,12 @@ ROLES = {
 DECORATION = frozenset({"set", "data", "dataset", "images", "imgs", "seg"})
 """Words beside such a name, that say nothing: seg_train, test_set, Training-Data."""
 
+TABLES = (".csv", ".tsv", ".xlsx", ".parquet")
+NO_TABLES = (
+    "is a table, and labels are not read from tables. Expected a folder that holds a folder of pictures for each "
+    "class. Cure: sort the pictures, or links to them, into folders that bear the names of their labels"
+)
+
 WRAPPERS = 8  # folders around a data set that are entered; zips have one or two
 
 
@@ -174,8 +180,26 @@ def class_names(folder: Path) -> list[str]:
             # Names of classes are in every checkpoint, and what is written there has to be read everywhere.
             raise DataError(f"data {folder}: the name of the class folder {name!a} is not UTF-8. Cure: rename it")
     if not names:
-        raise DataError(f"data {folder}: no class folders in it. Expected one folder of pictures for each class")
+        table = _table_beside(folder)
+        raise DataError(
+            f"data {folder}: no class folders in it. Expected one folder of pictures for each class"
+            + (f". {table} {NO_TABLES}" if table else "")
+        )
     return names
+
+
+def is_table(name: str) -> bool:
+    """Whether a file is what some data sets keep their labels in, by its name."""
+    return name.lower().endswith(TABLES)
+
+
+def _table_beside(folder: Path) -> Path | None:
+    """A table among the pictures, or beside the folder of a split."""
+    for place in (folder, folder.parent) if role_of(folder.name) else (folder,):
+        tables = sorted(name for name in os.listdir(place) if is_table(name) and not is_hidden(name))
+        if tables:
+            return place / tables[0]
+    return None
 
 
 def two_or_more(folder: Path, names: Sequence[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from xfer.backend import Backend, LossSpec, ModelSpec, OptimizerSpec, ParamGroup
 from xfer.backends import known_arch
 from xfer.data.dataset import Dataset, HeldOut, locate, open_dataset
 from xfer.data.layout import find_splits
-from xfer.errors import ConfigError, XferError
+from xfer.errors import ConfigError, XferError, expected
 from xfer.nets.freeze import FreezePolicy, NormStats, resolve, stages_from
 from xfer.pixels.augment import is_random, output_size
 from xfer.progress import Progress, silent
@@ -164,9 +164,22 @@ def loss_spec(recipe: Recipe, data: Dataset) -> LossSpec:
     weights, classes = recipe.loss.class_weights, len(data.classes)
     if weights == "balanced":
         return LossSpec(recipe.loss.label_smoothing, balanced_weights(data.train.labels, classes))
+    if isinstance(weights, dict):
+        return LossSpec(recipe.loss.label_smoothing, _by_name(weights, data.classes))
     if weights is not None and len(weights) != classes:
         raise ConfigError(f"loss.class_weights has {len(weights)} values, expected one for each of {classes} classes")
     return LossSpec(recipe.loss.label_smoothing, weights)
+
+
+def _by_name(weights: Mapping[str, float], classes: Sequence[str]) -> tuple[float, ...]:
+    """Class weights in the order of the classes. Raises ConfigError for other names than theirs."""
+    for name in weights:
+        if name not in classes:
+            raise ConfigError(expected("a class of loss.class_weights", name, classes))
+    if missing := [name for name in classes if name not in weights]:
+        cure = "Cure: give each class of the data one; 1.0 is the weight of a class without any"
+        raise ConfigError(f"loss.class_weights has none for {', '.join(missing)}. {cure}")
+    return tuple(weights[name] for name in classes)
 
 
 def balanced_weights(labels: Int64, classes: int) -> tuple[float, ...]:

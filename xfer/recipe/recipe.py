@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from xfer.backend import Precision
 from xfer.data.leaks import OnLeak
@@ -19,6 +19,7 @@ Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 NonNegative = Annotated[float, Field(ge=0)]
+ClassWeights = Literal["balanced"] | tuple[float, ...] | dict[str, float] | None
 
 
 class Data(Section):
@@ -117,10 +118,22 @@ class Optimizer(Section):
 
 
 class Loss(Section):
-    """`class_weights`: none, one for each class in order of their names, or `balanced` (inverse to their counts)."""
+    """`class_weights`: none, one for each class in order of their names or by name, or `balanced`.
+
+    `balanced` is inverse to their counts.
+    """
 
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    class_weights: Literal["balanced"] | tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    class_weights: ClassWeights = None
+
+    @field_validator("class_weights")
+    @classmethod
+    def _weights_above_0(cls, weights: ClassWeights) -> ClassWeights:
+        # Not a bound of the types: a complaint about one of several types names the first of them.
+        values = weights.values() if isinstance(weights, dict) else weights if isinstance(weights, tuple) else ()
+        if any(weight <= 0 for weight in values):
+            raise ValueError("expected weights above 0")
+        return weights
 
 
 class Features(Section):

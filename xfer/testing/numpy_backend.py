@@ -47,6 +47,8 @@ def _stem(model: NumpyModel, images: Array) -> tuple[Array, Array]:
 
 
 def _layer1(model: NumpyModel, x: Array, batch_stats: bool) -> tuple[Array, tuple[Array, ...]]:
+    if batch_stats and len(x) == 1:
+        raise BackendError("batch of 1: one value per channel has no variance. Cure: another batch size")
     a = x @ model["layer1.weight"].T
     running = model["norm1.running_mean"], model["norm1.running_var"]
     mean, var = (a.mean(0), a.var(0)) if batch_stats else running

@@ -26,6 +26,7 @@ from xfer.recipe.recipe import Recipe
 from xfer.training import loop
 from xfer.training.phases import open_phase
 from xfer.training.prepared import Prepared
+from xfer.training.rehearsal import refuse_lone_picture
 from xfer.training.state import BEGINNING, Standing, State, capture, restore
 
 
@@ -46,7 +47,9 @@ def prepare(recipe: Recipe, backend: str | Backend, device: str = "auto", progre
     first, loaded = first_weights(net.shapes, arch.head_names, weights, recipe.seed, recipe.weights.partial, source)
     net.load(first)
     groups = tuple(meaning.groups(recipe, phase, arch, list(net.shapes)) for phase in meaning.plan(recipe))
-    return Prepared(recipe, net, data, groups, loss, store, digest(first), loaded, notes(metadata))
+    prepared = Prepared(recipe, net, data, groups, loss, store, digest(first), loaded, notes(metadata))
+    refuse_lone_picture(prepared)
+    return prepared
 
 
 @dataclass(frozen=True)
