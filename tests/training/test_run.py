@@ -154,7 +154,8 @@ def test_phases_follow_each_other_with_their_own_freezing(recipe):
 
 def test_the_head_starts_the_same_whatever_the_rest_starts_from(recipe, tmp_path):
     run = xfer.train(recipe, NumpyBackend(), output=tmp_path / "run", **{"train.train_from": "stem"})
-    again = prepare(as_recipe(recipe, {"weights": str(run.path / "best.safetensors")}), NumpyBackend())
+    changes = {"weights": str(run.path / "best.safetensors"), "weights.head": "fresh"}
+    again = prepare(as_recipe(recipe, changes), NumpyBackend())
     fresh = prepare(recipe, NumpyBackend())
     a, b = (p.net.export() for p in (again, fresh))
     assert np.array_equal(a["fc.weight"], b["fc.weight"])

@@ -12,10 +12,10 @@ from rich.table import Table
 from xfer.backend import ParamGroups
 from xfer.cli.console import printer
 from xfer.cli.loading import loading_table
+from xfer.formats.sealed import BEST
 from xfer.nets import partial
 from xfer.nets.net import Net
 from xfer.recipe.meaning import plan
-from xfer.results.checkpoint import BEST
 from xfer.results.run import Run
 from xfer.training.prepared import Prepared
 from xfer.training.run import EpochEnd
@@ -39,6 +39,7 @@ def headline(run: Run, pictures: Sequence[Path]) -> str:
         f"loss {r['val_loss']:.4f}",
         f"{r['seconds_total']:.1f} s in all: features {r['seconds_features']:.1f} s, "
         f"training and validation {r['seconds_training']:.1f} s",
+        *([f"started from  {r['parent']['path']}, head {r['parent']['head']}"] if r.get("parent") else []),
         f"run folder    {run.path}",
         f"checkpoint    {run.path / BEST}",
         f"report        {run.path / 'report.html'}",

@@ -37,7 +37,7 @@ def _folder(ctx: click.Context, param: click.Parameter, folder: str | None) -> s
 @click.option("--config", "-c", type=click.Path(path_type=Path), help="A recipe (TOML).")
 @data_option
 @click.option("--on-leak", type=click.Choice(["warn", "error", "drop"]), help="Copies in both splits or two classes.")
-@click.option("--weights", metavar="imagenet|random|FILE", help="What training starts from.")
+@click.option("--weights", metavar="imagenet|random|FILE|RUN", help="What training starts from.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="The run folder. Default: a new one in runs/.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that is there; other files stay.")
 @click.option("--resume", metavar="auto|RUN", help="Go on with a run that stopped. auto: the newest unfinished one.")

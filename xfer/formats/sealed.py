@@ -17,6 +17,9 @@ from xfer.system.files import replacing
 FORMAT = "xfer-1"
 """`format` in the metadata of checkpoints. A safetensors file that says so never comes without a seal."""
 
+BEST = "best.safetensors"
+"""The checkpoint of a run's best epoch, in its folder."""
+
 KEY = "xfer-seal"
 BLANK = b"0" * 32  # hexadecimal digits of an XXH3-128; the seal while the digest of the rest is made
 PIECE = 1 << 20  # bytes hashed at a time

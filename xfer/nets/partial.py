@@ -22,7 +22,7 @@ loaded      from the file, bit for bit
 resized     the file has the name with another shape
 incomplete  name and shape fit, but the rest of its layer does not
 random      the file has no such name
-head        of the head, which is always fresh: its classes are other ones
+head        of the head, where it is made anew: its classes are other ones
 unused      in the file only
 """
 
@@ -99,7 +99,7 @@ def _cause(shapes: Shapes, files: Shapes, head: Sequence[str]) -> str:
     if prefixes:
         return f"Its names begin with {prefixes[0]!r}. Cure: a file without that prefix"
     if files.keys() & set(head):
-        return "It holds a head, which is always made anew. Cure: use weights of the whole network"
+        return "It holds a head, which is made anew. Cure: use weights of the whole network"
     like = [repr(min(names, default="")) for names in (files, body)]
     return f"Its names are like {like[0]}, the network's like {like[1]}. Cure: use weights of this architecture"
 

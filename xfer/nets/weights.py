@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from zlib import crc32
 
 import numpy as np
@@ -53,7 +53,7 @@ def _init(name: str, shapes: Shapes, norms: frozenset[str], seed: int) -> Float3
 def merge(
     shapes: Shapes,
     loaded: Mapping[str, Float32],
-    head: tuple[str, str],
+    head: Sequence[str],
     init: Mapping[str, Float32],
     source: str,
     *,

@@ -196,6 +196,7 @@ def from_random(recipe: Recipe, stem: str) -> Recipe:
     count = epochs(recipe)
     own = {
         "weights.source": "random",
+        "weights.head": "auto",
         "train.train_from": stem,
         "train.norm_stats": "follow",
         "train.epochs": count,

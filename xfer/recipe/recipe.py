@@ -10,6 +10,7 @@ from xfer.backend import Precision
 from xfer.data.leaks import OnLeak
 from xfer.errors import ConfigError
 from xfer.nets.freeze import NormStats
+from xfer.nets.head import HeadPolicy
 from xfer.pixels.augment import Normalize, Transform, default_eval, default_train, split_normalize
 from xfer.pixels.images import SUFFIXES
 from xfer.recipe.schedule import Schedule
@@ -75,10 +76,14 @@ class Model(Section):
 
 
 class WeightsSource(Section):
-    """`imagenet`, `random`, or a .safetensors, .pth or .ckpt file. `partial`: take what fits, leave the rest."""
+    """`imagenet`, `random`, a file of weights, or a run folder. `partial`: take what fits, leave the rest.
+
+    `head`: `auto` keeps a checkpoint's where its classes are the data's, `keep` insists, `fresh` makes it anew.
+    """
 
     source: str = "imagenet"
     partial: bool = False
+    head: HeadPolicy = "auto"
 
 
 class Train(Section):

@@ -16,12 +16,11 @@ from xfer.backend import Backend, ModelSpec
 from xfer.backends import known_arch
 from xfer.errors import CheckpointError, WeightsError
 from xfer.formats.files import read_with_metadata, write_weights
-from xfer.formats.sealed import FORMAT
+from xfer.formats.sealed import BEST, FORMAT
 from xfer.nets.net import Net, build_net
 from xfer.nets.weights import merge
 from xfer.pixels.augment import Transform
 
-BEST = "best.safetensors"
 _FIRST = 5  # names of classes that are shown of many
 _TRANSFORMS: TypeAdapter[tuple[Transform, ...]] = TypeAdapter(tuple[Transform, ...])
 _CHANGES: TypeAdapter[tuple[tuple[int, ...] | None, tuple[int, ...] | None]] = TypeAdapter(

@@ -12,9 +12,8 @@ import numpy as np
 
 from xfer.arrays import Weights
 from xfer.backend import Backend
-from xfer.formats.sealed import read_checked
+from xfer.formats.sealed import BEST, read_checked
 from xfer.recipe.recipe import Recipe
-from xfer.results.checkpoint import BEST
 from xfer.results.read import STATE, read_metrics, read_result
 from xfer.training.prepared import Prepared
 from xfer.training.resume import identity

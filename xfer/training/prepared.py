@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xfer.backend import LossSpec, ParamGroups
@@ -25,3 +26,4 @@ class Prepared:
     source_digest: str  # of the weights that training starts from, the fresh head included
     loaded: Loaded | None = None  # what partial loading took from the source
     notes: tuple[str, ...] = ()  # lines on what was taken from the source, where there was a choice
+    parent: Mapping[str, str] | None = None  # path and digest of the file that training starts from

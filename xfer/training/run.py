@@ -18,8 +18,9 @@ from xfer.features.store import open_store
 from xfer.formats.files import digest
 from xfer.metrics import Evaluation
 from xfer.nets.first import first_weights
+from xfer.nets.head import choose_head
 from xfer.nets.net import build_net
-from xfer.nets.pretrained import notes, resolve_source
+from xfer.nets.pretrained import notes, parent_of, resolve_source
 from xfer.progress import Progress, silent
 from xfer.recipe import meaning
 from xfer.recipe.recipe import Recipe
@@ -44,10 +45,13 @@ def prepare(recipe: Recipe, backend: str | Backend, device: str = "auto", progre
     loss = meaning.loss_spec(recipe, data)
 
     net = build_net(backend, device, meaning.model_spec(recipe, arch, len(data.classes), size, metadata))
-    first, loaded = first_weights(net.shapes, arch.head_names, weights, recipe.seed, recipe.weights.partial, source)
+    names, asked = arch.head_names, recipe.weights
+    head = choose_head(asked.head, weights, metadata, names, net.shapes, data.classes, source)
+    first, loaded = first_weights(net.shapes, names, weights, recipe.seed, asked.partial, source, head)
     net.load(first)
     groups = tuple(meaning.groups(recipe, phase, arch, list(net.shapes)) for phase in meaning.plan(recipe))
-    prepared = Prepared(recipe, net, data, groups, loss, store, digest(first), loaded, notes(metadata))
+    parent, lines = parent_of(source, weights, head), tuple(filter(None, (*notes(metadata), head.note)))
+    prepared = Prepared(recipe, net, data, groups, loss, store, digest(first), loaded, lines, parent)
     refuse_lone_picture(prepared)
     return prepared
 

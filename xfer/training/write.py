@@ -17,9 +17,10 @@ from xfer.data.leaks import FILE as LEAKS
 from xfer.data.lists import write_leaks_csv, write_skipped_csv
 from xfer.errors import CheckpointError, WeightsError
 from xfer.formats.files import digest
+from xfer.formats.sealed import BEST
 from xfer.nets.partial import as_record
 from xfer.recipe.load import to_toml
-from xfer.results.checkpoint import BEST, Checkpoint
+from xfer.results.checkpoint import Checkpoint
 from xfer.results.predict import Predictions, save
 from xfer.results.read import ENV, LOCK, STATE, is_finished, is_own, is_run, read_metrics
 from xfer.results.report import PICTURES
@@ -168,6 +169,7 @@ def _checkpoint(p: Prepared, arrays: Weights, epoch: Epoch) -> Checkpoint:
         "epoch": str(epoch.epoch),
         "metrics": json.dumps({"val_accuracy": epoch.val_accuracy, "val_loss": epoch.val_loss}),
         "source_weights_digest": p.source_digest,
+        **({"parent": json.dumps(p.parent)} if p.parent else {}),
     }
     return Checkpoint(arrays, p.net.spec, p.data.classes, p.recipe.augment.eval_transforms, record)
 
@@ -210,6 +212,7 @@ def _result(p: Prepared, path: Path, last: EpochEnd, seconds: float) -> dict[str
         "seconds_training": sum(e["seconds"] for e in epochs),
         "peak_memory": peak_memory(),
         "images_per_second": len(epochs) * len(p.data.train.labels) / training,
+        "parent": p.parent,
         "batches_digest": last.epoch.batches_digest,
         "weights_digest": digest(last.best_weights),
         "versions": p.net.backend.versions(),
