@@ -34,7 +34,13 @@ def _folder(ctx: click.Context, param: click.Parameter, folder: str | None) -> s
 @click.command(cls=Command)
 @click.argument("folder", metavar="[DIR|ARCHIVE|NAME]", required=False, callback=_folder)
 @click.option("--backend", "-b", envvar="XFER_BACKEND", callback=_backend, help="torch (the default) or mindspore.")
-@click.option("--config", "-c", type=click.Path(path_type=Path), help="A recipe (TOML).")
+@click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path),
+    metavar="FILE|NAME",
+    help="A recipe (TOML), or the name of one that comes with xfer: ants_bees_frozen, ...",
+)
 @data_option
 @click.option("--on-leak", type=click.Choice(["warn", "error", "drop"]), help="Copies in both splits or two classes.")
 @click.option("--weights", metavar="imagenet|random|FILE", help="What training starts from.")
