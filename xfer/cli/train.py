@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 from contextlib import closing
@@ -28,6 +29,10 @@ def _backend(ctx: click.Context, param: click.Parameter, name: str | None) -> st
 def _folder(ctx: click.Context, param: click.Parameter, folder: str | None) -> str | None:
     if folder is not None and folder.endswith(".toml"):
         raise click.UsageError(f"{folder} is a recipe, expected pictures. Cure: -c {shlex.quote(folder)}", ctx)
+    if folder is not None and "=" in folder and not os.path.exists(folder):  # as Ultralytics and Hydra have it
+        name, _, value = folder.partition("=")
+        if isinstance(ctx.command, Command) and (cure := ctx.command.cure(f"--{name}", value)):
+            raise click.UsageError(f"{folder}: expected pictures. Cure: {cure}", ctx)
     return folder
 
 
