@@ -30,7 +30,7 @@ def train(
 ) -> Run:
     """Train and give the finished run.
 
-    recipe     a Recipe, a TOML file, or None for the defaults
+    recipe     a Recipe, a TOML file, the name of one that comes with xfer, `ants_bees_frozen`, or None for the defaults
     backend    a name or an object; None: torch, or that of the run which is resumed
     resume     the folder of a run to go on with: no recipe is needed then, and another one is refused. Or `auto`: the
                run in `output`, or else the newest unfinished one below `runs/`; where there is none, a fresh run

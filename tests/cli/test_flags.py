@@ -141,6 +141,25 @@ def test_the_pictures_may_be_named_first():
     assert Run.load("a").recipe.data.source == "set"
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("data=set epochs=3", "--data set"),
+        ("imgsz=64", "--size 64"),
+        ("wd=0.1 data=set", "--set optimizer.weight_decay=0.1"),
+    ],
+)
+def test_words_with_an_equals_sign_are_answered_alike(words, meant):
+    assert cure("train", *words.split()) == meant
+
+
+def test_a_folder_may_have_an_equals_sign():
+    write_class_folders(Path("lr=0.1"))
+    result = CliRunner().invoke(main, ["train", "lr=0.1", "-o", "out", *SMALL])
+    assert result.exit_code == 0, result.stderr
+    assert Run.load("out").recipe.data.source == "lr=0.1"
+
+
 def test_the_pictures_are_named_once_and_are_no_recipe():
     assert cure("train", "set", "--data", "set", *SMALL) == "leave out one"
     assert cure("train", "my recipe.toml") == "-c 'my recipe.toml'"

@@ -24,6 +24,7 @@ CONFIGS = sorted(path for path in ROOT.rglob("*.toml") if path.parent.name != "s
         ({"train": {"epoch": 3}}, "unknown key train.epoch: expected one of train_from, "),
         ({"train": {"epoch": 3}}, "Did you mean 'epochs'?"),
         ({"trian": {}}, "Did you mean 'train'?"),
+        ({"data": {"a\nb": 1}}, r"unknown key 'data.a\nb': expected one of source, "),
         ({"train": {"epochs": "3"}}, "train.epochs = '3'"),
         ({"train": {"epochs": 0}}, "train.epochs = 0"),
         ({"train": {"epochs": True}}, "train.epochs = True"),

@@ -78,7 +78,7 @@ def parity_(backends: str, output: Path | None, quiet: bool, json_: bool, **flag
 
 
 @click.command("study", cls=Command)
-@click.argument("source", metavar="STUDY.toml", type=click.Path(path_type=Path))
+@click.argument("source", metavar="STUDY.toml|NAME", type=click.Path(path_type=Path))
 @click.option("--backend", "-b", "backends", multiple=True, metavar="NAME", help="May be repeated; instead of its own.")
 @click.option("--seeds", type=int, metavar="N", help="The seeds 0 to N-1, instead of its own.")
 @data_option

@@ -31,10 +31,11 @@ class Command(click.Command):
 
     def _answer(self, ctx: click.Context, name: str, words: Sequence[str]) -> None:
         """Raises UsageError with the cure for this name among the words of a command, where there is one."""
-        if cure := self._cure(name, _value(name, words)):
+        if cure := self.cure(name, _value(name, words)):
             raise click.UsageError(f"No such option: {name}. Cure: {cure}", ctx)
 
-    def _cure(self, name: str, value: str) -> str:
+    def cure(self, name: str, value: str) -> str:
+        """What stands for this flag and its value ("": it has none): an option, override or argument; "" for nothing."""
         from xfer.recipe.names import MEANT, NEEDLESS, spelt
 
         options = {flag: param for param in self.params if isinstance(param, click.Option) for flag in param.opts}

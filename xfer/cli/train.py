@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 from contextlib import closing
@@ -28,13 +29,23 @@ def _backend(ctx: click.Context, param: click.Parameter, name: str | None) -> st
 def _folder(ctx: click.Context, param: click.Parameter, folder: str | None) -> str | None:
     if folder is not None and folder.endswith(".toml"):
         raise click.UsageError(f"{folder} is a recipe, expected pictures. Cure: -c {shlex.quote(folder)}", ctx)
+    if folder is not None and "=" in folder and not os.path.exists(folder):  # as Ultralytics and Hydra have it
+        name, _, value = folder.partition("=")
+        if isinstance(ctx.command, Command) and (cure := ctx.command.cure(f"--{name}", value)):
+            raise click.UsageError(f"{folder}: expected pictures. Cure: {cure}", ctx)
     return folder
 
 
 @click.command(cls=Command)
 @click.argument("folder", metavar="[DIR|ARCHIVE|NAME]", required=False, callback=_folder)
 @click.option("--backend", "-b", envvar="XFER_BACKEND", callback=_backend, help="torch (the default) or mindspore.")
-@click.option("--config", "-c", type=click.Path(path_type=Path), help="A recipe (TOML).")
+@click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path),
+    metavar="FILE|NAME",
+    help="A recipe (TOML), or the name of one that comes with xfer: ants_bees_frozen, ...",
+)
 @data_option
 @click.option("--on-leak", type=click.Choice(["warn", "error", "drop"]), help="Copies in both splits or two classes.")
 @click.option("--weights", metavar="imagenet|random|FILE|RUN", help="What training starts from.")

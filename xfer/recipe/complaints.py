@@ -35,6 +35,7 @@ def _unknown(place: Sequence[str | int], kind: type[Section]) -> str:
     known, where = _fields(section, kind), ".".join(map(str, place))
     if not known:
         return where
+    where = where if where.isprintable() else repr(where)  # a quoted key may be any text
     complaint = f"unknown key {where}: expected one of {', '.join(known)}."
     return complaint + ((_cure(list(section), str(key)) if kind is Recipe else "") or nearest(key, known))
 

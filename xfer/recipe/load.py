@@ -14,6 +14,7 @@ from xfer.errors import ConfigError, expected
 from xfer.recipe import complaints
 from xfer.recipe.names import FLAGS
 from xfer.recipe.recipe import Recipe
+from xfer.recipe.shipped import find_recipe
 from xfer.recipe.sizes import refuse_other_size
 from xfer.recipe.toml import parse_value, read_toml
 from xfer.section import Section
@@ -24,16 +25,16 @@ DEMO = Path(__file__).with_name("demo.toml")
 
 
 def load_recipe(path: Path | str | None, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Read a TOML recipe (None: the defaults) and lay `overrides`, by dotted key, over it.
+    """Read a TOML recipe, or a shipped one by name (None: the defaults), and lay `overrides`, by dotted key, over it.
 
     Raises ConfigError, in one line, for a missing or broken file, an unknown key, a wrong type or a bad value.
     """
     name = "demo" if path == DEMO else str(path or "recipe")
-    return make_recipe({} if path is None else read_toml(Path(path)), overrides or {}, name)
+    return make_recipe({} if path is None else read_toml(find_recipe(Path(path))), overrides or {}, name)
 
 
 def as_recipe(recipe: Recipe | str | Path | None, overrides: Mapping[str, Any]) -> Recipe:
-    """A recipe, a TOML file or (None) the defaults, with `overrides` laid over it."""
+    """A recipe, a TOML file, the name of a shipped one or (None) the defaults, with `overrides` laid over it."""
     if isinstance(recipe, Recipe):
         return make_recipe(recipe.model_dump(mode="json", exclude_none=True), overrides)
     return load_recipe(recipe, overrides)

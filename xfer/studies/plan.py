@@ -17,6 +17,7 @@ from xfer.recipe.keys import flat
 from xfer.recipe.load import make_recipe, validated
 from xfer.recipe.names import FLAGS
 from xfer.recipe.recipe import Recipe
+from xfer.recipe.shipped import find_recipe
 from xfer.recipe.toml import read_toml
 from xfer.section import Section
 
@@ -97,7 +98,7 @@ def read_plan(
     weights: str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """Read a study and all its recipes.
+    """Read a study, or one that comes with xfer by its name, and all its recipes.
 
     backends, seeds  in place of all that the study says
     weights          for the recipes that start from `imagenet`; never for those that start from random weights
@@ -107,6 +108,7 @@ def read_plan(
     Raises ConfigError, in one line, for whatever in the study or in a recipe cannot be meant, and BackendError for a
     backend that is not known.
     """
+    path = find_recipe(path, "study")
     content = read_toml(path, "study")
     study = validated(StudyFile, {"name": path.stem} | content, str(path))
     defaults = study.model_dump(mode="json", include={"recipe", "backends", "seeds"}, exclude_none=True)

@@ -18,6 +18,10 @@ FLAGS = {
     "a negative seed": (["--seed", "-1"], "seed"),
     "an unknown leak rule": (["--on-leak", "ignore"], "--on-leak"),
     "an unknown flag": (["--epoch", "3"], "No such option"),
+    "a flag of another trainer": (["--wd", "0.1"], "Cure: --set optimizer.weight_decay=0.1"),
+    "the backend for a batch size": (["-b", "32"], "Cure: --batch-size 32"),
+    "an unknown recipe": (["-c", "ants_bees_frosen"], "Did you mean 'ants_bees_frozen'"),
+    "a size that lists do not follow": (["-c", "ants_bees_frozen"], "--set augment.train.0.size=32"),
 }
 for name, (words, message) in FLAGS.items():
     row(f"flag: {name}", message)(lambda here, words=words: class_folders() and train("set", *words))
