@@ -111,6 +111,21 @@ def test_predict_takes_files_folders_and_globs(run, data, tmp_path):
     assert json.loads((tmp_path / "p.json").read_text()) == [row]
 
 
+def test_predict_replaces_predictions_alone(run, data, tmp_path):
+    picture = data / "val" / "ants" / "0.png"
+    for name in ("p.csv", "p.json"):
+        (tmp_path / name).write_text('["mine"]')
+        stderr = xfer_("predict", run, picture, "-o", tmp_path / name, code=2).stderr
+        assert "is there, and holds no predictions. Cure: another --output, or --overwrite" in stderr
+        assert (tmp_path / name).read_text() == '["mine"]'
+        for flags in (["--overwrite"], []):
+            xfer_("predict", run, picture, "-o", tmp_path / name, *flags)
+        assert "p_bees" in (tmp_path / name).read_text()
+    own = (run / "predictions.csv").read_bytes()
+    xfer_("predict", run, picture, "-o", run / "predictions.csv", code=2)
+    assert (run / "predictions.csv").read_bytes() == own
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".ckpt", ".safetensors"])
 def test_convert_there_and_back_keeps_every_value(run, data, tmp_path, suffix):
     xfer_("convert", run / "best.safetensors", tmp_path / f"w{suffix}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xfer.cli.options import backend_option, data_option, device_option, json_option, quiet_option
+from xfer.cli.options import backend_option, data_option, device_option, json_option, overwrite_option, quiet_option
 
 if TYPE_CHECKING:
     from xfer.backend import Backend
@@ -65,6 +65,7 @@ def evaluate(
 @click.argument("source", metavar="RUN|CHECKPOINT", type=click.Path(path_type=Path))
 @click.argument("images", metavar="FILE|FOLDER|GLOB...", nargs=-1, required=True)
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write to this .csv or .json file.")
+@overwrite_option
 @backend_option
 @device_option
 @quiet_option
@@ -73,6 +74,7 @@ def predict_(
     source: Path,
     images: tuple[str, ...],
     output: Path | None,
+    overwrite: bool,
     backend: str | None,
     device: str,
     quiet: bool,
@@ -87,9 +89,12 @@ def predict_(
     from xfer.errors import ConfigError
     from xfer.results import predict
     from xfer.results.checkpoint import load_checkpoint
+    from xfer.system.outputs import refuse_foreign_file
 
     if output is not None and output.suffix not in (".csv", ".json"):
         raise ConfigError(f"--output {output}: expected a name that ends in .csv or .json")
+    if output is not None:
+        refuse_foreign_file(output, "predictions", predict.is_own(output), overwrite)
     checkpoint = load_checkpoint(source)
     files = find_images(images)
     with console.progress_bars(quiet) as progress:
