@@ -42,12 +42,13 @@ def evaluate(
     from xfer.cli import console
     from xfer.results import predict
     from xfer.results.checkpoint import load_checkpoint
-    from xfer.results.read import read_recipe
+    from xfer.results.read import data_of, read_recipe
     from xfer.results.run import open_split
 
     checkpoint = load_checkpoint(source)
     with console.progress_bars(quiet) as progress:
         recipe = read_recipe(source) if (source / "config.toml").exists() else None
+        data = data_of(source) if data is None else data
         chosen = open_split(checkpoint, data, split, recipe, progress)
         used = backend or checkpoint.backend
         result = predict.evaluate(checkpoint, chosen, *_opened(used, device), progress)

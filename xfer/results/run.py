@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xfer.backend import Backend
+from xfer.data.dataset import is_there
 from xfer.data.find import find_images
 from xfer.data.split import Split, joined
-from xfer.errors import CheckpointError
+from xfer.errors import CheckpointError, DataError
 from xfer.metrics import Evaluation
 from xfer.progress import Progress, silent
 from xfer.recipe.meaning import open_data
@@ -19,7 +20,7 @@ from xfer.recipe.recipe import Recipe
 from xfer.results import predict
 from xfer.results.checkpoint import Checkpoint, load_checkpoint
 from xfer.results.predict import Predictions
-from xfer.results.read import read_metrics, read_recipe, read_result
+from xfer.results.read import data_of, read_metrics, read_recipe, read_result
 
 Which = Literal["train", "val", "all"]
 
@@ -60,6 +61,7 @@ class Run:
         progress: Progress = silent,
     ) -> Evaluation:
         """Loss and accuracy of the best checkpoint. `data` None: what the run was trained on."""
+        data = data_of(self.path) if data is None else data
         chosen = open_split(self.checkpoint, data, split, self.recipe, progress)
         return predict.evaluate(self.checkpoint, chosen, backend or self.result["backend"], device, progress)
 
@@ -86,6 +88,8 @@ def open_split(
     """
     if data is None and recipe is None:
         raise CheckpointError("a checkpoint does not say which data to evaluate on. Cure: --data DIR")
+    if data is None and recipe and not is_there(recipe.data.source):
+        raise DataError(f"data {recipe.data.source}: what it was trained on is no longer there. Cure: --data DIR")
     dataset = open_data(recipe or Recipe(), progress, None if data is None else str(data))
     splits = {"train": [dataset.train], "val": [dataset.val], "all": [dataset.train, dataset.val]}[which]
     return predict.relabel(joined(splits), dataset.classes, checkpoint.classes)
