@@ -141,6 +141,18 @@ def test_convert_there_and_back_keeps_every_value(run, data, tmp_path, suffix):
     assert "exists already" in xfer_("convert", run / "best.safetensors", tmp_path / f"w{suffix}", code=2).stderr
 
 
+def test_convert_replaces_no_file_of_something_else_beside_its_target(run, tmp_path):
+    for content, flags in (("{}", []), ('{"mine": 1}', ["--overwrite"]), ("mine", [])):
+        (tmp_path / "w.pth.json").write_text(content)
+        error = xfer_("convert", run / "best.safetensors", tmp_path / "w.pth", *flags, code=2).stderr
+        assert "w.pth.json: holds no metadata of weights, and would be replaced. Cure: another name" in error
+        assert [path.read_text() for path in tmp_path.iterdir()] == [content]
+    (tmp_path / "w.pth.json").unlink()
+    for flags in ([], ["--overwrite"]):
+        xfer_("convert", run / "best.safetensors", tmp_path / "w.pth", *flags)
+    assert load_checkpoint(tmp_path / "w.pth").classes == load_checkpoint(run).classes
+
+
 def test_words_beside_other_weights_are_not_believed(run, tmp_path):
     xfer_("convert", run / "best.safetensors", tmp_path / "w.pth")
     write_weights(tmp_path / "w.pth", {n: w + 1 for n, w in read_weights(tmp_path / "w.pth")[0].items()}, {})
