@@ -5,11 +5,12 @@ In-tree backends come through the same entry points as a stranger's.
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import EntryPoint, entry_points
 
 from xfer.archs import Arch
 from xfer.backend import Backend, capability
-from xfer.errors import BackendError, expected
+from xfer.errors import BackendError, XferError, expected
 from xfer.system import own_process
 
 GROUP = "xfer.backends"
@@ -21,21 +22,48 @@ def declared() -> dict[str, EntryPoint]:
 
 
 def load_backend(name: str) -> Backend:
-    """Import and make a backend. Raises BackendError with the cure when it is unknown or not installed."""
+    """Import and make a backend.
+
+    Raises BackendError with the cure when it is unknown, or when it or its framework is not installed or is broken.
+    """
     known = declared()
     if name not in known:
         raise BackendError(expected("backend", name, known))
     entry = known[name]
     try:
         backend = entry.load()()
-    except ImportError as error:
-        package = entry.dist.name if entry.dist else entry.module
-        raise BackendError(
-            f"backend '{name}' needs a package that cannot be imported ({error}). Cure: pip install '{package}[{name}]'"
-        ) from error
+    except XferError:
+        raise
+    except Exception as error:  # a framework whose libraries do not fit raises whatever it likes
+        raise BackendError(_not_loaded(entry, error)) from error
     if not isinstance(backend, Backend):
         raise BackendError(f"backend '{name}' ({entry.value}) does not implement xfer.backend.Backend")
     return backend
+
+
+def _not_loaded(entry: EntryPoint, error: Exception) -> str:
+    """Why, in one line, and what to do about it."""
+    first, *_ = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no reason given"]
+    root, package = entry.module.partition(".")[0], _requirement(entry)
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != root:
+        cure = f"pip install '{package}'" if package else f"pip install the package that has {error.name}"
+        return f"backend '{entry.name}' needs a package that cannot be imported ({first}). Cure: {cure}"
+    cure = f"pip install --force-reinstall '{package}'" if package else f"pip install the package that has {root}"
+    where = f"""python -c "from {entry.module} import {entry.attr.partition(".")[0]}" shows where"""
+    return f"backend '{entry.name}' cannot be loaded ({type(error).__name__}: {first}). Cure: {cure}; {where}"
+
+
+def _requirement(entry: EntryPoint) -> str:
+    """What pip installs for a backend: its package, with the extra of the backend's name where there is one."""
+    if entry.dist is None:
+        return ""
+    extras = {_normal(extra) for extra in entry.dist.metadata.get_all("Provides-Extra") or ()}
+    return f"{entry.dist.name}[{entry.name}]" if _normal(entry.name) in extras else entry.dist.name
+
+
+def _normal(name: str) -> str:
+    """As pip compares names of packages and of extras (PEP 503, PEP 685)."""
+    return re.sub("[-_.]+", "-", name).lower()
 
 
 def pick_device(backend: Backend, wanted: str) -> str:

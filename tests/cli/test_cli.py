@@ -222,6 +222,21 @@ def test_predict_shows_as_many_classes_as_are_asked_for(run, data):
     assert line == f"{first}  {row[f'p_{first}']:.2%}  {second}  {row[f'p_{second}']:.2%}  {row['file']}"
 
 
+def test_predict_replaces_predictions_alone(run, data, tmp_path):
+    picture = data / "val" / "ants" / "0.png"
+    for name in ("p.csv", "p.json"):
+        (tmp_path / name).write_text('["mine"]')
+        stderr = xfer_("predict", run, picture, "-o", tmp_path / name, code=2).stderr
+        assert "is there, and holds no predictions. Cure: another --output, or --overwrite" in stderr
+        assert (tmp_path / name).read_text() == '["mine"]'
+        for flags in (["--overwrite"], []):
+            xfer_("predict", run, picture, "-o", tmp_path / name, *flags)
+        assert "p_bees" in (tmp_path / name).read_text()
+    own = (run / "predictions.csv").read_bytes()
+    xfer_("predict", run, picture, "-o", run / "predictions.csv", code=2)
+    assert (run / "predictions.csv").read_bytes() == own
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".ckpt", ".safetensors"])
 def test_convert_there_and_back_keeps_every_value(run, data, tmp_path, suffix):
     xfer_("convert", run / "best.safetensors", tmp_path / f"w{suffix}")
@@ -235,6 +250,18 @@ def test_convert_there_and_back_keeps_every_value(run, data, tmp_path, suffix):
         == xfer_("predict", run, data / "val", "--json").stdout
     )
     assert "exists already" in xfer_("convert", run / "best.safetensors", tmp_path / f"w{suffix}", code=2).stderr
+
+
+def test_convert_replaces_no_file_of_something_else_beside_its_target(run, tmp_path):
+    for content, flags in (("{}", []), ('{"mine": 1}', ["--overwrite"]), ("mine", [])):
+        (tmp_path / "w.pth.json").write_text(content)
+        error = xfer_("convert", run / "best.safetensors", tmp_path / "w.pth", *flags, code=2).stderr
+        assert "w.pth.json: holds no metadata of weights, and would be replaced. Cure: another name" in error
+        assert [path.read_text() for path in tmp_path.iterdir()] == [content]
+    (tmp_path / "w.pth.json").unlink()
+    for flags in ([], ["--overwrite"]):
+        xfer_("convert", run / "best.safetensors", tmp_path / "w.pth", *flags)
+    assert load_checkpoint(tmp_path / "w.pth").classes == load_checkpoint(run).classes
 
 
 def test_words_beside_other_weights_are_not_believed(run, tmp_path):

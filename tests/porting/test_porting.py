@@ -62,6 +62,12 @@ def test_exit_codes_and_what_is_said(tmp_path):
     assert line.split()[1] == "layer1"
     content = json.loads((tmp_path / "report.json").read_text())
     assert (content["passes"], content["first_difference"]) == (False, "layer1")
+    again = run(*RANDOM, "--backends", "numpy,other", "--output", tmp_path / "report.json")
+    assert again.exit_code == 0, again.output
+    (tmp_path / "report.json").write_text("{}")
+    refused = run(*RANDOM, "--backends", "numpy,other", "--output", tmp_path / "report.json")
+    assert "holds no report of parity" in str(refused.exception) + refused.stderr
+    assert (tmp_path / "report.json").read_text() == "{}"
 
 
 @pytest.mark.usefixtures("in_this_process")

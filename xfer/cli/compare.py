@@ -51,9 +51,10 @@ def compare(sources: tuple[Path, ...], margin: float, output: Path | None, overw
 @click.option("--seed", default=0, show_default=True)
 @click.option("--tolerance", default=1e-4, show_default=True, help="Largest relative difference that passes.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Also write the report to this JSON file.")
+@overwrite_option
 @quiet_option
 @json_option
-def parity_(backends: str, output: Path | None, quiet: bool, json_: bool, **flags: Any) -> None:
+def parity_(backends: str, output: Path | None, overwrite: bool, quiet: bool, json_: bool, **flags: Any) -> None:
     """Hold two backends against each other, stage by stage.
 
     Exit code 0 when everything judged is within the tolerance, else 1, with the first stage that differs.
@@ -62,7 +63,11 @@ def parity_(backends: str, output: Path | None, quiet: bool, json_: bool, **flag
     from xfer.porting import text as parity_text
     from xfer.porting.parity import parity
     from xfer.system.files import write_json
+    from xfer.system.outputs import read_record, refuse_foreign_file
 
+    if output is not None:
+        own = {"passes", "first_difference", "rows", "sides"} <= read_record(output).keys()
+        refuse_foreign_file(output, "report of parity", own, overwrite)
     with console.progress_bars(quiet) as progress:
         report = parity(backends=backends.split(","), progress=progress, **flags)
     if output is not None:

@@ -9,6 +9,8 @@ device_option = click.option("--device", default="auto", show_default=True, help
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Say nothing but the result, and errors.")
 json_option = click.option("--json", "json_", is_flag=True, help="Give the result as JSON on standard output.")
 overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Write to --output beside what is there; only files of its own are replaced."
+    "--overwrite",
+    is_flag=True,
+    help="Write to --output though something else is there; in a folder it stays.",
 )
 data_option = click.option("--data", metavar="DIR|ARCHIVE|NAME", help="Class folders, an archive, or a named set.")

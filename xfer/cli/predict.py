@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xfer.cli.flags import Command
-from xfer.cli.options import backend_option, data_option, device_option, json_option, quiet_option
+from xfer.cli.options import backend_option, data_option, device_option, json_option, overwrite_option, quiet_option
 
 if TYPE_CHECKING:
     from xfer.backend import Backend
@@ -48,12 +48,12 @@ def evaluate(
     from xfer.cli import console
     from xfer.results import predict
     from xfer.results.checkpoint import load_checkpoint
-    from xfer.results.read import read_recipe
+    from xfer.results.read import read_located
     from xfer.results.run import choose
 
     checkpoint = load_checkpoint(source)
     with console.progress_bars(quiet) as progress:
-        recipe = read_recipe(source) if (source / "config.toml").exists() else None
+        recipe = read_located(source) if (source / "config.toml").exists() else None
         chosen = choose(checkpoint, data, split, recipe, progress)
         used = backend or checkpoint.backend
         result = predict.evaluate(checkpoint, chosen.split, *_opened(used, device), progress)
@@ -92,6 +92,7 @@ def _about(chosen: Chosen) -> Iterator[str]:
     show_default=True,
     help="The most probable classes of each picture, in lines. CSV and JSON have them all.",
 )
+@overwrite_option
 @backend_option
 @device_option
 @quiet_option
@@ -101,6 +102,7 @@ def predict_(
     images: tuple[str, ...],
     output: Path | None,
     top: int,
+    overwrite: bool,
     backend: str | None,
     device: str,
     quiet: bool,
@@ -118,9 +120,12 @@ def predict_(
     from xfer.results import predict
     from xfer.results.checkpoint import load_checkpoint
     from xfer.results.read import is_run, read_recipe
+    from xfer.system.outputs import refuse_foreign_file
 
     if output is not None and output.suffix not in (".csv", ".json"):
         raise ConfigError(f"--output {output}: expected a name that ends in .csv or .json")
+    if output is not None:
+        refuse_foreign_file(output, "predictions", predict.is_own(output), overwrite)
     checkpoint = load_checkpoint(source)
     run = source if source.is_dir() else source.parent
     files = find_images(images, read_recipe(run).data.suffixes if is_run(run) else SUFFIXES)

@@ -32,7 +32,8 @@ HeldOut = Literal["val", "test"]
 class Dataset:
     """`classes` are the names of the class folders, sorted. `skipped`: files in them that are not used, and why.
 
-    `leaks` are the copies among all readable pictures, also where `on_leak` has dropped them from the splits.
+    `leaks` are the copies among all readable pictures, also where `on_leak` has dropped them from the splits. `source`
+    is what finds it from any folder: the name of a named set, or the absolute path of a folder or an archive.
     `flawed`: pictures that are used although something is wrong with their files, and what.
     """
 
@@ -43,6 +44,7 @@ class Dataset:
     val: Split
     skipped: tuple[Skipped, ...]
     leaks: Leaks
+    source: str
     flawed: tuple[Skipped, ...] = ()
     test: Path | None = None  # the folder kept for the end, that nobody has looked into
 
@@ -108,7 +110,9 @@ def open_dataset(
         raise DataError(
             f"data {root}: too few pictures to split off any for validation. Cure: add some, or a val folder"
         )
-    return Dataset(name, root, classes, train, val, tuple(skipped), leaks, tuple(flawed), layout.splits.test)
+    return Dataset(
+        name, root, classes, train, val, tuple(skipped), leaks, _anywhere(source), tuple(flawed), layout.splits.test
+    )
 
 
 def _parts(layout: Layout, held_out: HeldOut, whole: bool) -> list[Path]:
@@ -136,11 +140,20 @@ def _listed(part: Path, layout: Layout, suffixes: Sequence[str]) -> tuple[Split,
     return replace(split, labels=np.searchsorted(classes, present)[split.labels]), ignored
 
 
+def is_there(source: str) -> bool:
+    """Whether it is the name of a named set, or the path of something."""
+    return source in NAMED or os.path.exists(_anywhere(source))
+
+
+def _anywhere(source: str) -> str:
+    return source if source in NAMED else os.path.abspath(Path(source).expanduser())
+
+
 def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
     """The name of a data set and its folder, downloaded or unpacked below `cache` where it has to be."""
     if source in NAMED:
         return source, fetch(source, cache, progress)
-    path = Path(os.path.abspath(Path(source).expanduser()))
+    path = Path(_anywhere(source))
     if path.is_dir():
         return path.name, path
     if not path.exists():

@@ -11,6 +11,7 @@ from pathlib import Path
 from xfer.errors import WeightsError
 from xfer.formats.files import TAKEN_FROM, beside, digest, read_with_metadata, write_weights
 from xfer.system.files import write_json
+from xfer.system.outputs import read_record
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,17 @@ def convert(source: Path, target: Path, overwrite: bool = False) -> Converted:
     """Write the weights of `source` to `target`, formats by suffix.
 
     Names are canonical in .safetensors and .pth, MindSpore's in .ckpt. Raises WeightsError for a target that exists,
-    unless `overwrite`.
+    unless `overwrite`, and always for a file of something else where the metadata belong.
     """
     if target.exists() and not overwrite:
         raise WeightsError(f"{target} exists already. Cure: another name, or --overwrite")
     weights, metadata = read_with_metadata(source)
+    sidecar = beside(target) if metadata and target.suffix != ".safetensors" else None
+    if sidecar and sidecar.exists() and not {"weights_digest", "metadata"} <= read_record(sidecar).keys():
+        raise WeightsError(f"{sidecar}: holds no metadata of weights, and would be replaced. Cure: another name")
     write_weights(target, weights, metadata)
     taken_from = metadata.get(TAKEN_FROM, "")
-    if not metadata or target.suffix == ".safetensors":
+    if sidecar is None:
         return Converted((target,), taken_from)
-    write_json(beside(target), {"weights_digest": digest(weights), "metadata": metadata})
-    return Converted((target, beside(target)), taken_from)
+    write_json(sidecar, {"weights_digest": digest(weights), "metadata": metadata})
+    return Converted((target, sidecar), taken_from)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -168,3 +169,16 @@ def save(path: Path, predictions: Predictions, truth: Int64 | None = None) -> No
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file holds predictions as `save` writes them where labels are not known."""
+    columns = ["file", "predicted", "probability"]
+    try:
+        with path.open(encoding="utf-8") as file:
+            if path.suffix != ".json":
+                return file.readline().startswith(",".join(columns))
+            rows = json.load(file)
+            return isinstance(rows, list) and all(isinstance(row, dict) and list(row)[:3] == columns for row in rows)
+    except (OSError, ValueError, RecursionError):
+        return False

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from xfer.data.dataset import is_there
 from xfer.errors import CheckpointError
 from xfer.recipe.load import load_recipe
 from xfer.recipe.recipe import Recipe
@@ -41,6 +42,26 @@ def backend_name(path: Path) -> str:
         return str(json.loads((path / ENV).read_text(encoding="utf-8"))["backend"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: its env.json names no backend ({error}). Cure: --backend NAME") from error
+
+
+def data_of(path: Path) -> str | None:
+    """Where the data lie that a run was trained on, from whatever folder it is asked; None: only its recipe says.
+
+    A path in the recipe is as it was given, so that recipes can be compared. If the data are no longer where they were,
+    a relative one leads to them where a run was moved with its data.
+    """
+    source = read_record(path / ENV).get("data")
+    return source if isinstance(source, str) and is_there(source) else None
+
+
+def located(recipe: Recipe, path: Path) -> Recipe:
+    """The recipe of the run in `path`, with its data where they lie, see `data_of`."""
+    source = data_of(path) or recipe.data.source
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
+
+
+def read_located(path: Path) -> Recipe:
+    return located(read_recipe(path), path)
 
 
 def read_recipe(path: Path) -> Recipe:

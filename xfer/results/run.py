@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xfer.backend import Backend
-from xfer.data.dataset import HeldOut
+from xfer.data.dataset import HeldOut, is_there
 from xfer.data.given import Given
 from xfer.data.leaks import ACROSS, Leaks
 from xfer.data.lists import Skipped
 from xfer.data.split import Files, Split, joined
-from xfer.errors import CheckpointError
+from xfer.errors import CheckpointError, DataError
 from xfer.metrics import Evaluation
 from xfer.progress import Progress, silent
 from xfer.recipe.meaning import open_data
@@ -22,7 +22,7 @@ from xfer.recipe.recipe import Recipe
 from xfer.results import predict
 from xfer.results.checkpoint import Checkpoint, load_checkpoint
 from xfer.results.predict import OnBadImage, Predictions
-from xfer.results.read import read_metrics, read_recipe, read_result
+from xfer.results.read import located, read_metrics, read_recipe, read_result
 
 Which = Literal["train", "val", "all", "test"]
 
@@ -82,7 +82,7 @@ class Run:
         progress: Progress = silent,
     ) -> Evaluation:
         """Loss and accuracy of the best checkpoint. `data` None: what the run was trained on."""
-        chosen = open_split(self.checkpoint, data, split, self.recipe, progress)
+        chosen = open_split(self.checkpoint, data, split, located(self.recipe, self.path), progress)
         return predict.evaluate(self.checkpoint, chosen, backend or self.result["backend"], device, progress)
 
     def predict(
@@ -122,6 +122,8 @@ def choose(
     """
     if data is None and recipe is None:
         raise CheckpointError("a checkpoint does not say which data to evaluate on. Cure: --data DIR")
+    if data is None and recipe and not is_there(recipe.data.source):
+        raise DataError(f"data {recipe.data.source}: what it was trained on is no longer there. Cure: --data DIR")
     source = None if data is None else str(data)
     whole = source is not None and not (recipe and _is_own(source, recipe.data.source))
     held_out: HeldOut = "test" if which == "test" else "val"

@@ -39,6 +39,12 @@ def refuse_foreign(
         )
 
 
+def refuse_foreign_file(file: Path, what: str, own: bool, overwrite: bool) -> None:
+    """Raises CheckpointError where `what` would replace a file that is not empty and not `own`, unless `overwrite`."""
+    if not (own or overwrite) and file.is_file() and file.stat().st_size:
+        raise CheckpointError(f"{file}: is there, and holds no {what}. Cure: another --output, or --overwrite")
+
+
 def read_record(file: Path) -> dict[str, Any]:
     """What a JSON file says that tells what a folder is; empty where it is none, or says something else."""
     try:

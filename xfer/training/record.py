@@ -15,7 +15,7 @@ from typing import TypeAlias
 from xfer.backend import Backend
 from xfer.progress import Progress, silent
 from xfer.recipe.recipe import Recipe
-from xfer.results.read import LOCK, STATE, backend_name, is_finished
+from xfer.results.read import LOCK, STATE, backend_name, data_of, is_finished
 from xfer.results.run import Run
 from xfer.system.interrupts import Interrupted, Interrupts
 from xfer.system.locks import locked
@@ -92,7 +92,7 @@ def resume(
             yield Run.load(path)
             return
         saved = read_state(path / STATE) if (path / STATE).exists() else None
-        p = prepare(recipe, backend or backend_name(path), device, watch.watched)
+        p = prepare(recipe, backend or backend_name(path), device, watch.watched, data_of(path))
         start = BEGINNING
         if saved is None:  # it ended before there was anything to go on from
             write.create(p, path, overwrite=True)

@@ -31,9 +31,16 @@ from xfer.training.rehearsal import refuse_lone_picture
 from xfer.training.state import BEGINNING, Standing, State, capture, restore
 
 
-def prepare(recipe: Recipe, backend: str | Backend, device: str = "auto", progress: Progress = silent) -> Prepared:
+def prepare(
+    recipe: Recipe,
+    backend: str | Backend,
+    device: str = "auto",
+    progress: Progress = silent,
+    data_source: str | None = None,
+) -> Prepared:
     """Open the data, build the network and give it its first weights. Writes nothing into a run folder.
 
+    `data_source`: where the data lie that the recipe names, if not where it says, seen from the current folder.
     Raises XferError for whatever a user can put right.
     """
     backend = load_backend(backend) if isinstance(backend, str) else backend
@@ -41,7 +48,7 @@ def prepare(recipe: Recipe, backend: str | Backend, device: str = "auto", progre
     arch, size, source = meaning.network(recipe, backend), meaning.image_size(recipe), recipe.weights.source
     weights, metadata = resolve_source(source, arch.name, progress=progress) or (None, {})
 
-    data = meaning.open_data(recipe, progress)
+    data = meaning.open_data(recipe, progress, data_source)
     loss = meaning.loss_spec(recipe, data)
 
     net = build_net(backend, device, meaning.model_spec(recipe, arch, len(data.classes), size, metadata))

@@ -149,6 +149,7 @@ def environment(p: Prepared) -> dict[str, Any]:
     return {
         "backend": p.net.backend.name,
         "device": p.net.device,
+        "data": p.data.source,
         "versions": p.net.backend.versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
