@@ -62,6 +62,8 @@ def describe(p: Prepared) -> None:
     versions = ", ".join(f"{name} {version}" for name, version in p.net.backend.versions().items())
     click.echo(f"{p.net.backend.name} on {p.net.device} ({versions})")
     click.echo(f"{p.data.name}: {counts}, {len(p.data.classes)} classes: {_short(p.data.classes)}")
+    if p.data.levels:
+        click.echo(p.data.levels.text())
     if p.data.skipped:
         click.echo(f"{len(p.data.skipped)} files left out, see skipped_images.csv")
     if warning := p.data.warning():

@@ -20,7 +20,9 @@ from xfer.data.named import NAMED, fetch
 from xfer.data.scan import inspect_all, scan, suffixes_cure
 from xfer.data.split import Split, divide, take
 from xfer.errors import ConfigError, DataError, expected
+from xfer.pixels.augment import Transform
 from xfer.pixels.images import SUFFIXES
+from xfer.pixels.levels import WIDE, Extent, Levels, all_levels, levels_of
 from xfer.progress import Progress, silent
 from xfer.system.download import cache_dir
 
@@ -30,7 +32,8 @@ class Dataset:
     """`classes` are the names of the class folders, sorted. `skipped`: files in them that are not used, and why.
 
     `leaks` are the copies among all readable pictures, also where `on_leak` has dropped them from the splits.
-    `flawed`: pictures that are used although something is wrong with their files, and what.
+    `flawed`: pictures that are used although something is wrong with their files, and what. `levels`: what is black
+    and white in all of them, where some have more than 8 bits.
     """
 
     name: str
@@ -41,6 +44,11 @@ class Dataset:
     skipped: tuple[Skipped, ...]
     leaks: Leaks
     flawed: tuple[Skipped, ...] = ()
+    levels: Levels | None = None
+
+    def seen(self, transforms: Sequence[Transform]) -> tuple[Transform, ...]:
+        """These augmentations with the `levels` of all pictures before them, for whatever reads pictures later."""
+        return (self.levels, *transforms) if self.levels and not levels_of(transforms) else tuple(transforms)
 
     def warning(self) -> str | None:
         """One line about flawed files, where there are any."""
@@ -60,13 +68,15 @@ def open_dataset(
     on_bad_image: Literal["skip", "error"] = "skip",
     on_leak: OnLeak = "warn",
     workers: int = 0,
+    depth: int = WIDE,
     cache: Path | None = None,
     progress: Progress = silent,
 ) -> Dataset:
     """Find and check every picture of a named set, a folder or an archive.
 
     Without train and val folders, `val_fraction` of each class is split off, the same for the same seed; a class of
-    two or more keeps one on each side. `workers` 0: one thread for each processor. `cache` None: the user's.
+    two or more keeps one on each side. `workers` 0: one thread for each processor. `depth`: bits that 16-bit greys
+    use. `cache` None: the user's.
     Raises DataError when there is nothing to train on, an unreadable picture where `on_bad_image` is `error`, or a
     picture in both splits or in two classes where `on_leak` is; `drop` leaves such out, see
     `xfer.data.leaks.find_leaks`.
@@ -76,10 +86,10 @@ def open_dataset(
     name, root = locate(source, cache or cache_dir(), progress)
     layout = find_layout(root)
     parts = [layout.train] if layout.val is None else [layout.train, layout.val]
-    splits, skipped, flawed = [], [], list[Skipped]()
+    splits, skipped, flawed, extents = [], [], list[Skipped](), list[Extent]()
     for part in parts:
         listed, ignored = scan(part, layout.classes, suffixes)
-        split, unreadable = _check(listed, on_bad_image, workers, progress, flawed)
+        split, unreadable = _check(listed, on_bad_image, workers, progress, flawed, extents)
         _refuse_empty(part, split, layout.classes, ignored + unreadable)
         splits.append(split)
         skipped += ignored + unreadable
@@ -96,7 +106,8 @@ def open_dataset(
         raise DataError(
             f"data {root}: too few pictures to split off any for validation. Cure: add some, or a val folder"
         )
-    return Dataset(name, root, layout.classes, train, val, tuple(skipped), leaks, tuple(flawed))
+    levels = all_levels(extents, depth)
+    return Dataset(name, root, layout.classes, train, val, tuple(skipped), leaks, tuple(flawed), levels)
 
 
 def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
@@ -117,9 +128,9 @@ def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
 
 
 def _check(
-    split: Split, on_bad_image: str, workers: int, progress: Progress, flawed: list[Skipped]
+    split: Split, on_bad_image: str, workers: int, progress: Progress, flawed: list[Skipped], extents: list[Extent]
 ) -> tuple[Split, list[Skipped]]:
-    """Read every picture. The split without the unreadable ones, with digests; and those. Adds to the `flawed`."""
+    """Read every picture. The split without the unreadable ones, with digests; and those. Adds to the last two."""
     keep, skipped = np.ones(len(split.files), bool), []
     digests, stamps = np.zeros((len(keep), 16), np.uint8), np.zeros((len(keep), 2), np.int64)
     for i, picture in enumerate(inspect_all(split, workers, progress)):
@@ -131,6 +142,8 @@ def _check(
             skipped.append(Skipped(split.files[i], picture.reason))
         else:
             digests[i], stamps[i] = np.frombuffer(picture.digest, np.uint8), picture.stamp
+            if picture.extent:
+                extents.append(picture.extent)
             if picture.flaw:
                 flawed.append(Skipped(split.files[i], picture.flaw))
     return take(replace(split, digests=digests, stamps=stamps), np.flatnonzero(keep)), skipped

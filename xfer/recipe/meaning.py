@@ -112,6 +112,7 @@ def open_data(recipe: Recipe, progress: Progress = silent, source: str | None = 
         on_bad_image=data.on_bad_image,
         on_leak=data.on_leak,
         workers=data.workers,
+        depth=data.depth,
         progress=progress,
     )
 

@@ -132,7 +132,7 @@ def _checkpoint(p: Prepared, arrays: Weights, epoch: Epoch) -> Checkpoint:
         "metrics": json.dumps({"val_accuracy": epoch.val_accuracy, "val_loss": epoch.val_loss}),
         "source_weights_digest": p.source_digest,
     }
-    return Checkpoint(arrays, p.net.spec, p.data.classes, p.recipe.augment.eval_transforms, record)
+    return Checkpoint(arrays, p.net.spec, p.data.classes, p.data.seen(p.recipe.augment.eval_transforms), record)
 
 
 def finish(
