@@ -37,6 +37,7 @@ from xfer.pixels.augment import (
 from xfer.pixels.boxes import Picture
 from xfer.pixels.geometry import both
 from xfer.pixels.images import open_image
+from xfer.pixels.levels import Levels, levels_of
 from xfer.system.parallel import processors
 
 Operator = Callable[[Picture, Generator], Picture]
@@ -58,14 +59,15 @@ def native_batches(spec: InputSpec) -> Iterator[Batch]:
     """As `xfer.backend.Capabilities` says; workers are threads."""
     if not spec.chunks:
         return
-    operators = [_operator(transform) for transform in spec.transforms if not isinstance(transform, Normalize)]
+    levels = levels_of(spec.transforms)
+    operators = [_operator(t) for t in spec.transforms if not isinstance(t, Levels | Normalize)]
     errors: dict[int, DataError] = {}
 
     def read(index: NDArray[Any]) -> NDArray[np.uint8]:
         """Pixels, or none where there is an error: MindSpore would make a page of its own text of an exception."""
         i = int(index)
         try:
-            return _read_one(spec.files[i], operators, np.random.default_rng((spec.seed, i)))
+            return _read_one(spec.files[i], levels, operators, np.random.default_rng((spec.seed, i)))
         except DataError as error:
             errors[i] = error
             return np.empty(0, np.uint8)
@@ -87,8 +89,8 @@ def native_batches(spec: InputSpec) -> Iterator[Batch]:
         rows.stop()
 
 
-def _read_one(path: str, operators: Sequence[Operator], rng: Generator) -> NDArray[np.uint8]:
-    image = open_image(path)
+def _read_one(path: str, levels: Levels | None, operators: Sequence[Operator], rng: Generator) -> NDArray[np.uint8]:
+    image = open_image(path, levels)
     try:
         for operator in operators:
             image = operator(image, rng)

@@ -32,6 +32,7 @@ from xfer.pixels.augment import (
 )
 from xfer.pixels.boxes import Picture
 from xfer.pixels.images import open_image
+from xfer.pixels.levels import Levels, levels_of
 from xfer.system.parallel import processors
 
 Pixels = NDArray[np.uint8]
@@ -41,7 +42,7 @@ Operator = Callable[[Picture], Picture]
 def native_batches(spec: InputSpec) -> Iterator[Batch]:
     """As `xfer.backend.Capabilities` says; workers are processes."""
     loader = DataLoader(
-        _Pictures(spec.files, _operators(spec.transforms), spec.seed),
+        _Pictures(spec.files, _operators(spec.transforms), spec.seed, levels_of(spec.transforms)),
         batch_sampler=[indices.tolist() for indices in spec.chunks],
         num_workers=min(spec.workers or processors(), len(spec.chunks)),
         collate_fn=_collate,
@@ -65,12 +66,13 @@ class _Pictures(Dataset[Pixels | DataError]):
     files: Sequence[str]
     operators: tuple[Operator, ...]
     seed: int
+    levels: Levels | None
 
     def __getitem__(self, index: int) -> Pixels | DataError:
         key = np.random.SeedSequence((self.seed, index)).generate_state(1, np.uint64)[0]
         torch.default_generator.manual_seed(int(key))  # what v2 draws from; this process is a worker's
         try:
-            image = open_image(self.files[index])
+            image = open_image(self.files[index], self.levels)
         except DataError as error:
             return error
         try:
@@ -88,7 +90,7 @@ def _collate(pictures: Sequence[Pixels | DataError]) -> Pixels | DataError:
 
 
 def _operators(transforms: Sequence[Any]) -> tuple[Operator, ...]:
-    return tuple(op for spec in transforms if not isinstance(spec, Normalize) for op in _operator(spec))
+    return tuple(op for spec in transforms if not isinstance(spec, Levels | Normalize) for op in _operator(spec))
 
 
 def _operator(spec: Any) -> tuple[Operator, ...]:

@@ -25,6 +25,7 @@ from xfer.pixels.augment import (
     CenterCrop,
     ColorJitter,
     HorizontalFlip,
+    Levels,
     Normalize,
     RandomCrop,
     RandomErasing,
@@ -320,6 +321,15 @@ def test_batches_come_in_order_and_only_what_they_name_is_read(native, tmp_path)
         assert batch.inputs[:, 0, 0, 0].tolist() == [20 * i for i in part]
         assert batch.labels.tolist() == labels[part].tolist()
     assert list(native(files, labels, [CenterCrop(size=5)], [], 0, 2)) == []
+
+
+def test_wide_values_have_the_range_that_training_decided_on(native, tmp_path):
+    values = np.linspace(0, 0.9, 64, dtype=np.float32).reshape(8, 8)
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    levels = Levels(floats=(0.0, 1.8))
+    (batch,) = native([str(tmp_path / "x.tif")], np.zeros(1, int), [levels, CenterCrop(size=8)], [np.array([0])], 0, 1)
+    right = np.rint(values.astype(np.float64) * (255 / 1.8))
+    np.testing.assert_array_equal(batch.inputs[0], np.repeat(right[..., None], 3, axis=2))
 
 
 @pytest.mark.parametrize("name", ["broken.jpg", "broken\udcff.jpg"])

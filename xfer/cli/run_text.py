@@ -68,6 +68,8 @@ def describe(p: Prepared) -> None:
     if p.data.unvalidated:
         names = _short(p.data.unvalidated)
         click.echo(f"warning: no validation pictures of {names}: no figure says how well. Cure: add some to val")
+    if p.data.levels:
+        click.echo(p.data.levels.text())
     if p.data.skipped:
         click.echo(f"{len(p.data.skipped)} files left out, see skipped_images.csv")
     if warning := p.data.warning():

@@ -32,7 +32,7 @@ def draw(comparison: Comparison, runs: Sequence[Run], folder: Path) -> list[Path
         return [curves]
     shown, files = zip(*present, strict=True)
     split = Split(files, np.zeros(len(files), np.int64))
-    transforms = runs[0].recipe.augment.eval_transforms
+    transforms = runs[0].checkpoint.transforms
     plots.plot_disagreements(
         tiles,
         read_now(split, transforms, np.arange(len(files))),

@@ -20,7 +20,9 @@ from xfer.data.named import NAMED, fetch
 from xfer.data.scan import inspect_all, scan, suffixes_cure
 from xfer.data.split import Split, divide, take
 from xfer.errors import ConfigError, DataError, expected
+from xfer.pixels.augment import Transform
 from xfer.pixels.images import SUFFIXES
+from xfer.pixels.levels import WIDE, Extent, Levels, all_levels, levels_of
 from xfer.progress import Progress, silent
 from xfer.system.download import cache_dir
 
@@ -34,7 +36,8 @@ class Dataset:
 
     `leaks` are the copies among all readable pictures, also where `on_leak` has dropped them from the splits. `source`
     is what finds it from any folder: the name of a named set, or the absolute path of a folder or an archive.
-    `flawed`: pictures that are used although something is wrong with their files, and what.
+    `flawed`: pictures that are used although something is wrong with their files, and what. `levels`: what is black
+    and white in all of them, where some have more than 8 bits.
     """
 
     name: str
@@ -47,6 +50,11 @@ class Dataset:
     source: str
     flawed: tuple[Skipped, ...] = ()
     test: Path | None = None  # the folder kept for the end, that nobody has looked into
+    levels: Levels | None = None
+
+    def seen(self, transforms: Sequence[Transform]) -> tuple[Transform, ...]:
+        """These augmentations with the `levels` of all pictures before them, for whatever reads pictures later."""
+        return (self.levels, *transforms) if self.levels and not levels_of(transforms) else tuple(transforms)
 
     def warning(self) -> str | None:
         """One line about flawed files, where there are any."""
@@ -73,6 +81,7 @@ def open_dataset(
     on_bad_image: Literal["skip", "error"] = "skip",
     on_leak: OnLeak = "warn",
     workers: int = 0,
+    depth: int = WIDE,
     cache: Path | None = None,
     progress: Progress = silent,
 ) -> Dataset:
@@ -81,7 +90,7 @@ def open_dataset(
     Without train and val folders, `val_fraction` of each class is split off, the same for the same seed; a class of
     two or more keeps one on each side; None splits nothing off, and `val` is empty. `held_out`: the folder that
     becomes `val`; `test` is refused where train has no third split beside it.
-    `workers` 0: one thread for each processor. `cache` None: the user's.
+    `workers` 0: one thread for each processor. `cache` None: the user's. `depth`: bits that 16-bit greys use.
     Raises DataError when there is nothing to train on, an unreadable picture where `on_bad_image` is `error`, or a
     picture in both splits or in two classes where `on_leak` is; `drop` leaves such out, see
     `xfer.data.leaks.find_leaks`.
@@ -91,10 +100,10 @@ def open_dataset(
     name, root = locate(source, cache or cache_dir(), progress)
     layout = find_layout(root)
     parts, classes, skipped = _parts(layout, held_out, val_fraction is None), layout.classes, list[Skipped]()
-    splits, flawed = [], list[Skipped]()
+    splits, flawed, extents = [], list[Skipped](), list[Extent]()
     for part in parts:
         listed, ignored = _listed(part, layout, suffixes)
-        split, unreadable = _check(listed, on_bad_image, workers, progress, flawed)
+        split, unreadable = _check(listed, on_bad_image, workers, progress, flawed, extents)
         skipped += ignored + unreadable
         splits.append(split)
         _refuse_empty(parts, splits, classes, skipped)
@@ -111,7 +120,17 @@ def open_dataset(
             f"data {root}: too few pictures to split off any for validation. Cure: add some, or a val folder"
         )
     return Dataset(
-        name, root, classes, train, val, tuple(skipped), leaks, _anywhere(source), tuple(flawed), layout.splits.test
+        name,
+        root,
+        classes,
+        train,
+        val,
+        tuple(skipped),
+        leaks,
+        _anywhere(source),
+        tuple(flawed),
+        layout.splits.test,
+        all_levels(extents, depth),
     )
 
 
@@ -169,9 +188,9 @@ def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
 
 
 def _check(
-    split: Split, on_bad_image: str, workers: int, progress: Progress, flawed: list[Skipped]
+    split: Split, on_bad_image: str, workers: int, progress: Progress, flawed: list[Skipped], extents: list[Extent]
 ) -> tuple[Split, list[Skipped]]:
-    """Read every picture. The split without the unreadable ones, with digests; and those. Adds to the `flawed`."""
+    """Read every picture. The split without the unreadable ones, with digests; and those. Adds to the last two."""
     keep, skipped = np.ones(len(split.files), bool), []
     digests, stamps = np.zeros((len(keep), 16), np.uint8), np.zeros((len(keep), 2), np.int64)
     for i, picture in enumerate(inspect_all(split, workers, progress)):
@@ -183,6 +202,8 @@ def _check(
             skipped.append(Skipped(split.files[i], picture.reason))
         else:
             digests[i], stamps[i] = np.frombuffer(picture.digest, np.uint8), picture.stamp
+            if picture.extent:
+                extents.append(picture.extent)
             if picture.flaw:
                 flawed.append(Skipped(split.files[i], picture.flaw))
     return take(replace(split, digests=digests, stamps=stamps), np.flatnonzero(keep)), skipped

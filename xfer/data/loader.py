@@ -16,6 +16,7 @@ from xfer.data.split import Split
 from xfer.errors import DataError
 from xfer.pixels.augment import Transform, is_random, output_size, transformed
 from xfer.pixels.images import open_lazily
+from xfer.pixels.levels import levels_of
 from xfer.system.parallel import map_ahead
 
 BATCHES_AHEAD = 2
@@ -77,7 +78,7 @@ def read_now(split: Split, transforms: Sequence[Transform], indices: Int64, seed
 
 def _read_picture(path: str, transforms: Sequence[Transform], rng: np.random.Generator | None, draft: bool) -> Pixels:
     """One picture (H, W, 3). Raises DataError, with the file."""
-    image = open_lazily(path, draft)
+    image = open_lazily(path, draft, levels_of(transforms))
     try:
         return np.asarray(transformed(image, transforms, rng))
     except DataError as error:

@@ -21,6 +21,7 @@ from xfer.data.split import Split, divide, take
 from xfer.errors import DataError
 from xfer.pixels.augment import default_eval, output_size, transformed
 from xfer.pixels.images import open_lazily
+from xfer.pixels.levels import WIDE, Extent, Levels, all_levels
 from xfer.progress import Progress, silent
 from xfer.recipe.recipe import Recipe
 from xfer.system.download import cache_dir
@@ -49,6 +50,7 @@ class Part:
     reasons: tuple[str, ...]
     ignored: Sequence[Skipped]
     flawed: Sequence[Skipped]
+    extents: tuple[Extent | None, ...]  # of the usable pictures, where they have more than 8 bits
 
     def unreadable(self) -> Iterator[Skipped]:
         for place, reason in zip(self.bad, self.why, strict=True):
@@ -74,6 +76,7 @@ class DataCheck:
     sample_labels: Int64
     size: tuple[int, int]
     test: Path | None  # the folder kept for the end: not looked into
+    depth: int = WIDE
 
     @property
     def counts(self) -> Int64:
@@ -85,6 +88,16 @@ class DataCheck:
     def sizes(self) -> NDArray[np.int32]:
         """(n, 2): height and width of all usable pictures, in the order of `files`."""
         return np.concatenate([part.sizes for part in self.parts])
+
+    @property
+    def extents(self) -> tuple[Extent | None, ...]:
+        """Of the values of all usable pictures that have more than 8 bits, in the order of `files`."""
+        return tuple(chain.from_iterable(part.extents for part in self.parts))
+
+    @property
+    def levels(self) -> Levels | None:
+        """What training takes for black and white in them."""
+        return all_levels(self.extents, self.depth)
 
     @property
     def files(self) -> Iterator[str]:
@@ -118,9 +131,10 @@ def check_data(source: str, recipe: Recipe, progress: Progress = silent) -> Data
             raise DataError(f"data {part.folder}: no usable picture in any class folder{why}")
     whole = parts[0].split
     train, val = (p.split for p in parts) if len(parts) > 1 else divide(whole, data.val_fraction, recipe.split_seed)
-    samples, labels = _samples(parts, recipe.seed)
+    levels = all_levels(chain.from_iterable(part.extents for part in parts), data.depth)
+    samples, labels = _samples(parts, recipe.seed, levels)
     leaks = leaks_of(train, val)
-    return DataCheck(name, root, classes, parts, train, val, leaks, samples, labels, size, splits.test)
+    return DataCheck(name, root, classes, parts, train, val, leaks, samples, labels, size, splits.test, data.depth)
 
 
 def _inspect(
@@ -137,12 +151,14 @@ def _inspect(
     reasons: dict[str, int] = {}
     kinds: Counter[str] = Counter()
     flawed: list[Skipped] = []
+    extents: list[Extent | None] = []
     for i, picture in enumerate(inspect_all(split, workers, progress)):
         if picture.reason:
             why[i] = reasons.setdefault(picture.reason, len(reasons))
         else:
             digests[i], sizes[i] = np.frombuffer(picture.digest, np.uint8), (picture.height, picture.width)
             kinds[picture.kind] += 1
+            extents.append(picture.extent)
             if picture.flaw:
                 flawed.append(Skipped(split.files[i], picture.flaw))
     good, bad = np.flatnonzero(why < 0), np.flatnonzero(why >= 0)
@@ -160,10 +176,11 @@ def _inspect(
         tuple(reasons),
         tuple(ignored),
         tuple(flawed),
+        tuple(extents),
     )
 
 
-def _samples(parts: Sequence[Part], seed: int) -> tuple[NDArray[np.uint8], Int64]:
+def _samples(parts: Sequence[Part], seed: int, levels: Levels | None) -> tuple[NDArray[np.uint8], Int64]:
     """Small pictures of classes spread over all of them, in the order of the classes."""
     split = parts[0].split
     known = np.unique(split.labels)
@@ -174,5 +191,5 @@ def _samples(parts: Sequence[Part], seed: int) -> tuple[NDArray[np.uint8], Int64
         np.concatenate([rng.permutation(np.flatnonzero(split.labels == label))[:each] for label in wanted])
     )
     transforms = default_eval(SIDE)
-    pictures = [transformed(open_lazily(split.files[i], draft=True), transforms, None) for i in chosen]
+    pictures = [transformed(open_lazily(split.files[i], True, levels), transforms, None) for i in chosen]
     return np.stack([np.asarray(picture, np.uint8) for picture in pictures]), split.labels[chosen]

@@ -41,6 +41,7 @@ def as_record(c: DataCheck, findings: Sequence[Finding]) -> dict[str, Any]:
         "height": height,
         "width": width,
         "kinds": dict(kinds(c).most_common()),
+        "range": c.levels.model_dump(mode="json", exclude={"op"}) if c.levels else None,
         "left_out": {"reasons": dict(left_out(c)), "first": [s._asdict() for s in islice(c.skipped, MOST_LISTED)]},
         "copies": {**c.leaks.counts(), "first": [leak._asdict() for leak in islice(c.leaks.rows(), MOST_LISTED)]},
         "samples": {"n": len(c.samples), **_colour(c)},
@@ -70,6 +71,8 @@ def _lines(c: DataCheck, findings: Sequence[Finding]) -> Iterator[str]:
         low, middle, high = _spread(c.sizes[:, axis]).values()
         yield f"{name:9s} {low} to {high}, median {middle:g}"
     yield f"kinds     {', '.join(f'{n:,} {kind}' for kind, n in kinds(c).most_common())}"
+    if levels := c.levels:
+        yield f"range     {levels.text()}"
     colour = _colour(c)
     mean, std = (", ".join(f"{v:.2f}" for v in colour[key]) for key in ("mean", "std"))
     yield f"colour    mean {mean}, std {std} (red, green, blue in 0..1; {len(c.samples)} pictures)"

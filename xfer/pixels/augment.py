@@ -28,11 +28,13 @@ from xfer.pixels.geometry import (
     both,
 )
 from xfer.pixels.lazy import Jpeg
+from xfer.pixels.levels import Levels
 
 __all__ = [
     "CenterCrop",
     "ColorJitter",
     "HorizontalFlip",
+    "Levels",
     "Normalize",
     "PixelTransform",
     "RandomCrop",
@@ -54,7 +56,7 @@ __all__ = [
 
 Fixed = Resize | CenterCrop
 Random = RandomResizedCrop | RandomCrop | HorizontalFlip | VerticalFlip | ColorJitter | Rotation | RandomErasing
-PixelTransform = Fixed | Random
+PixelTransform = Fixed | Random | Levels
 Transform = Annotated[PixelTransform | Normalize, Field(discriminator="op")]
 
 
@@ -69,7 +71,8 @@ def apply(image: Picture | Jpeg, transforms: Sequence[Transform], rng: Generator
 
 def transformed(image: Picture | Jpeg, transforms: Sequence[Transform], rng: Generator | None) -> Picture:
     """As `apply`, before the pixels are copied out. A Jpeg is decoded when the first transform has said how far."""
-    if isinstance(image, Jpeg) and not (transforms and isinstance(transforms[0], Resize | RandomResizedCrop)):
+    first = next((t for t in transforms if not isinstance(t, Levels)), None)  # Levels: of the file, long since read
+    if isinstance(image, Jpeg) and not isinstance(first, Resize | RandomResizedCrop):
         image = image.decode()
     for transform in transforms:
         if isinstance(transform, Fixed):

@@ -14,8 +14,9 @@ from xfer.pixels.content import read_content
 from xfer.pixels.faults import reason_for, too_large
 from xfer.pixels.jpeg import Header, read_header
 from xfer.pixels.lazy import Jpeg
+from xfer.pixels.levels import Extent, Levels, extent_of
 from xfer.pixels.mending import mended
-from xfer.pixels.rgb import to_rgb
+from xfer.pixels.rgb import to_rgb, wide_values
 from xfer.pixels.stored import prepare
 from xfer.pixels.unread import NOT_AN_IMAGE, reason_unread
 from xfer.system.own_process import quieten_tiff
@@ -33,27 +34,27 @@ PROGRAMS = frozenset({"EPS"})
 """Formats that Pillow opens by running another program on them. No data set is worth that."""
 
 
-def open_image(path: str | os.PathLike[str]) -> Image.Image:
+def open_image(path: str | os.PathLike[str], levels: Levels | None = None) -> Image.Image:
     """The picture as RGB, 8 bits a channel: upright by its EXIF orientation, on white where it is transparent.
 
-    16-bit and 32-bit values become 8-bit ones as `xfer.pixels.rgb.to_bytes` says; of an animation, the first frame.
+    Values of more than 8 bits become 8-bit ones as `xfer.pixels.rgb.to_bytes` says; of an animation, the first frame.
     Colour profiles are not applied, as in torchvision. Raises DataError, with the file and the reason, where it cannot
     be used.
     """
     try:
-        return decode(read_content(path)[0]).image
+        return decode(read_content(path)[0], levels=levels).image
     except Exception as error:  # a decoder fed with garbage can raise anything
         raise DataError(f"{os.fspath(path)}: {reason_for(error)}") from error
 
 
-def open_lazily(path: str | os.PathLike[str], draft: bool = False) -> Image.Image | Jpeg:
+def open_lazily(path: str | os.PathLike[str], draft: bool = False, levels: Levels | None = None) -> Image.Image | Jpeg:
     """As `open_image`, but of a JPEG file nothing is decoded yet. `draft`: see `Jpeg`."""
     try:
         content, _ = read_content(path)
         header = read_header(content)
         if header and not too_large(header.width, header.height) and not _turned(content, header):
             return Jpeg(content, header, (0, 0, header.width, header.height), draft)
-        return decode(content).image
+        return decode(content, levels=levels).image
     except Exception as error:
         raise DataError(f"{os.fspath(path)}: {reason_for(error)}") from error
 
@@ -76,19 +77,20 @@ def upright(image: Image.Image) -> Image.Image:
 class Decoded(NamedTuple):
     """A picture, and of the file its width and height as a person sees it, and its kind: `JPEG RGB`.
 
-    `flaw`: what is wrong with the file, where that spoils nothing.
+    `flaw`: what is wrong with the file, where that spoils nothing. `extent`: of values of more than 8 bits.
     """
 
     image: Image.Image
     size: tuple[int, int]
     kind: str
     flaw: str = ""
+    extent: Extent | None = None
 
 
-def decode(content: bytes, smallest: bool = False) -> Decoded:
+def decode(content: bytes, smallest: bool = False, levels: Levels | None = None) -> Decoded:
     """Raises whatever a decoder does; see `reason_for`. With `smallest` a JPEG picture comes out at an eighth."""
     try:
-        return _decode(io.BytesIO(content), smallest)
+        return _decode(io.BytesIO(content), smallest, levels)
     except DataError:
         raise
     except UnidentifiedImageError as error:
@@ -98,10 +100,10 @@ def decode(content: bytes, smallest: bool = False) -> Decoded:
         if (repaired := mended(content)) is None:
             raise
     # Not in the clause above: until it ends, the error holds all that was read of a large text.
-    return _decode(io.BytesIO(repaired[0]), smallest)._replace(flaw=repaired[1])
+    return _decode(io.BytesIO(repaired[0]), smallest, levels)._replace(flaw=repaired[1])
 
 
-def _decode(file: BinaryIO, smallest: bool) -> Decoded:
+def _decode(file: BinaryIO, smallest: bool, levels: Levels | None) -> Decoded:
     with Image.open(file) as image:
         if image.format in PROGRAMS:
             raise DataError(NOT_AN_IMAGE)
@@ -118,8 +120,9 @@ def _decode(file: BinaryIO, smallest: bool) -> Decoded:
         turned = _orientation(image) in SIDEWAYS
         with suppress(Exception):  # damaged EXIF data makes no picture unusable
             ImageOps.exif_transpose(image, in_place=True)
-        whole = to_rgb(image)
-        return Decoded(whole, (size[::-1] if turned else size) if shrunk else whole.size, kind)
+        whole, values = to_rgb(image, levels), wide_values(image)
+        seen = (size[::-1] if turned else size) if shrunk else whole.size
+        return Decoded(whole, seen, kind, extent=None if values is None else extent_of(values))
 
 
 def _turned(content: bytes, header: Header) -> bool:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from xfer.pixels.content import content_digest, read_content
 from xfer.pixels.faults import reason_for
 from xfer.pixels.images import Decoded, decode
+from xfer.pixels.levels import Extent
 
 
 class Inspected(NamedTuple):
@@ -19,6 +20,7 @@ class Inspected(NamedTuple):
     height, width  in pixels, as a person sees it
     kind           as stored: `JPEG RGB`
     flaw           what is wrong with the file and spoils nothing; empty where all is well
+    extent         of values of more than 8 bits
     """
 
     reason: str | None
@@ -28,6 +30,7 @@ class Inspected(NamedTuple):
     width: int = 0
     kind: str = ""
     flaw: str = ""
+    extent: Extent | None = None
 
 
 def inspect_image(path: str | os.PathLike[str]) -> Inspected:
@@ -38,7 +41,7 @@ def inspect_image(path: str | os.PathLike[str]) -> Inspected:
     except Exception as error:  # a decoder fed with garbage can raise anything
         return Inspected(reason_for(error))
     width, height = picture.size
-    return Inspected(None, content_digest(content), came, height, width, picture.kind, picture.flaw)
+    return Inspected(None, content_digest(content), came, height, width, picture.kind, picture.flaw, picture.extent)
 
 
 def _read_whole(content: bytes) -> Decoded:

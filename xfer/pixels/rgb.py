@@ -6,17 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from xfer.pixels.levels import WIDE, Levels, extent_of, range_of
 from xfer.pixels.stored import is_white_zero
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, levels: Levels | None = None) -> Image.Image:
     """On white where it is transparent; wide values as `to_bytes` makes them."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image if image.format == "JPEG" else image.copy()  # others may want their file again
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image)
-        wide = image.mode == "I" and image.format in ("PNG", "PPM")  # Pillow's I for what is 16-bit in these
-        grey = to_bytes(values.astype(np.uint16) if wide else values, negative=is_white_zero(image))
+    if (values := wide_values(image)) is not None:
+        grey = to_bytes(values, is_white_zero(image), levels)
         if isinstance(key := image.info.get("transparency"), int):
             grey[values == key] = 255
         return Image.fromarray(grey).convert("RGB")
@@ -28,23 +27,33 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def wide_values(image: Image.Image) -> NDArray[np.generic] | None:
+    """(H, W) uint16, int32 or float32 of a picture that has more than 8 bits a value."""
+    if not image.mode.startswith(("I", "F")):
+        return None
+    values = np.asarray(image)
+    wide = image.mode == "I" and image.format in ("PNG", "PPM")  # Pillow's I for what is 16-bit in these
+    return values.astype(np.uint16) if wide else values
+
+
 def _is_unset(image: Image.Image) -> bool:
     """Programs that know no transparency leave the fourth byte of a 32-bit BMP pixel 0; others show it all the same."""
     return image.format in ("BMP", "DIB") and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0)
 
 
-def to_bytes(values: NDArray[np.generic], negative: bool = False) -> NDArray[np.uint8]:
+def to_bytes(values: NDArray[np.generic], negative: bool = False, levels: Levels | None = None) -> NDArray[np.uint8]:
     """Grey values of any type as 0..255, rounded; with `negative` from white to black.
 
-    The range they have is the smallest of [0, 1] (floats only), [0, 255] and [0, 65535] that holds them all; values
-    that none of them holds are stretched from their lowest to their highest. uint16 always has [0, 65535]. Values that
-    are not finite become 0.
+    uint16 has the range of `levels`, [0, 65535] without; floats too, and otherwise that which `range_of` finds for
+    their own, as whole numbers always have. What is beyond it is cut off. Values that are not finite become 0.
     """
-    finite = values[np.isfinite(values)].astype(np.float64)
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    tops = {"u": (65535.0,), "f": (1.0, 255.0, 65535.0)}.get(values.dtype.kind, (255.0, 65535.0))
-    fitting = [top for top in tops if low >= 0 and high <= top]
-    low, high = (0.0, fitting[0]) if fitting else (low, high)
-    known = np.where(np.isfinite(values), values, low).astype(np.float64)
+    kind = values.dtype.kind
+    if kind == "u":
+        low, high = 0.0, 2.0 ** (levels.depth if levels else WIDE) - 1
+    elif kind == "f" and levels and levels.floats:
+        low, high = levels.floats
+    else:
+        low, high = range_of(*extent_of(values)[1:], floats=kind == "f")
+    known = np.where(np.isfinite(values), values, low).astype(np.float64).clip(low, high)
     scaled: NDArray[np.float64] = (known - low) * (255 / (high - low) if high > low else 0.0)
     return np.rint(np.where(np.isfinite(values), 255 - scaled, 0) if negative else scaled).astype(np.uint8)

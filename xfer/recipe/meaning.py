@@ -125,6 +125,7 @@ def open_data(
         on_bad_image=data.on_bad_image,
         on_leak=data.on_leak,
         workers=data.workers,
+        depth=data.depth,
         progress=progress,
     )
 

@@ -13,6 +13,7 @@ from xfer.nets.freeze import NormStats
 from xfer.nets.head import HeadPolicy
 from xfer.pixels.augment import Normalize, Transform, default_eval, default_train, split_normalize
 from xfer.pixels.images import SUFFIXES
+from xfer.pixels.levels import WIDE, Depth
 from xfer.recipe.schedule import Schedule
 from xfer.section import Section
 
@@ -39,6 +40,7 @@ class Data(Section):
     on_leak: OnLeak = "warn"  # copies of pictures in both splits or in two classes
     pipeline: Literal["core", "native"] = "core"
     decode: Literal["exact", "draft"] = "exact"
+    depth: Depth = WIDE  # bits that 16-bit greys use
     workers: Annotated[int, Field(ge=0)] = 0  # threads or processes that decode; 0: one for each processor
 
 

@@ -26,18 +26,20 @@ def draw(p: Prepared, path: Path, best: Evaluation) -> Path:
     """Draw everything into `plots/`, and give the report that shows it."""
     target = path / "plots"
     target.mkdir(exist_ok=True)
-    classes, augment, train, val = p.data.classes, p.recipe.augment, p.data.train, p.data.val
-    images, places = _read(p, train, augment.train_transforms, _spread(len(train.labels), p.recipe.seed))
+    classes, train, val = p.data.classes, p.data.train, p.data.val
+    augment = p.recipe.augment
+    to_train, to_evaluate = p.data.seen(augment.train_transforms), p.data.seen(augment.eval_transforms)
+    images, places = _read(p, train, to_train, _spread(len(train.labels), p.recipe.seed))
     plots.plot_samples(target / "samples.png", images, train.labels[places], classes)
     plots.plot_curves(target / "curves.png", read_metrics(path))
     plots.plot_confusion_matrix(target / "confusion_matrix.png", val.labels, best.predictions, classes)
-    images, places = _read(p, val, augment.eval_transforms, _spread(len(val.labels), p.recipe.seed))
+    images, places = _read(p, val, to_evaluate, _spread(len(val.labels), p.recipe.seed))
     chances = best.probabilities[places].max(axis=1)
     plots.plot_predictions(
         target / "predictions.png", images, val.labels[places], best.predictions[places], chances, classes
     )
     worst = np.argsort(-best.losses, kind="stable")[:TILES]
-    images, worst = _read(p, val, augment.eval_transforms, worst)
+    images, worst = _read(p, val, to_evaluate, worst)
     plots.plot_top_losses(
         target / "top_losses.png", images, val.labels[worst], best.predictions[worst], best.losses[worst], classes
     )

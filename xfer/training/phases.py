@@ -71,7 +71,7 @@ def _caches(p: Prepared, cut: str, train: Source, val: Source, progress: Progres
 def _pictures(p: Prepared) -> tuple[Source, Source]:
     """Where pictures come from, for training and for validation."""
     data, augment = p.recipe.data, p.recipe.augment
-    sides = ((p.data.train, augment.train_transforms), (p.data.val, augment.eval_transforms))
+    sides = ((p.data.train, p.data.seen(augment.train_transforms)), (p.data.val, p.data.seen(augment.eval_transforms)))
     seed, draft = p.recipe.seed, data.decode == "draft"
     train, val = (
         open_source(p.net.backend, data.pipeline, split, transforms, seed, data.workers, draft)

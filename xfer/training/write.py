@@ -172,7 +172,7 @@ def _checkpoint(p: Prepared, arrays: Weights, epoch: Epoch) -> Checkpoint:
         "source_weights_digest": p.source_digest,
         **({"parent": json.dumps(p.parent)} if p.parent else {}),
     }
-    return Checkpoint(arrays, p.net.spec, p.data.classes, p.recipe.augment.eval_transforms, record)
+    return Checkpoint(arrays, p.net.spec, p.data.classes, p.data.seen(p.recipe.augment.eval_transforms), record)
 
 
 def finish(
