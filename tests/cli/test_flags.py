@@ -68,7 +68,7 @@ CURES = {
     "--model=resnet18": "--arch resnet18",
     "--pretrained": "--weights imagenet",
     "--pretrained true": "--weights imagenet",
-    "--pretrained false": "--weights 'imagenet|random|FILE'",
+    "--pretrained false": "--weights 'imagenet|random|FILE|RUN'",
     "--freeze 10": "--train-from STAGE",
     "--wd 0.01": "--set optimizer.weight_decay=0.01",
     "-wd 0.01": "--set optimizer.weight_decay=0.01",

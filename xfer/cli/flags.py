@@ -35,7 +35,7 @@ class Command(click.Command):
             raise click.UsageError(f"No such option: {name}. Cure: {cure}", ctx)
 
     def cure(self, name: str, value: str) -> str:
-        """What stands for this flag and its value ("": it has none): an option, an override, words; or ""."""
+        """What stands for this flag and its value ("": none): an option, override or argument; "" for nothing."""
         from xfer.recipe.names import MEANT, NEEDLESS, spelt
 
         options = {flag: param for param in self.params if isinstance(param, click.Option) for flag in param.opts}
