@@ -78,6 +78,15 @@ def test_overwriting_leaves_what_is_there_and_so_does_replacing_the_run(recipe, 
     assert len(run.history) == 2
 
 
+def test_a_folder_that_cannot_be_listed_is_one_line(recipe, tmp_path, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("xfer.system.outputs.os.listdir", refuse)
+    with pytest.raises(CheckpointError, match=r"cannot be read \(Permission denied\)\. Cure: another --output"):
+        train(recipe, tmp_path)
+
+
 def test_of_an_earlier_run_nothing_is_left(recipe, tmp_path):
     path = train(recipe, tmp_path / "run").path
     train(recipe, path / "from_random")

@@ -56,6 +56,10 @@ def read_record(file: Path) -> dict[str, Any]:
 
 def _entries(folder: Path, names: Collection[str], ignored: Collection[str]) -> list[str]:
     """What is in a folder, in order, but for what `replacing` left there of files with these names."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return []
-    return sorted({*os.listdir(folder)} - {*ignored} - {part.name for part in parts(folder, names)})
+    try:
+        present = os.listdir(folder)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be read ({error.strerror}). Cure: another --output") from error
+    return sorted({*present} - {*ignored} - {part.name for part in parts(folder, names)})

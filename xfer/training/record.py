@@ -66,8 +66,10 @@ def begin(
 ) -> Events:
     """A fresh run, in `output` or in a new folder below `runs/`."""
     started, watch = time.perf_counter(), watch or Watch()
+    if output is not None:
+        write.refuse_others(output, overwrite)  # before anything that takes long
     p = prepare(recipe, backend, device, watch.watched)
-    path = write.claim(p, output, overwrite)
+    path = write.claim(p, output)
     with locked(path / LOCK):
         write.create(p, path, overwrite)
         yield from _recorded(p, path, BEGINNING, started, watch)

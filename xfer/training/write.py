@@ -44,11 +44,8 @@ OWN = (
 """Every file that a run leaves in its folder, in the order in which they are removed."""
 
 
-def claim(p: Prepared, output: Path | None, overwrite: bool = False) -> Path:
-    """Make a run folder: `output`, or a new one below `runs/`.
-
-    Raises CheckpointError where it cannot be made, or holds what is of no run; see `refuse_foreign`.
-    """
+def claim(p: Prepared, output: Path | None) -> Path:
+    """Make a run folder: `output`, or a new one below `runs/`. Raises CheckpointError if it cannot be made."""
     path = output
     try:
         if path is None:
@@ -56,7 +53,6 @@ def claim(p: Prepared, output: Path | None, overwrite: bool = False) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error}). Cure: another --output") from error
-    _refuse_foreign(path, overwrite)
     return path
 
 
@@ -66,7 +62,7 @@ def create(p: Prepared, path: Path, overwrite: bool = False) -> Path:
     Raises CheckpointError when it cannot be written; when it already holds a run, unless `overwrite`; and always for
     what must not be replaced: files that are of no run, and the weights that training starts from.
     """
-    _refuse_foreign(path, overwrite)
+    refuse_others(path, overwrite)
     if not overwrite and any((path / name).exists() for name in OWN if name != ENV):
         unfinished = is_run(path) and not is_finished(path)
         cure = "--resume to go on with it, or --overwrite" if unfinished else "another --output, or --overwrite"
@@ -88,7 +84,8 @@ def create(p: Prepared, path: Path, overwrite: bool = False) -> Path:
     return path
 
 
-def _refuse_foreign(path: Path, overwrite: bool) -> None:
+def refuse_others(path: Path, overwrite: bool) -> None:
+    """Raises CheckpointError for a folder that holds what is of no run; see `refuse_foreign`."""
     refuse_foreign(path, "run", OWN, is_own(path), overwrite, ignored=[LOCK])
 
 
