@@ -296,14 +296,24 @@ def test_what_is_not_there(tmp_path):
         open_dataset("ants_beees", cache=tmp_path)
 
 
-@pytest.mark.parametrize("names", [("labels.csv",), ("set/0.png", "set/labels.CSV"), ("set/train/0.png",)])
-def test_labels_in_a_table(tmp_path, names):
-    """As the data themselves, among the pictures, and beside the folder of a split."""
-    root = make(tmp_path, *names, *(["set/test/1.png", "set/labels.csv"] if "train" in names[0] else []))
-    source = root / (names[0] if len(names) == 1 and "train" not in names[0] else "set")
-    message = r"labels\.csv is a table|labels\.csv: is a table|labels\.CSV is a table"
-    with pytest.raises(DataError, match=rf"({message}), and labels .*a folder of pictures for each class\. Cure: sort"):
-        opened(source)
+TABLES = [
+    (["set/0.png", "set/labels.CSV"], "labels.CSV"),
+    (["set/train/0.png", "set/labels.csv"], "labels.csv"),
+    (["set/train/0.png", "set/test/1.png", "set/labels.csv"], "labels.csv"),
+]
+
+
+@pytest.mark.parametrize(("names", "table"), TABLES)
+def test_a_table_of_labels_among_the_pictures_or_beside_them(tmp_path, names, table):
+    make(tmp_path, *names)
+    with pytest.raises(DataError, match=rf"/set/{table} is a table, and labels .*for each class\. Cure: sort"):
+        opened(tmp_path / "set")
+
+
+def test_a_table_of_labels_in_place_of_data(tmp_path):
+    make(tmp_path, "labels.tsv")
+    with pytest.raises(DataError, match=r"labels\.tsv: is a table, and labels .*for each class\. Cure: sort"):
+        opened(tmp_path / "labels.tsv")
 
 
 def test_a_file_that_is_no_archive(tmp_path):

@@ -180,11 +180,8 @@ def class_names(folder: Path) -> list[str]:
             # Names of classes are in every checkpoint, and what is written there has to be read everywhere.
             raise DataError(f"data {folder}: the name of the class folder {name!a} is not UTF-8. Cure: rename it")
     if not names:
-        table = _table_beside(folder)
-        raise DataError(
-            f"data {folder}: no class folders in it. Expected one folder of pictures for each class"
-            + (f". {table} {NO_TABLES}" if table else "")
-        )
+        expectation = "Expected one folder of pictures for each class"
+        raise DataError(f"data {folder}: no class folders in it. {expectation}{_of_tables(folder)}")
     return names
 
 
@@ -193,19 +190,20 @@ def is_table(name: str) -> bool:
     return name.lower().endswith(TABLES)
 
 
-def _table_beside(folder: Path) -> Path | None:
-    """A table among the pictures, or beside the folder of a split."""
+def _of_tables(folder: Path) -> str:
+    """What is to be said of a table among the pictures, or beside the folder of a split; empty where there is none."""
     for place in (folder, folder.parent) if role_of(folder.name) else (folder,):
         tables = sorted(name for name in os.listdir(place) if is_table(name) and not is_hidden(name))
         if tables:
-            return place / tables[0]
-    return None
+            return f". {place / tables[0]} {NO_TABLES}"
+    return ""
 
 
 def two_or_more(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
     """The names of classes. Raises DataError for only one."""
     if len(names) == 1:
-        raise DataError(f"data {folder}: only one class, '{names[0]}'. Expected two or more class folders")
+        expectation = "Expected two or more class folders"
+        raise DataError(f"data {folder}: only one class, '{names[0]}'. {expectation}{_of_tables(folder)}")
     return tuple(names)
 
 
