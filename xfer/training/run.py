@@ -21,6 +21,7 @@ from xfer.nets.first import first_weights
 from xfer.nets.head import choose_head
 from xfer.nets.net import build_net
 from xfer.nets.pretrained import notes, parent_of, resolve_source
+from xfer.nets.wrapped import unwrapped
 from xfer.progress import Progress, silent
 from xfer.recipe import meaning
 from xfer.recipe.recipe import Recipe
@@ -52,12 +53,14 @@ def prepare(
     loss = meaning.loss_spec(recipe, data)
 
     net = build_net(backend, device, meaning.model_spec(recipe, arch, len(data.classes), size, metadata))
-    names, asked = arch.head_names, recipe.weights
+    names, asked, under = arch.head_names, recipe.weights, ""
+    if weights is not None:
+        weights, under = unwrapped(weights, net.shapes, names)
     head = choose_head(asked.head, weights, metadata, names, net.shapes, data.classes, source)
     first, loaded = first_weights(net.shapes, names, weights, recipe.seed, asked.partial, source, head)
     net.load(first)
     groups = tuple(meaning.groups(recipe, phase, arch, list(net.shapes)) for phase in meaning.plan(recipe))
-    parent, lines = parent_of(source, weights, head), tuple(filter(None, (*notes(metadata), head.note)))
+    parent, lines = parent_of(source, weights, head), tuple(filter(None, (*notes(metadata), under, head.note)))
     prepared = Prepared(recipe, net, data, groups, loss, store, digest(first), loaded, lines, parent)
     refuse_lone_picture(prepared)
     return prepared
