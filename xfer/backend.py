@@ -263,6 +263,14 @@ class Capabilities(Protocol):
         """
         ...
 
+    def native_model(self, model: Model) -> Any:
+        """The network as the framework's own module, in inference mode, on the model's device.
+
+        It takes images (N, 3, H, W) float32, normalised already, and gives logits (N, C): what a predict step gives for
+        the same pictures, but for rounding. Weights and their names are the model's own.
+        """
+        ...
+
     def diagnose(self) -> tuple[Diagnosis, ...]:
         """What slows or breaks the framework here, for `xfer doctor`."""
         ...
@@ -279,11 +287,12 @@ _ABSENT: Mapping[str, Any] = {
     "shares_features": True,
     "numerics": "",
     "native_batches": None,
+    "native_model": None,
     "diagnose": tuple,
     "tune_process": lambda device: None,
 }
 
 
 def capability(backend: Backend, name: str) -> Any:
-    """A member of `Capabilities`, or what stands for it where the backend has none: of a native pipeline, None."""
+    """A member of `Capabilities`, or what stands for it where the backend has none: of a native one, None."""
     return getattr(backend, name, _ABSENT[name])

@@ -86,6 +86,9 @@ class MindSporeBackend:
     def make_predict_step(self, model: Model, start: str, stop: str) -> PredictStep:
         return PredictStep(model, start, stop, self._graph())
 
+    def native_model(self, model: Model) -> Network:
+        return Network(Scope(model.parameters), model.spec, model.arch.stage_names[0], normalised=True)
+
     def native_batches(self, spec: InputSpec) -> Iterator[Batch]:
         return native_batches(spec)
 

@@ -75,15 +75,20 @@ def _hidden(scope: Scope, spec: ModelSpec) -> Sequential:
 
 
 class Network(Layer):
-    """The stages from `start` up to, and without, `stop`. Where both are the same it hands its inputs on."""
+    """The stages from `start` up to, and without, `stop`. Where both are the same it hands its inputs on.
 
-    def __init__(self, scope: Scope, spec: ModelSpec, start: str, stop: str = LOGITS) -> None:
+    normalised   images come as float32 (N, 3, H, W), normalised already, and not as uint8 (N, H, W, 3)
+    """
+
+    def __init__(
+        self, scope: Scope, spec: ModelSpec, start: str, stop: str = LOGITS, *, normalised: bool = False
+    ) -> None:
         super().__init__()
         arch = spec.adapted(ARCHS)
         boundaries = (*arch.stage_names, LOGITS)
         stages = boundaries[boundaries.index(start) : boundaries.index(stop)]
         body = [_stage(scope, spec, name) for name in stages if name != "head"]
-        if boundaries[0] in stages:
+        if boundaries[0] in stages and not normalised:
             body.insert(0, Normalise(spec))
         self.body = nn.CellList(body, auto_prefix=False)
         self.head = Dense(scope, arch.head, arch.features, spec.num_classes) if "head" in stages else None

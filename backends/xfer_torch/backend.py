@@ -19,7 +19,7 @@ from xfer.arrays import Float32, Weights
 from xfer.backend import Batch, Diagnosis, InputSpec, LossSpec, ModelSpec, OptimizerSpec, ParamGroups, PredictStep
 from xfer.nets.catalogue import ARCHS
 from xfer_torch.fold import Folded
-from xfer_torch.nets import Network, build
+from xfer_torch.nets import Native, Network, build
 from xfer_torch.step import TrainStep, to_numpy
 
 
@@ -65,6 +65,9 @@ class TorchBackend:
             return to_numpy(folded.forward(model.put_array(torch.from_numpy(inputs)), start, stop))
 
         return predict
+
+    def native_model(self, model: Network) -> Native:
+        return Native(model)
 
     def native_batches(self, spec: InputSpec) -> Iterator[Batch]:
         from xfer_torch.native import native_batches  # torchvision.transforms.v2 takes a while to import

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,9 @@ class EfficientNetLite0(nn.Module):
     def _top(self, x: Tensor) -> Tensor:
         return torch.flatten(functional.adaptive_avg_pool2d(functional.relu6(self._bn1(self._conv_head(x))), 1), 1)
 
+    def _last(self, blocks: nn.Module, x: Tensor) -> Tensor:
+        return self._top(blocks(x))
+
     def stages(self) -> tuple[tuple[str, Stage], ...]:
         """The cuts that `xfer.archs` names, each with its part of the network."""
         early, middle, late, last = (
@@ -96,5 +100,5 @@ class EfficientNetLite0(nn.Module):
             ("layer1", early),
             ("layer2", middle),
             ("layer3", late),
-            ("layer4", lambda x: self._top(last(x))),
+            ("layer4", partial(self._last, last)),
         )

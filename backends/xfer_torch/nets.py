@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from xfer.archs import EXTRA, adapted
+from xfer.archs import EXTRA, LOGITS, adapted
 from xfer.backend import Batch, ModelSpec
 from xfer.errors import BackendError
 from xfer.nets.catalogue import ARCHS
@@ -41,8 +41,13 @@ class Network:
 
     def forward(self, inputs: Tensor, start: str, stop: str, keep: Tensor | None = None) -> Tensor:
         """From the boundary `start` to the boundary `stop`, float32 at both whatever the precision between."""
+        first, _ = self.body[0]
+        x = self._normalised(inputs) if start == first else _channels_last(inputs)
+        return self.run(x, start, stop, keep)
+
+    def run(self, x: Tensor, start: str, stop: str, keep: Tensor | None = None) -> Tensor:
+        """As `forward`, but images are normalised already, (N, 3, H, W), and maps laid out channels_last."""
         names = [name for name, _ in self.body]
-        x = self._normalised(inputs) if start == names[0] else _channels_last(inputs)
         # The head stays in float32: it costs nothing, and bfloat16 would leave 8 bits of the logits.
         if start in names:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.spec.precision == "bfloat16"):
@@ -67,6 +72,21 @@ class Network:
     def _normalised(self, images: Tensor) -> Tensor:
         # An NHWC array seen as NCHW is already laid out channels_last, which oneDNN and cuDNN like best.
         return torch.addcmul(self.shift, images.permute(0, 3, 1, 2).float(), self.scale)
+
+
+class Native(nn.Module):
+    """A network as any other module, with its children under their own names: normalised images in, logits out."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        for name, child in network.module.named_children():
+            self.add_module(name, child)
+        self.network = network  # no module: what is trained, moved and saved are the children
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        first, _ = self.network.body[0]
+        return self.network.run(_channels_last(images), first, LOGITS)
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -115,18 +135,21 @@ def _resnet(spec: ModelSpec) -> Built:
 def _with_extra(built: Built, spec: ModelSpec) -> Built:
     """The network with hidden layers before its head, which is made anew: of another width, and again the last."""
     net, body, head = built
-    hidden = nn.ModuleList(nn.Linear(*widths) for widths in pairwise((head.in_features, *spec.extra)))
+    hidden = Hidden([nn.Linear(*widths) for widths in pairwise((head.in_features, *spec.extra))])
     delattr(net, name := ARCHS[spec.arch].head)
     head = nn.Linear(spec.extra[-1], spec.num_classes)
     net.add_module(EXTRA, hidden)
     net.add_module(name, head)
+    return net, (*body, (EXTRA, hidden)), head
 
-    def stage(x: Tensor) -> Tensor:
-        for layer in hidden:
+
+class Hidden(nn.ModuleList):
+    """Linear layers, each followed by ReLU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self:
             x = functional.relu(layer(x))
         return x
-
-    return net, (*body, (EXTRA, stage)), head
 
 
 class ConvNet(nn.Module):
@@ -144,19 +167,20 @@ class ConvNet(nn.Module):
         self.fc1 = nn.Linear(8 * height * width, 512)
         self.fc = nn.Linear(512, classes)
 
-    @staticmethod
-    def shrink(x: Tensor) -> Tensor:
-        return functional.max_pool2d(functional.relu(x), 2)
+    # Stages are methods and no lambdas: whoever copies the network gets stages of the copy.
+    def stage1(self, x: Tensor) -> Tensor:
+        return functional.max_pool2d(functional.relu(self.conv1(x)), 2)
+
+    def stage2(self, x: Tensor) -> Tensor:
+        return functional.max_pool2d(functional.relu(self.conv2(x)), 2)
+
+    def stage3(self, x: Tensor) -> Tensor:
+        return functional.relu(self.fc1(x.flatten(1)))
 
 
 def _convnet(spec: ModelSpec) -> Built:
     net = ConvNet(spec.num_classes, spec.image_size)
-    body: tuple[tuple[str, Stage], ...] = (
-        ("stem", lambda x: net.shrink(net.conv1(x))),
-        ("layer1", lambda x: net.shrink(net.conv2(x))),
-        ("layer2", lambda x: functional.relu(net.fc1(x.flatten(1)))),
-    )
-    return net, body, net.fc
+    return net, (("stem", net.stage1), ("layer1", net.stage2), ("layer2", net.stage3)), net.fc
 
 
 def _efficientnet_lite0(spec: ModelSpec) -> Built:

@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from xfer.archs import LOGITS, Arch
 from xfer.arrays import Float32, Weights
-from xfer.backend import Backend, LossSpec, Model, ModelSpec, OptimizerSpec, ParamGroups, PredictStep, TrainStep
+from xfer.backend import (
+    Backend,
+    LossSpec,
+    Model,
+    ModelSpec,
+    OptimizerSpec,
+    ParamGroups,
+    PredictStep,
+    TrainStep,
+    capability,
+)
+from xfer.errors import BackendError
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,13 @@ class Net:
     def predict_step(self, start: str | None = None, stop: str = LOGITS) -> PredictStep:
         """Inference from one boundary to another, by default from pictures to logits."""
         return self.backend.make_predict_step(self.model, start or self.first, stop)
+
+    def native(self) -> Any:
+        """The framework's own module over the same weights. Raises BackendError where the backend has none to give."""
+        make = capability(self.backend, "native_model")
+        if make is None:
+            raise BackendError(f"backend '{self.backend.name}' gives no module of its own. Cure: another backend")
+        return make(self.model)
 
 
 def build_net(backend: Backend, device: str, spec: ModelSpec) -> Net:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xfer.backend import Backend
+from xfer.backends import load_backend, pick_device
 from xfer.data.dataset import HeldOut, is_there
 from xfer.data.given import Given
 from xfer.data.leaks import ACROSS, Leaks
@@ -71,6 +72,19 @@ class Run:
     def history(self) -> list[dict[str, Any]]:
         """A record for each epoch, of plain values: `pandas.DataFrame(run.history)`."""
         return read_metrics(self.path)
+
+    def model(self, *, backend: str | Backend | None = None, device: str = "auto") -> Any:
+        """The best checkpoint as a module of the framework: a `torch.nn.Module` or a `mindspore.nn.Cell`.
+
+        It takes images (N, 3, H, W) float32, red, green and blue, and gives logits (N, C) in the order of
+        `run.checkpoint.classes`. Values are normalised: (x - mean) / std for x in [0, 1], with `mean` and `std` of
+        `run.checkpoint.spec`; its `image_size` is that of training, and `run.checkpoint.transforms` how pictures came
+        to it. In inference mode, without dropout. The weights are the caller's: each call builds another. Raises
+        BackendError for a backend that has no module to give.
+        """
+        used = backend or self.result["backend"]
+        used = load_backend(used) if isinstance(used, str) else used
+        return self.checkpoint.net(used, pick_device(used, device)).native()
 
     def evaluate(
         self,
