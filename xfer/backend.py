@@ -223,7 +223,8 @@ class InputSpec:
 
     files       of a whole split, `labels` (n,) int64 their classes
     transforms  specs of `xfer.pixels.augment`. Random ones follow the same distributions as the core's, but not the
-                same draws; a picture's depend on `seed` and its index alone
+                same draws; a picture's depend on `seed` and its index alone. A Levels among them is for
+                `open_image`, and moves no pixels
     chunks      arrays of indices, each a batch
     workers     threads or processes; 0: one for each processor
     """

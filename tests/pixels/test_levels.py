@@ -103,6 +103,8 @@ def test_twelve_bits_in_sixteen(twelve):
     (dark,) = [finding for finding in findings(root) if "16-bit" in finding[1]]
     dark_text = "16-bit pictures are near black: none has a value above 4,095 of 65,535"
     assert dark == ("warning", dark_text, "data.depth = 12")
+    assert list(open_dataset(str(root), workers=1).warnings()) == [f"warning: {dark_text}. Cure: data.depth = 12"]
+    assert list(open_dataset(str(root), workers=1, depth=12).warnings()) == []
     assert [f for f in findings(root, **{"data.depth": 12}) if "16-bit" in f[1]] == []
     assert "range     16-bit greys 0 to 4,095 are black to white" in checked(root, "--set", "data.depth=12")
     data = open_dataset(str(root), workers=1, depth=12)

@@ -88,7 +88,8 @@ def test_training_and_a_look_at_the_data_say_so(tmp_path):
     data = open_dataset(str(tmp_path / "set"), workers=1)
     assert data.skipped == ()
     assert [flawed.path for flawed in data.flawed] == [str(path)]
-    assert data.warning() == f"warning: 1 picture has a file {FLAW} and can be used all the same, the first: {path}"
+    (warning,) = data.warnings()
+    assert warning == f"warning: 1 picture has a file {FLAW} and can be used all the same, the first: {path}"
 
 
 MANY = zlib.compress(bytes(50_000_000))

@@ -37,7 +37,8 @@ def ftyp(brand):
         ),
         (b"no picture", "not an image"),
         (bytes(400), "not an image"),
-        (b"II*\0\x08\0\0\0\x01\0", "not an image"),
+        (b"II*\0\x08\0\0\0\x01\0", "truncated"),
+        (b"II*\0\x08\0\0\0\0\0\0\0\0\0", "not an image"),
         (b"II*\0\0\x10\0\0" + bytes(90), "truncated"),
     ],
 )

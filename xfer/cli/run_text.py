@@ -72,7 +72,7 @@ def describe(p: Prepared) -> None:
         click.echo(p.data.levels.text())
     if p.data.skipped:
         click.echo(f"{len(p.data.skipped)} files left out, see skipped_images.csv")
-    if warning := p.data.warning():
+    for warning in p.data.warnings():
         click.echo(warning)
     if warning := p.data.leaks.warning(p.recipe.data.on_leak):
         click.echo(warning)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -22,7 +22,7 @@ from xfer.data.split import Split, divide, take
 from xfer.errors import ConfigError, DataError, expected
 from xfer.pixels.augment import Transform
 from xfer.pixels.images import SUFFIXES
-from xfer.pixels.levels import WIDE, Extent, Levels, all_levels, levels_of
+from xfer.pixels.levels import WIDE, Extent, Levels, all_levels, levels_of, misfit_of
 from xfer.progress import Progress, silent
 from xfer.system.download import cache_dir
 
@@ -37,7 +37,7 @@ class Dataset:
     `leaks` are the copies among all readable pictures, also where `on_leak` has dropped them from the splits. `source`
     is what finds it from any folder: the name of a named set, or the absolute path of a folder or an archive.
     `flawed`: pictures that are used although something is wrong with their files, and what. `levels`: what is black
-    and white in all of them, where some have more than 8 bits.
+    and white in all of them, where some have more than 8 bits. `misfit`: as `xfer.pixels.levels.misfit_of`.
     """
 
     name: str
@@ -51,18 +51,21 @@ class Dataset:
     flawed: tuple[Skipped, ...] = ()
     test: Path | None = None  # the folder kept for the end, that nobody has looked into
     levels: Levels | None = None
+    misfit: tuple[str, str] | None = None
 
     def seen(self, transforms: Sequence[Transform]) -> tuple[Transform, ...]:
         """These augmentations with the `levels` of all pictures before them, for whatever reads pictures later."""
         return (self.levels, *transforms) if self.levels and not levels_of(transforms) else tuple(transforms)
 
-    def warning(self) -> str | None:
-        """One line about flawed files, where there are any."""
+    def warnings(self) -> Iterator[str]:
+        """A line about flawed files, and one about a depth that does not fit, where there are any."""
+        if self.misfit:
+            yield f"warning: {self.misfit[0]}. Cure: {self.misfit[1]}"
         if not self.flawed:
-            return None
+            return
         first, n = self.flawed[0], len(self.flawed)
         files = "1 picture has a file" if n == 1 else f"{n} pictures have files"
-        return f"warning: {files} {first.reason} and can be used all the same, the first: {first.path}"
+        yield f"warning: {files} {first.reason} and can be used all the same, the first: {first.path}"
 
     @property
     def unvalidated(self) -> tuple[str, ...]:
@@ -131,6 +134,7 @@ def open_dataset(
         tuple(flawed),
         layout.splits.test,
         all_levels(extents, depth),
+        misfit_of(extents, depth),
     )
 
 

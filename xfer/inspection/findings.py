@@ -14,7 +14,7 @@ from xfer.data.leaks import KINDS
 from xfer.data.scan import suffixes_cure
 from xfer.errors import Finding
 from xfer.inspection.check import DataCheck
-from xfer.pixels.levels import WIDE, Extent, range_of
+from xfer.pixels.levels import Extent, misfit_of, range_of
 
 TINY_CLASS = 5  # pictures
 LOPSIDED = 10  # times as many pictures in the largest class as in the smallest
@@ -22,7 +22,6 @@ LONG = 4  # times as long as wide
 LARGE = 24_000_000  # pixels
 MOST_NAMED = 5
 NARROW = 16  # times that a picture of floats is darker, or paler, than if it were alone
-LEAST_BITS, DARK_BITS = 8, 14  # of data.depth; and those of 16 that leave a quarter of the brightness at most
 
 
 def find(check: DataCheck) -> list[Finding]:
@@ -136,14 +135,8 @@ def _at(c: DataCheck, where: NDArray[np.bool_]) -> str:
 
 def _levels(c: DataCheck) -> Iterator[Finding]:
     extents = c.extents
-    top = int(max((e.high for e in extents if e and e.kind == "u"), default=0))
-    bits = max(top.bit_length(), LEAST_BITS)
-    if top and bits <= DARK_BITS and c.depth == WIDE:
-        text = f"16-bit pictures are near black: none has a value above {top:,} of {2**WIDE - 1:,}"
-        yield Finding("warning", text, f"data.depth = {bits}")
-    if top >= 2**c.depth:
-        text = f"values of 16-bit pictures up to {top:,} are cut off at {2**c.depth - 1:,}"
-        yield Finding("warning", text, f"data.depth = {bits}")
+    if misfit := misfit_of(extents, c.depth):
+        yield Finding("warning", *misfit)
     low, high = (c.levels.floats if c.levels else None) or (0.0, 0.0)
     narrow = np.array([e is not None and e.kind == "f" and NARROW * _span(e) < high - low for e in extents], bool)
     if narrow.any():

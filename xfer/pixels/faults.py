@@ -31,7 +31,8 @@ def reason_for(error: Exception) -> str:
         return f"more than {MAX_PIXELS:,} pixels"
     if isinstance(error, UnidentifiedImageError):
         return NOT_AN_IMAGE
-    if isinstance(error, EOFError) or "truncated" in str(error).lower():
+    # The second: its header is there, and none of its pixels.
+    if isinstance(error, EOFError) or any(words in str(error).lower() for words in ("truncated", "cannot load this")):
         return "truncated"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[0].lower() + error.strerror[1:]

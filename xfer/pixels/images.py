@@ -18,6 +18,7 @@ from xfer.pixels.levels import Extent, Levels, extent_of
 from xfer.pixels.mending import mended
 from xfer.pixels.rgb import to_rgb, wide_values
 from xfer.pixels.stored import prepare
+from xfer.pixels.tiff import ends_early
 from xfer.pixels.unread import NOT_AN_IMAGE, reason_unread
 from xfer.system.own_process import quieten_tiff
 
@@ -89,6 +90,8 @@ class Decoded(NamedTuple):
 
 def decode(content: bytes, smallest: bool = False, levels: Levels | None = None) -> Decoded:
     """Raises whatever a decoder does; see `reason_for`. With `smallest` a JPEG picture comes out at an eighth."""
+    if ends_early(content):
+        raise DataError("truncated")
     try:
         return _decode(io.BytesIO(content), smallest, levels)
     except DataError:

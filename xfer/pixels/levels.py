@@ -14,8 +14,9 @@ from xfer.section import Section
 SLACK = 0.05
 """Rounding, and the overshoot of filters that sharpen or resize, leave floats a little outside of their range."""
 
-Depth = Annotated[int, Field(ge=8, le=16)]
-WIDE = 16
+LEAST_BITS, WIDE = 8, 16
+DARK_BITS = 14  # of 16, at most a quarter of the brightness
+Depth = Annotated[int, Field(ge=LEAST_BITS, le=WIDE)]
 
 
 class Extent(NamedTuple):
@@ -52,6 +53,17 @@ def all_levels(extents: Iterable[Extent | None], depth: int) -> Levels | None:
         return None
     low, high = min((e.low for e in floats), default=0.0), max((e.high for e in floats), default=0.0)
     return Levels(floats=range_of(low, high, floats=True) if floats else None, depth=depth)
+
+
+def misfit_of(extents: Iterable[Extent | None], depth: int) -> tuple[str, str] | None:
+    """What is wrong with a `depth` for the 16-bit greys of a data set, and the cure."""
+    top = int(max((e.high for e in extents if e and e.kind == "u"), default=0))
+    cure = f"data.depth = {max(top.bit_length(), LEAST_BITS)}"
+    if depth == WIDE and 0 < top < 2**DARK_BITS:
+        return f"16-bit pictures are near black: none has a value above {top:,} of {2**WIDE - 1:,}", cure
+    if top >= 2**depth:
+        return f"values of 16-bit pictures up to {top:,} are cut off at {2**depth - 1:,}", cure
+    return None
 
 
 def levels_of(transforms: Sequence[Any]) -> Levels | None:

@@ -28,17 +28,27 @@ _BEGINNINGS = (
 def reason_unread(content: bytes) -> str:
     """One line, with the cure where there is one."""
     head = content[:1024]
+    if head.startswith(b"\xff\xd8\xff") and _is_cut_in_segments(content):
+        return "truncated"
     if head.startswith(_TIFF):
         return _tiff_reason(content)
     return next((reason for start, reason in _BEGINNINGS if re.match(start, head, re.DOTALL)), NOT_AN_IMAGE)
 
 
+def _is_cut_in_segments(content: bytes) -> bool:
+    """Whether a JPEG file is as it should be up to its end, and ends before its codes begin."""
+    at = 2
+    while at + 4 <= len(content):
+        if content[at] != 0xFF or content[at + 1] < 0xC0:  # what all markers of segments begin with
+            return False
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return at > 2
+
+
 def _tiff_reason(content: bytes) -> str:
-    """The layout of values that was not understood; or that the place where it would stand is missing."""
+    """The layout of values that was not understood."""
     try:
         tags = TiffImagePlugin.ImageFileDirectory_v2(content[: 16 if 43 in content[2:4] else 8])  # 43: BigTIFF
-        if tags.next >= len(content):
-            return "truncated"
         file = io.BytesIO(content)
         file.seek(tags.next)
         tags.load(file)

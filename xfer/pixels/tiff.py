@@ -1,0 +1,34 @@
+"""Whether a TIFF file says all of what its values are: TIFF 6.0, section 2.
+
+Pillow goes on with what it has read of a directory that breaks off, and shows other pixels than the file's.
+"""
+
+from __future__ import annotations
+
+import struct
+
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes, of each type
+_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+_OF_PIXELS = frozenset({*range(256, 260), 262, 273, *range(277, 280), 284, 320, *range(322, 326), 338, 339})
+"""Tags that decide the pixels; a file whose comments are cut off shows the same without them."""
+
+
+def ends_early(content: bytes) -> bool:
+    """Whether a TIFF file ends inside of its first directory, or before values of _OF_PIXELS. Not known of BigTIFF."""
+    order = _ORDERS.get(content[:4])
+    if order is None:
+        return False
+    if len(content) < 8:
+        return True
+    (at,) = struct.unpack_from(f"{order}I", content, 4)
+    if len(content) < at + 2:
+        return True
+    (count,) = struct.unpack_from(f"{order}H", content, at)
+    if len(content) < at + 2 + 12 * count:
+        return True
+    for i in range(count):
+        tag, kind, n, value = struct.unpack_from(f"{order}HHII", content, at + 2 + 12 * i)
+        size = n * _SIZES.get(kind, 0)
+        if tag in _OF_PIXELS and size > 4 and value + size > len(content):
+            return True
+    return False
