@@ -130,6 +130,35 @@ def test_nothing_resumed_and_no_parent_are_words_too(tmp_path: Path) -> None:
     assert "Trained on from–" in words
 
 
+@pytest.mark.parametrize(
+    ("recipe", "shown"),
+    [
+        ('[weights]\nsource = "imagenet"\n[train]\ntrain_from = "head"\n', ("ImageNet", "all stages before head")),
+        ('[weights]\nsource = "random"\n[train]\ntrain_from = "stem"\n', ("random numbers", "nothing")),
+        (
+            '[weights]\nsource = "a/b.pth"\npartial = true\n[train]\ntrain_from = "head"\n'
+            '[[phases]]\nepochs = 1\n[[phases]]\nepochs = 2\ntrain_from = "layer3"\n',
+            ("a/b.pth, what fits", "all stages before head in phase 1; all stages before layer3 in phase 2"),
+        ),
+    ],
+)
+def test_where_weights_are_from_and_what_was_frozen(tmp_path: Path, recipe: str, shown: tuple[str, str]) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "config.toml").write_text(recipe, encoding="utf-8")
+    (run / "log.txt").write_text("2026-01-02 03:04:05 epoch   1\n2026-01-02 03:06:07 epoch   2\n", encoding="utf-8")
+    source, frozen = shown
+    assert f"Weights from{source}Frozen{frozen}Last epoch at2026-01-02 03:06" in read(run).words
+
+
+@pytest.mark.parametrize("recipe", ["seed = 1\n", "= broken"])
+def test_a_recipe_that_does_not_tell_leaves_facts_out(tmp_path: Path, recipe: str) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "config.toml").write_text(recipe, encoding="utf-8")
+    words = read(run).words
+    for label in ("Weights from", "Frozen", "Last epoch at"):
+        assert label not in words
+
+
 def test_digests_are_folded_away(tmp_path: Path) -> None:
     write_report(make_run(tmp_path / "run"))
     source = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ from typing import Any
 
 from xfer.errors import CheckpointError
 from xfer.results.classes import class_table
+from xfer.results.facts import facts
 from xfer.results.read import read_metrics, read_result
 from xfer.system.files import write_bytes
 
@@ -88,7 +89,7 @@ def write_report(run_folder: Path) -> Path:
     sections = [
         *_pictures(run_folder, _FIRST),
         class_table(run_folder / "predictions.csv"),
-        _figures(result),
+        _figures(result, facts(run_folder)),
         *_pictures(run_folder, _FURTHER),
         _epochs(epochs, result.get("best_epoch")),
         _skipped(run_folder / "skipped_images.csv"),
@@ -202,11 +203,12 @@ def _headline(result: Mapping[str, Any]) -> str:
     return f'<p class="headline"><strong>{_percent(accuracy)}</strong> {escape(right)}</p>'
 
 
-def _figures(result: Mapping[str, Any]) -> str:
-    """Known figures first, in their order, then whatever else the result holds but digests."""
+def _figures(result: Mapping[str, Any], known: Sequence[tuple[str, str]]) -> str:
+    """What is `known` besides, figures with a name in their order, then whatever else the result holds but digests."""
     named = [(*_FIGURES[key], result[key]) for key in _FIGURES if key in result]
     unnamed = [(key.replace("_", " "), str, result[key]) for key in result if key not in {*_FIGURES, *_DIGESTS}]
-    items = ((label, _cell(value, write)) for label, write, value in named + unnamed)
+    written = [(label, str, words) for label, words in known] + named + unnamed
+    items = ((label, _cell(value, write)) for label, write, value in written)
     blocks = (f"<div{_span(value)}><dt>{escape(label)}</dt><dd>{value}</dd></div>" for label, value in items)
     return f"<section><h2>Key figures</h2><dl>{''.join(blocks)}</dl></section>"
 
