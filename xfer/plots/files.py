@@ -86,11 +86,12 @@ def plot_top_losses(
     predictions: Labels,
     losses: Sequence[float] | NDArray[Any],
     classes: Sequence[str],
+    names: Sequence[str] = (),
 ) -> None:
-    """The up to 16 of the images that have the highest losses, worst first."""
+    """The up to 16 of the images that have the highest losses, worst first; `names` of their files, if any."""
     from xfer.plots.tiles import figure_top_losses
 
-    write_figure(path, figure_top_losses(images, labels, predictions, losses, classes))
+    write_figure(path, figure_top_losses(images, labels, predictions, losses, classes, names))
 
 
 def plot_comparison(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]], chance: float) -> None:

@@ -82,23 +82,46 @@ def figure_top_losses(
     predictions: Labels,
     losses: Sequence[float] | NDArray[Any],
     classes: Sequence[str],
+    names: Sequence[str] = (),
 ) -> Figure:
-    """The 16 of `images` (N, H, W, 3) uint8 with the highest losses, worst first; coloured like predictions."""
-    faces = faces_for(classes)
+    """The 16 of `images` (N, H, W, 3) uint8 with the highest losses, worst first; coloured like predictions.
+
+    names  of the N files, written above their images; none: nothing is written
+    """
+    faces = faces_for([*classes, *names])
     worst = np.argsort(-np.asarray(losses, dtype=np.float64), kind="stable")[:MOST]
-    tiles = [_judged(faces, images[i], labels[i], predictions[i], f", loss {losses[i]:.2f}", classes) for i in worst]
+    tiles = [
+        _judged(
+            faces,
+            images[i],
+            labels[i],
+            predictions[i],
+            f", loss {losses[i]:.2f}",
+            classes,
+            names[i] if names else "",
+        )
+        for i in worst
+    ]
     return page("Highest losses", tiles)
 
 
 def _judged(
-    faces: Sequence[Face], image: Images, label: int | None, prediction: int, note: str, classes: Sequence[str]
+    faces: Sequence[Face],
+    image: Images,
+    label: int | None,
+    prediction: int,
+    note: str,
+    classes: Sequence[str],
+    file: str = "",
 ) -> Tile:
     lines = [("", _name(prediction, classes), note)]
+    if label is not None and label != prediction:
+        lines.append(("true: ", _name(label, classes), ""))
+    if file:
+        lines.append(("", file, ""))
     if label is None:
         return Tile(image, *name_lines(faces, lines))
-    if label == prediction:
-        return Tile(image, *name_lines(faces, lines), RIGHT, frame=2)
-    return Tile(image, *name_lines(faces, [*lines, ("true: ", _name(label, classes), "")]), WRONG, frame=2)
+    return Tile(image, *name_lines(faces, lines), RIGHT if label == prediction else WRONG, frame=2)
 
 
 def _name(label: int | None, classes: Sequence[str]) -> str:
