@@ -69,6 +69,7 @@ def plot_predictions(
     predictions: Labels,
     probabilities: NDArray[Any],
     classes: Sequence[str],
+    names: Sequence[str] = (),
 ) -> None:
     """Up to 16 images with their predicted class: right in blue, wrong in red, label None in grey.
 
@@ -76,7 +77,7 @@ def plot_predictions(
     """
     from xfer.plots.tiles import figure_predictions
 
-    write_figure(path, figure_predictions(images, labels, predictions, probabilities, classes))
+    write_figure(path, figure_predictions(images, labels, predictions, probabilities, classes, names))
 
 
 def plot_top_losses(

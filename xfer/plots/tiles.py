@@ -60,15 +60,25 @@ def figure_predictions(
     predictions: Labels,
     probabilities: NDArray[Any],
     classes: Sequence[str],
+    names: Sequence[str] = (),
 ) -> Figure:
     """The first 16 of `images` (N, H, W, 3) uint8 under their predicted class: blue right, red wrong, grey unknown.
 
     probabilities  (N,) of the predicted class, or (N, C) of all; each in [0, 1]
+    names          of the N files, written above their images; none: nothing is written
     """
-    faces = faces_for(classes)
+    faces = faces_for([*classes, *names])
     count = min(len(images), MOST)
     tiles = [
-        _judged(faces, images[i], labels[i], predictions[i], f" ({_chance(probabilities[i], predictions[i])})", classes)
+        _judged(
+            faces,
+            images[i],
+            labels[i],
+            predictions[i],
+            f" ({_chance(probabilities[i], predictions[i])})",
+            classes,
+            names[i] if names else "",
+        )
         for i in range(count)
     ]
     known = [(label, guess) for label, guess in zip(labels[:count], predictions, strict=False) if label is not None]

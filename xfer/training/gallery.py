@@ -35,9 +35,9 @@ def draw(p: Prepared, path: Path, best: Evaluation) -> Path:
     plots.plot_confusion_matrix(target / "confusion_matrix.png", val.labels, best.predictions, classes)
     images, places = _read(p, val, to_evaluate, _spread(len(val.labels), p.recipe.seed))
     chances = best.probabilities[places].max(axis=1)
-    plots.plot_predictions(
-        target / "predictions.png", images, val.labels[places], best.predictions[places], chances, classes
-    )
+    names = [_short(val, place) for place in places]
+    labels, guesses = val.labels[places], best.predictions[places]
+    plots.plot_predictions(target / "predictions.png", images, labels, guesses, chances, classes, names)
     worst = np.argsort(-best.losses, kind="stable")[:TILES]
     images, worst = _read(p, val, to_evaluate, worst)
     names = [_short(val, place) for place in worst]
