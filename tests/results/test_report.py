@@ -117,7 +117,7 @@ def test_what_is_shown_are_words_and_units(tmp_path: Path) -> None:
     resumed = [{"epoch": 2, "step": 5, "backend": "mindspore"}]
     words = read(make_run(tmp_path / "run", {**RESULT, **record, "resumed": resumed, "new_figure": 3})).words
     assert "Peak memory1,087 MB" in words
-    assert "Trained on froma/best.safetensors" in words
+    assert "Weights filea/best.safetensors" in words
     assert "Resumedin epoch 2 on mindspore" in words
     assert "new figure3" in words
     for raw in ("peak_memory", "1087479808", "parent", "resumed", "new_figure", "{", "ef" * 32):
@@ -127,7 +127,7 @@ def test_what_is_shown_are_words_and_units(tmp_path: Path) -> None:
 def test_nothing_resumed_and_no_parent_are_words_too(tmp_path: Path) -> None:
     words = read(make_run(tmp_path / "run", {**RESULT, "parent": None, "resumed": []})).words
     assert "Resumednever" in words
-    assert "Trained on from–" in words
+    assert "Weights file–" in words
 
 
 @pytest.mark.parametrize(
@@ -183,6 +183,17 @@ def test_each_class_has_its_precision_recall_and_pictures(tmp_path: Path) -> Non
         "bees": ["33.3 %", "100.0 %", "1", "1"],
         "&lt;b&gt;": ["–", "–", "0", "0"],
     }
+
+
+@pytest.mark.parametrize(("count", "folded"), [(30, False), (31, True)])
+def test_a_long_table_of_classes_is_folded(tmp_path: Path, count: int, folded: bool) -> None:
+    run = make_run(tmp_path / "run")
+    columns = ",".join(f"p_c{i}" for i in range(count))
+    (run / "predictions.csv").write_text(f"file,label,predicted,probability,{columns}\n", encoding="utf-8")
+    words = read(run).words
+    assert "Validation by class" in words
+    assert (f"Validation by class ({count})" in words) == folded
+    assert f"c{count - 1}––00" in words
 
 
 def test_pictures_are_inlined_in_order(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _NONE = "–"
+_MOST_OPEN = 30  # classes; a longer table is folded away
 
 
 class ClassScore(NamedTuple):
@@ -60,7 +61,10 @@ def class_table(path: Path) -> str:
         for score in scores
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<section><h2>Validation by class</h2><div class="wide">{table}</div></section>'
+    wide = f'<div class="wide">{table}</div>'
+    if len(scores) > _MOST_OPEN:
+        return f"<details><summary>Validation by class ({len(scores)})</summary>{wide}</details>"
+    return f"<section><h2>Validation by class</h2>{wide}</section>"
 
 
 def _share(share: float | None) -> str:

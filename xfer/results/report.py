@@ -48,6 +48,8 @@ dd { margin: 0; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 .wide th, .wide td { text-align: right; }
 .wide td { white-space: nowrap; }
+.wide tbody th { text-align: left; }
+section { margin: 1.5rem 0; }
 .best { font-weight: bold; color: var(--strong); }
 figure { margin: 2rem 0; }
 img { display: block; max-width: max(100%, 36rem); height: auto; margin: 0 auto; background: white; }
@@ -166,7 +168,7 @@ _FIGURES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "seconds_training": ("Time for training", _duration),
     "images_per_second": ("Images per second", "{:.1f}".format),
     "peak_memory": ("Peak memory", lambda size: f"{size / 1e6:,.0f} MB"),
-    "parent": ("Trained on from", _parent),
+    "parent": ("Weights file", _parent),
     "resumed": ("Resumed", _resumed),
     "versions": ("Versions", _versions),
 }
