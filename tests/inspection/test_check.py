@@ -301,6 +301,21 @@ def test_names_in_the_picture_do_not_touch(count):
     assert sum(axes.get_visible() for axes in figure.axes) == 2 + 7
 
 
+@pytest.mark.parametrize("most", [12, 1_000, 123_456])
+def test_bars_tell_their_counts_inside_the_axes(most):
+    counts = np.array([[most, most], [3, 0], [0, 7]])
+    samples = np.zeros((7, 8, 8, 3), np.uint8)
+    with settings():
+        figure = figure_data_check(
+            ["a", "b", "c"], counts, np.full((9, 2), 30, np.int32), (224, 224), samples, np.zeros(7, int)
+        )
+        figure.canvas.draw()
+        bars = figure.axes[0]
+        assert [text.get_text() for text in bars.texts] == [f"{most:,} + {most:,}", "3", "0 + 7"]
+        assert all(text.get_window_extent().x1 <= bars.bbox.x1 for text in bars.texts)
+        assert [text.get_position()[1] for text in bars.texts] == [0, 1, 2]
+
+
 def test_memory_does_not_grow_with_the_pictures(tmp_path):
     """Links to a few files: what counts is how much is kept for each."""
     root = write_class_folders(tmp_path / "set", counts=(2, 2), size=(9, 9))

@@ -56,3 +56,13 @@ def test_long_names_stay_apart_in_the_matrix(classes: int) -> None:
     shown = [t.get_text() for t in figure.axes[0].get_yticklabels()]
     assert len(shown) == classes
     assert all("…" in text and text.startswith(f"{i:03d}.") for i, text in enumerate(shown))
+
+
+def test_names_that_differ_only_in_their_middle_are_told_apart() -> None:
+    names = [f"Common_beginning_of_a_species_{i // 10}{i % 10}_and_its_common_end" for i in range(50)]
+    figure = figure_confusion_matrix([0], [0], [*names, "another"])
+    *cut, whole = (tick.get_text() for tick in figure.axes[0].get_yticklabels())
+    assert len(set(cut)) == 50
+    assert all(f"{i // 10}{i % 10}" in text for i, text in enumerate(cut))
+    assert whole == "another"
+    assert_tidy(figure)

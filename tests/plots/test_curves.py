@@ -97,3 +97,20 @@ def test_a_comparison_has_a_curve_for_each_run_and_one_for_chance(count: int) ->
     assert set(chance.get_ydata()) == {0.25}
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == [f"run {i}: best {10 * (i + 1)}.0 %" for i in range(count)] + ["one class for all: 25.0 %"]
+
+
+def limits(accuracies: list[float], chance: float) -> tuple[float, float]:
+    rows = [{**row, "val_accuracy": share} for row, share in zip(epochs(len(accuracies)), accuracies, strict=True)]
+    (axes,) = figure_comparison({"a run": rows}, chance).axes
+    low, high = axes.get_ylim()
+    return float(low), float(high)
+
+
+def test_a_comparison_of_runs_far_above_chance_fits_its_curves() -> None:
+    assert limits([0.93, 0.95, 0.97], 0.55) == pytest.approx((0.92, 0.98))
+    assert limits([0.9, 1.0], 0.2) == pytest.approx((0.875, 1.02))
+
+
+def test_a_comparison_of_runs_near_chance_shows_all_there_is() -> None:
+    assert limits([0.6, 0.97], 0.55) == pytest.approx((0, 1.02))
+    assert limits([0.2, 0.97], 0.2) == pytest.approx((0, 1.02))

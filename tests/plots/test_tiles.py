@@ -72,6 +72,23 @@ def test_top_losses_come_worst_first_and_judged() -> None:
         assert same_picture(shown.pixels, pictures[i])
 
 
+def test_predictions_name_their_files() -> None:
+    labels, guesses, chances = np.array([0, 1]), np.array([0, 0]), np.array([0.5, 0.75], np.float32)
+    figure = figure_predictions(images(2), labels, guesses, chances, ["ants", "bees"], ["ants/1.png", "bees/2.png"])
+    assert captions(figure) == ["ants (50 %)\nants/1.png", "ants (75 %)\ntrue: bees\nbees/2.png"]
+
+
+def test_top_losses_name_their_files() -> None:
+    labels, guesses, losses = np.array([0, 1]), np.array([0, 0]), np.array([0.5, 2.0], np.float32)
+    names = ["ants/1.png", "bees/a rather long name of a picture, as cameras and web pages give them.png"]
+    figure = figure_top_losses(images(2), labels, guesses, losses, ["ants", "bees"], names)
+    first, second = captions(figure)
+    assert first.startswith("ants, loss 2.00\ntrue: bees\nbees/a rather")
+    assert first.endswith("them.png")
+    assert "…" in first
+    assert second == "ants, loss 0.50\nants/1.png"
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 16, 40])
 def test_up_to_16_tiles_each_with_its_own_picture_and_name(count: int) -> None:
     pictures, labels = images(count, 6, 9), np.arange(count) % 3

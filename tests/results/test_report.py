@@ -112,10 +112,94 @@ def test_a_new_key_figure_is_shown_under_its_name(tmp_path: Path) -> None:
     assert "Seed–" in words
 
 
+def test_what_is_shown_are_words_and_units(tmp_path: Path) -> None:
+    record = {"peak_memory": 1087479808, "parent": {"path": "a/best.safetensors", "digest": "ef" * 32}}
+    resumed = [{"epoch": 2, "step": 5, "backend": "mindspore"}]
+    words = read(make_run(tmp_path / "run", {**RESULT, **record, "resumed": resumed, "new_figure": 3})).words
+    assert "Peak memory1,087 MB" in words
+    assert "Weights filea/best.safetensors" in words
+    assert "Resumedin epoch 2 on mindspore" in words
+    assert "new figure3" in words
+    for raw in ("peak_memory", "1087479808", "parent", "resumed", "new_figure", "{", "ef" * 32):
+        assert raw not in words.replace(HOSTILE, "").replace(HOSTILE.replace('"', ""), "")
+
+
+def test_nothing_resumed_and_no_parent_are_words_too(tmp_path: Path) -> None:
+    words = read(make_run(tmp_path / "run", {**RESULT, "parent": None, "resumed": []})).words
+    assert "Resumednever" in words
+    assert "Weights file–" in words
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shown"),
+    [
+        ('[weights]\nsource = "imagenet"\n[train]\ntrain_from = "head"\n', ("ImageNet", "all stages before head")),
+        ('[weights]\nsource = "random"\n[train]\ntrain_from = "stem"\n', ("random numbers", "nothing")),
+        (
+            '[weights]\nsource = "a/b.pth"\npartial = true\n[train]\ntrain_from = "head"\n'
+            '[[phases]]\nepochs = 1\n[[phases]]\nepochs = 2\ntrain_from = "layer3"\n',
+            ("a/b.pth, what fits", "all stages before head in phase 1; all stages before layer3 in phase 2"),
+        ),
+    ],
+)
+def test_where_weights_are_from_and_what_was_frozen(tmp_path: Path, recipe: str, shown: tuple[str, str]) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "config.toml").write_text(recipe, encoding="utf-8")
+    (run / "log.txt").write_text("2026-01-02 03:04:05 epoch   1\n2026-01-02 03:06:07 epoch   2\n", encoding="utf-8")
+    source, frozen = shown
+    assert f"Weights from{source}Frozen{frozen}Last epoch at2026-01-02 03:06" in read(run).words
+
+
+@pytest.mark.parametrize("recipe", ["seed = 1\n", "= broken"])
+def test_a_recipe_that_does_not_tell_leaves_facts_out(tmp_path: Path, recipe: str) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "config.toml").write_text(recipe, encoding="utf-8")
+    words = read(run).words
+    for label in ("Weights from", "Frozen", "Last epoch at"):
+        assert label not in words
+
+
+def test_digests_are_folded_away(tmp_path: Path) -> None:
+    write_report(make_run(tmp_path / "run"))
+    source = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    (folded,) = (part for part in re.findall(r"<details>.*?</details>", source, re.S) if "ab" * 32 in part)
+    assert folded.startswith("<details><summary>Digests</summary>")
+    assert "cd" * 32 in folded
+    assert source.count("ab" * 32) == source.count("cd" * 32) == 1
+
+
+def test_each_class_has_its_precision_recall_and_pictures(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    rows = [("ants", "ants"), ("ants", "ants"), ("ants", "bees"), ("ants", "bees"), ("bees", "bees")]
+    lines = "".join(f"{i}.jpg,{label},{guess},0.9,0.9,0.1,0\n" for i, (label, guess) in enumerate(rows))
+    (run / "predictions.csv").write_text(
+        "file,label,predicted,probability,p_ants,p_bees,p_<b>\n" + lines, encoding="utf-8"
+    )
+    read(run)
+    table = re.findall(r"<tr><th>([^/]*?)</th>(<td>.*?)</tr>", (run / "report.html").read_text(encoding="utf-8"))
+    cells = {name: re.findall(r"<td>(.*?)</td>", row) for name, row in table}
+    assert cells == {
+        "ants": ["100.0 %", "50.0 %", "4", "2"],
+        "bees": ["33.3 %", "100.0 %", "1", "1"],
+        "&lt;b&gt;": ["–", "–", "0", "0"],
+    }
+
+
+@pytest.mark.parametrize(("count", "folded"), [(30, False), (31, True)])
+def test_a_long_table_of_classes_is_folded(tmp_path: Path, count: int, folded: bool) -> None:
+    run = make_run(tmp_path / "run")
+    columns = ",".join(f"p_c{i}" for i in range(count))
+    (run / "predictions.csv").write_text(f"file,label,predicted,probability,{columns}\n", encoding="utf-8")
+    words = read(run).words
+    assert "Validation by class" in words
+    assert (f"Validation by class ({count})" in words) == folded
+    assert f"c{count - 1}––00" in words
+
+
 def test_pictures_are_inlined_in_order(tmp_path: Path) -> None:
     sources = [str(image["src"]) for image in read(make_run(tmp_path / "run")).of("img")]
     inlined = [base64.b64decode(s.removeprefix("data:image/png;base64,")) for s in sources]
-    assert inlined == [png(n) for n in ("samples", "curves", "confusion_matrix", "predictions", "top_losses")]
+    assert inlined == [png(n) for n in ("curves", "confusion_matrix", "samples", "predictions", "top_losses")]
 
 
 def test_nothing_is_fetched_and_nothing_runs(tmp_path: Path) -> None:

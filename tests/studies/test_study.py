@@ -181,7 +181,7 @@ def test_the_command_says_what_was_done_and_what_it_shows(finished, folder, tmp_
 
 def test_files_of_a_study_are_whole(finished):
     output, _ = finished
-    for name in ("errors", "error_head", "error_all"):
+    for name in ("accuracy", "accuracy_head", "accuracy_all"):
         with Image.open(output / "plots" / f"{name}.png") as picture:
             assert len(set(picture.convert("L").resize((32, 32)).tobytes())) > 5
     page = (output / "report.html").read_text()
@@ -259,23 +259,27 @@ def test_a_folder_of_something_else_is_refused_and_its_files_stay(finished, fold
             next(iter(events(read_plan(folder / "study.toml"), output, **flags)))
         assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
 
-    for name in ("notes.txt", "report.html", "study.json", "plots/error_head.png", "plots/mine.png"):
+    for name in ("notes.txt", "report.html", "study.json", "plots/accuracy_head.png", "plots/mine.png"):
         file = tmp_path / name.replace("/", "_") / name
         file.parent.mkdir(parents=True)
         file.write_text("mine")
         refused(tmp_path / name.replace("/", "_"), "Cure: another --output")
-    for name in ("report.html", "study.json", "plots_error_head.png"):
+    for name in ("report.html", "study.json", "plots_accuracy_head.png"):
         refused(tmp_path / name, "is of no study, and would be replaced", overwrite=True)
 
 
 def test_files_beside_a_study_stay_and_pictures_of_earlier_modes_go(finished, folder, tmp_path):
     output = copied(finished, tmp_path)
-    for name in ("notes.txt", "plots/error_mine.png", "runs/mine.txt"):
+    for name in ("notes.txt", "plots/accuracy_mine.png", "runs/mine.txt"):
         (output / name).write_text("mine")
     text = (folder / "study.toml").read_text().split("[modes.all]")[0]
     (folder / "head.toml").write_text(text)
     xfer_("study", folder / "head.toml", "--output", output)
-    assert {path.name for path in (output / "plots").iterdir()} == {"errors.png", "error_head.png", "error_mine.png"}
+    assert {path.name for path in (output / "plots").iterdir()} == {
+        "accuracy.png",
+        "accuracy_head.png",
+        "accuracy_mine.png",
+    }
     assert [(output / name).read_text() for name in ("notes.txt", "runs/mine.txt")] == ["mine", "mine"]
 
 

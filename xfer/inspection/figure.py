@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from xfer.arrays import Int64
 from xfer.plots.fonts import Face, faces_for, pick
-from xfer.plots.style import FAINT, POINTS, TRAIN, VAL, new_figure, settings
+from xfer.plots.style import FAINT, POINTS, TRAIN, UNKNOWN, VAL, new_figure, settings
 
 _TILES, _COLUMNS = 12, 4
 _WIDTH, _RIGHT = 11.0, 5.6  # inches
 _ROOM = 120.0  # points that a name beside the bars may take
+_FOR_COUNTS = 0.35  # of the longest bar: what its counts take beside it
 _MOST_POINTS = 5000
 _MOST_HEIGHT = 12.0
 
@@ -55,20 +56,28 @@ def figure_data_check(
 
 
 def _bars(axes: Axes, classes: Sequence[str], counts: Int64, faces: Sequence[Face], room: float) -> None:
-    """A bar for each class, the first on top; of names every nth where lines would lie too close."""
+    """A bar for each class, the first on top; of names and counts every nth where lines would lie too close.
+
+    Counts are `training + validation`, or training alone where a class has no validation pictures.
+    """
     pitch = room / len(classes)
     size = min(10.0, max(5.0, 0.75 * pitch))
     places = range(0, len(classes), max(1, ceil(1.1 * size / pitch)))
     at, thickness = np.arange(len(classes)), min(0.8, 60 / pitch) if pitch > 4 else 1.0
     axes.barh(at, counts[:, 0], thickness, color=TRAIN, label=f"training: {counts[:, 0].sum():,}")
     axes.barh(at, counts[:, 1], thickness, counts[:, 0], color=VAL, label=f"validation: {counts[:, 1].sum():,}")
+    most = max(int(counts.sum(axis=1).max()), 1)
+    for place in places:
+        training, validation = counts[place].tolist()
+        text = f"{training:,} + {validation:,}" if validation else f"{training:,}"
+        axes.text(training + validation + 0.01 * most, place, text, va="center", fontsize=min(size, 8), color=UNKNOWN)
     chosen = [pick(faces, classes[i]) for i in places]
     axes.set_yticks(
         list(places), [f.fit(classes[i], size, _ROOM) for i, f in zip(places, chosen, strict=True)], parse_math=False
     )
     for tick, face in zip(axes.get_yticklabels(), chosen, strict=True):
         tick.set_fontproperties(face.properties(size))
-    axes.set(ylim=(len(classes) - 0.4, -0.6), xlabel="pictures", xlim=(0, max(1.05 * counts.sum(axis=1).max(), 1)))
+    axes.set(ylim=(len(classes) - 0.4, -0.6), xlabel="pictures", xlim=(0, (1 + _FOR_COUNTS) * most))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
     axes.set_title(f"{len(classes)} classes", loc="left")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 from matplotlib.figure import Figure
@@ -12,6 +12,8 @@ from xfer.plots.curves import Rows
 from xfer.plots.style import FAINT, TRAIN, VAL, new_figure, percent, settings
 
 _LINES = (("-", "o", TRAIN), ("--", "s", VAL), (":", "^", "#009e73"), ("-.", "D", "#8a5a00"))
+
+_FAR = 0.25  # of accuracy above chance from which curves get axes of their own
 
 
 def figure_comparison(runs: Mapping[str, Rows], chance: float) -> Figure:
@@ -26,11 +28,24 @@ def figure_comparison(runs: Mapping[str, Rows], chance: float) -> Figure:
             accuracy = [row["val_accuracy"] for row in rows]
             label = f"{label}: best {percent(max(accuracy))}"
             axes.plot([row["epoch"] for row in rows], accuracy, line, marker=marker, ms=4, c=colour, label=label)
+        low, high = _limits([row["val_accuracy"] for rows in runs.values() for row in rows], chance)
         axes.axhline(chance, color=FAINT, linestyle=":", linewidth=1.2, label=f"one class for all: {percent(chance)}")
-        axes.set(xlabel="epoch", ylim=(0, 1.02))
+        axes.set(xlabel="epoch", ylim=(low, high))
         axes.set_title("Validation accuracy", loc="left")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
         axes.grid(True)
-        axes.legend(loc="lower right")
+        axes.legend(loc="best" if low else "lower right")
         return figure
+
+
+def _limits(accuracies: Sequence[float], chance: float) -> tuple[float, float]:
+    """All of 0..1, or, where all curves keep well above chance, only as much as lies around them.
+
+    The legend tells the chance in any case; its line would press curves that differ by a hundredth into one.
+    """
+    low, high = min(accuracies), max(accuracies)
+    if low - chance < _FAR:
+        return 0.0, 1.02
+    room = max(0.25 * (high - low), 0.01)
+    return max(0.0, low - room), min(1.02, high + room)

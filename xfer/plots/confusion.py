@@ -112,9 +112,24 @@ def _names(classes: Sequence[str], pitch: float) -> _Names:
     at = list(range(0, len(classes), step))
     installed = faces_for(classes)
     faces = [pick(installed, classes[i]) for i in at]
-    texts = [face.fit(classes[i], size, _ROOM) for i, face in zip(at, faces, strict=True)]
+    texts = _told_apart([classes[i] for i in at], faces, size)
     width = max(face.width(text, size) for face, text in zip(faces, texts, strict=True))
     return _Names(at, faces, texts, size, width, width < 0.9 * pitch * step)
+
+
+def _told_apart(names: Sequence[str], faces: Sequence[Face], size: float) -> list[str]:
+    """Each name as it fits; of those that would look the same, only what follows their common beginning."""
+    texts = [face.fit(name, size, _ROOM) for name, face in zip(names, faces, strict=True)]
+    alike: dict[str, list[int]] = {}
+    for place, text in enumerate(texts):
+        alike.setdefault(text, []).append(place)
+    for places in alike.values():
+        if len(places) > 1:
+            columns = zip(*(names[i] for i in places), strict=False)
+            common = next((i for i, chars in enumerate(columns) if len(set(chars)) > 1), 0)
+            for i in places:
+                texts[i] = faces[i].fit("..." + names[i][common:], size, _ROOM)
+    return texts
 
 
 def _name_axes(axes: Axes, names: _Names) -> None:

@@ -69,6 +69,7 @@ def plot_predictions(
     predictions: Labels,
     probabilities: NDArray[Any],
     classes: Sequence[str],
+    names: Sequence[str] = (),
 ) -> None:
     """Up to 16 images with their predicted class: right in blue, wrong in red, label None in grey.
 
@@ -76,7 +77,7 @@ def plot_predictions(
     """
     from xfer.plots.tiles import figure_predictions
 
-    write_figure(path, figure_predictions(images, labels, predictions, probabilities, classes))
+    write_figure(path, figure_predictions(images, labels, predictions, probabilities, classes, names))
 
 
 def plot_top_losses(
@@ -86,11 +87,12 @@ def plot_top_losses(
     predictions: Labels,
     losses: Sequence[float] | NDArray[Any],
     classes: Sequence[str],
+    names: Sequence[str] = (),
 ) -> None:
-    """The up to 16 of the images that have the highest losses, worst first."""
+    """The up to 16 of the images that have the highest losses, worst first; `names` of their files, if any."""
     from xfer.plots.tiles import figure_top_losses
 
-    write_figure(path, figure_top_losses(images, labels, predictions, losses, classes))
+    write_figure(path, figure_top_losses(images, labels, predictions, losses, classes, names))
 
 
 def plot_comparison(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]], chance: float) -> None:

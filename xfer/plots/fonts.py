@@ -130,7 +130,7 @@ def _search(chars: frozenset[str], paths: tuple[str, ...]) -> tuple[Face, ...]:
 def _warn(chars: Sequence[str]) -> None:
     shown = " ".join(chars[:5]) + (" ..." if len(chars) > 5 else "")
     warnings.warn(
-        f"no installed font draws {len(chars)} of the class names' characters ({shown}): pictures show their code "
+        f"no installed font draws {len(chars)} of the characters in names ({shown}): pictures show their code "
         "points. Cure: install a font that has them; for Chinese, Japanese and Korean, Noto Sans CJK "
         "(Debian, Ubuntu: apt install fonts-noto-cjk)",
         FontWarning,

@@ -60,15 +60,25 @@ def figure_predictions(
     predictions: Labels,
     probabilities: NDArray[Any],
     classes: Sequence[str],
+    names: Sequence[str] = (),
 ) -> Figure:
     """The first 16 of `images` (N, H, W, 3) uint8 under their predicted class: blue right, red wrong, grey unknown.
 
     probabilities  (N,) of the predicted class, or (N, C) of all; each in [0, 1]
+    names          of the N files, written above their images; none: nothing is written
     """
-    faces = faces_for(classes)
+    faces = faces_for([*classes, *names])
     count = min(len(images), MOST)
     tiles = [
-        _judged(faces, images[i], labels[i], predictions[i], f" ({_chance(probabilities[i], predictions[i])})", classes)
+        _judged(
+            faces,
+            images[i],
+            labels[i],
+            predictions[i],
+            f" ({_chance(probabilities[i], predictions[i])})",
+            classes,
+            names[i] if names else "",
+        )
         for i in range(count)
     ]
     known = [(label, guess) for label, guess in zip(labels[:count], predictions, strict=False) if label is not None]
@@ -82,23 +92,46 @@ def figure_top_losses(
     predictions: Labels,
     losses: Sequence[float] | NDArray[Any],
     classes: Sequence[str],
+    names: Sequence[str] = (),
 ) -> Figure:
-    """The 16 of `images` (N, H, W, 3) uint8 with the highest losses, worst first; coloured like predictions."""
-    faces = faces_for(classes)
+    """The 16 of `images` (N, H, W, 3) uint8 with the highest losses, worst first; coloured like predictions.
+
+    names  of the N files, written above their images; none: nothing is written
+    """
+    faces = faces_for([*classes, *names])
     worst = np.argsort(-np.asarray(losses, dtype=np.float64), kind="stable")[:MOST]
-    tiles = [_judged(faces, images[i], labels[i], predictions[i], f", loss {losses[i]:.2f}", classes) for i in worst]
+    tiles = [
+        _judged(
+            faces,
+            images[i],
+            labels[i],
+            predictions[i],
+            f", loss {losses[i]:.2f}",
+            classes,
+            names[i] if names else "",
+        )
+        for i in worst
+    ]
     return page("Highest losses", tiles)
 
 
 def _judged(
-    faces: Sequence[Face], image: Images, label: int | None, prediction: int, note: str, classes: Sequence[str]
+    faces: Sequence[Face],
+    image: Images,
+    label: int | None,
+    prediction: int,
+    note: str,
+    classes: Sequence[str],
+    file: str = "",
 ) -> Tile:
     lines = [("", _name(prediction, classes), note)]
+    if label is not None and label != prediction:
+        lines.append(("true: ", _name(label, classes), ""))
+    if file:
+        lines.append(("", file, ""))
     if label is None:
         return Tile(image, *name_lines(faces, lines))
-    if label == prediction:
-        return Tile(image, *name_lines(faces, lines), RIGHT, frame=2)
-    return Tile(image, *name_lines(faces, [*lines, ("true: ", _name(label, classes), "")]), WRONG, frame=2)
+    return Tile(image, *name_lines(faces, lines), RIGHT if label == prediction else WRONG, frame=2)
 
 
 def _name(label: int | None, classes: Sequence[str]) -> str:

@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from xfer.errors import CheckpointError
+from xfer.results.classes import class_table
+from xfer.results.facts import facts
 from xfer.results.read import read_metrics, read_result
 from xfer.system.files import write_bytes
 
-PICTURES = (
-    ("samples", "What the model is trained on"),
+_FIRST = (
     ("curves", "Loss, accuracy and learning rate by epoch; a star marks the best epoch"),
     ("confusion_matrix", "Each row is a true class, each column what it was taken for"),
+)
+_FURTHER = (
+    ("samples", "What the model is trained on"),
     ("predictions", "Validation images: right in blue, wrong in red, with the probability of the predicted class"),
     ("top_losses", "The validation images that the model gets most wrong: worth a look for bad labels"),
 )
+PICTURES = _FIRST + _FURTHER
 _MOST_LISTED = 500  # skipped images; the file has them all
 _MOST_CLASSES = 30
 _LONG = 40  # characters above which a key figure gets a whole line
@@ -43,6 +48,8 @@ dd { margin: 0; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 .wide th, .wide td { text-align: right; }
 .wide td { white-space: nowrap; }
+.wide tbody th { text-align: left; }
+section { margin: 1.5rem 0; }
 .best { font-weight: bold; color: var(--strong); }
 figure { margin: 2rem 0; }
 img { display: block; max-width: max(100%, 36rem); height: auto; margin: 0 auto; background: white; }
@@ -82,10 +89,13 @@ def write_report(run_folder: Path) -> Path:
     result = read_result(run_folder)
     epochs = read_metrics(run_folder) if (run_folder / "metrics.jsonl").exists() else []
     sections = [
-        _figures(result),
-        *(picture(run_folder / "plots" / f"{name}.png", caption) for name, caption in PICTURES),
+        *_pictures(run_folder, _FIRST),
+        class_table(run_folder / "predictions.csv"),
+        _figures(result, facts(run_folder)),
+        *_pictures(run_folder, _FURTHER),
         _epochs(epochs, result.get("best_epoch")),
         _skipped(run_folder / "skipped_images.csv"),
+        _digests(result),
         _recipe(run_folder / "config.toml"),
     ]
     title = f"{result.get('arch', _NONE)} on {result.get('dataset', _NONE)}"
@@ -123,6 +133,17 @@ def _names(classes: Any) -> str:
     return ", ".join(map(str, classes[:_MOST_CLASSES])) + (f" and {more} more" if more > 0 else "")
 
 
+def _parent(parent: Any) -> str:
+    return str(parent.get("path", _NONE)) if isinstance(parent, Mapping) else str(parent)
+
+
+def _resumed(times: Any) -> str:
+    if not isinstance(times, list):
+        return str(times)
+    epochs = [f"in epoch {time.get('epoch', _NONE)} on {time.get('backend', _NONE)}" for time in times]
+    return ", ".join(epochs) or "never"
+
+
 def _versions(versions: Any) -> str:
     return ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, Mapping) else str(versions)
 
@@ -146,9 +167,14 @@ _FIGURES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "seconds_features": ("Time for features", _duration),
     "seconds_training": ("Time for training", _duration),
     "images_per_second": ("Images per second", "{:.1f}".format),
-    "batches_digest": ("Digest of the batches", str),
-    "weights_digest": ("Digest of the weights", str),
+    "peak_memory": ("Peak memory", lambda size: f"{size / 1e6:,.0f} MB"),
+    "parent": ("Weights file", _parent),
+    "resumed": ("Resumed", _resumed),
     "versions": ("Versions", _versions),
+}
+_DIGESTS: Mapping[str, str] = {
+    "batches_digest": "Digest of the batches",
+    "weights_digest": "Digest of the weights",
 }
 _COLUMNS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "epoch": ("epoch", str),
@@ -179,17 +205,31 @@ def _headline(result: Mapping[str, Any]) -> str:
     return f'<p class="headline"><strong>{_percent(accuracy)}</strong> {escape(right)}</p>'
 
 
-def _figures(result: Mapping[str, Any]) -> str:
-    """Known figures first, in their order, then whatever else the result holds."""
+def _figures(result: Mapping[str, Any], known: Sequence[tuple[str, str]]) -> str:
+    """What is `known` besides, figures with a name in their order, then whatever else the result holds but digests."""
     named = [(*_FIGURES[key], result[key]) for key in _FIGURES if key in result]
-    unnamed = [(key, str, result[key]) for key in result if key not in _FIGURES]
-    items = ((label, _cell(value, write)) for label, write, value in named + unnamed)
+    unnamed = [(key.replace("_", " "), str, result[key]) for key in result if key not in {*_FIGURES, *_DIGESTS}]
+    written = [(label, str, words) for label, words in known] + named + unnamed
+    items = ((label, _cell(value, write)) for label, write, value in written)
     blocks = (f"<div{_span(value)}><dt>{escape(label)}</dt><dd>{value}</dd></div>" for label, value in items)
     return f"<section><h2>Key figures</h2><dl>{''.join(blocks)}</dl></section>"
 
 
+def _digests(result: Mapping[str, Any]) -> str:
+    """Folded away: nobody reads them, but runs are told to be the same by them."""
+    items = [(label, _cell(result[key], str)) for key, label in _DIGESTS.items() if key in result]
+    blocks = "".join(
+        f"<div{_span(value)}><dt>{label}</dt><dd><code>{value}</code></dd></div>" for label, value in items
+    )
+    return _folded("Digests", f"<dl>{blocks}</dl>") if blocks else ""
+
+
 def _span(value: str) -> str:
     return ' class="whole"' if len(value) > _LONG else ""
+
+
+def _pictures(run_folder: Path, pictures: Sequence[tuple[str, str]]) -> list[str]:
+    return [picture(run_folder / "plots" / f"{name}.png", caption) for name, caption in pictures]
 
 
 def picture(path: Path, caption: str) -> str:

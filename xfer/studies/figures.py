@@ -1,4 +1,4 @@
-"""Error by epoch, averaged over the seeds of a study."""
+"""Accuracy by epoch, averaged over the seeds of a study."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from xfer.plots.style import TRAIN, VAL, empty_figure, new_figure, settings
 from xfer.studies.statistics import mean_band
 
-Errors = NDArray[np.float64]
-"""(seeds, epochs, 2): training and validation error, 1 - accuracy."""
+Accuracies = NDArray[np.float64]
+"""(seeds, epochs, 2): training and validation accuracy, in [0, 1]."""
 
 
 # Dashes and markers too: lines that cross must survive a black-and-white print.
@@ -26,34 +26,35 @@ _ROOM = 14  # characters of a legend in an inch
 _LONGEST = 50  # characters of a label
 
 
-def figure_errors(errors: Mapping[str, Errors]) -> Figure:
-    """Training error on the left and validation error on the right, a line for each label."""
+def figure_accuracies(accuracies: Mapping[str, Accuracies]) -> Figure:
+    """Training accuracy on the left and validation accuracy on the right, a line for each label."""
     with settings():
-        if not errors:
+        if not accuracies:
             return empty_figure("no finished runs")
-        figure = new_figure(9.5, 4.6 + 0.2 * (len(errors) // 3))
+        figure = new_figure(9.5, 4.6 + 0.2 * (len(accuracies) // 3))
         left, right = figure.subplots(1, 2, sharey=True)
-        for axes, side, title in ((left, 0, "Training error"), (right, 1, "Validation error")):
-            for place, (name, values) in enumerate(errors.items()):
+        for axes, side, title in ((left, 0, "Training accuracy"), (right, 1, "Validation accuracy")):
+            for place, (name, values) in enumerate(accuracies.items()):
                 _draw(axes, values[:, :, side], name, place)
-            _finish(axes, list(errors.values()))
             axes.set_title(title, loc="left")
-        _explain(figure, left, list(errors.values()))
+        for axes in (left, right):  # once both are drawn, whose limits are shared
+            _finish(axes, list(accuracies.values()))
+        _explain(figure, left, list(accuracies.values()))
         return figure
 
 
-def figure_mode(mode: str, errors: Mapping[str, Errors]) -> Figure:
-    """Training and validation error of one mode, for each backend."""
+def figure_mode(mode: str, accuracies: Mapping[str, Accuracies]) -> Figure:
+    """Training and validation accuracy of one mode, for each backend."""
     with settings():
         figure = new_figure(6.5, 4.6)
         axes = figure.add_subplot()
-        for place, (backend, values) in enumerate(errors.items()):
-            suffix = f", {backend}" if len(errors) > 1 else ""
+        for place, (backend, values) in enumerate(accuracies.items()):
+            suffix = f", {backend}" if len(accuracies) > 1 else ""
             for side, split in enumerate(("training", "validation")):
                 _draw(axes, values[:, :, side], split + suffix, 2 * place + side)
-        _finish(axes, list(errors.values()))
-        axes.set_title(f"Error of {mode}", loc="left", parse_math=False)
-        _explain(figure, axes, list(errors.values()))
+        _finish(axes, list(accuracies.values()))
+        axes.set_title(f"Accuracy of {mode}", loc="left", parse_math=False)
+        _explain(figure, axes, list(accuracies.values()))
         return figure
 
 
@@ -80,20 +81,21 @@ def _short(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[:half]}...{name[-half:]}"
 
 
-def _finish(axes: Axes, errors: Sequence[Errors]) -> None:
-    axes.set(xlabel="epoch", xlim=(0.5, max(values.shape[1] for values in errors) + 0.5))
-    axes.set_ylim(0, min(1.02, 1.03 * max(axes.get_ylim()[1], 0.02)))
+def _finish(axes: Axes, accuracies: Sequence[Accuracies]) -> None:
+    axes.set(xlabel="epoch", xlim=(0.5, max(values.shape[1] for values in accuracies) + 0.5))
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(0.0, low), min(1.02, high))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
     axes.grid(True)
 
 
-def _explain(figure: Figure, axes: Axes, errors: Sequence[Errors]) -> None:
+def _explain(figure: Figure, axes: Axes, accuracies: Sequence[Accuracies]) -> None:
     """The legend above, and what a band means below."""
     handles, labels = axes.get_legend_handles_labels()
     columns = int(_ROOM * figure.get_figwidth()) // (max(map(len, labels)) + 8)
     legend = figure.legend(handles, labels, loc="outside upper center", ncols=min(max(1, columns), 3, len(labels)))
     for text in legend.get_texts():
         text.set_parse_math(False)
-    if any(len(values) > 1 for values in errors):
+    if any(len(values) > 1 for values in accuracies):
         figure.supxlabel("mean over n seeds; band: 95 % interval of the mean", fontsize=9, color="#444444")

@@ -15,17 +15,17 @@ from xfer.results.run import Run
 from xfer.studies import text as study_text
 from xfer.studies.results import Group, Study
 
-CAPTION = "Error by epoch, mean over seeds with its 95 % interval"
+CAPTION = "Accuracy by epoch, mean over seeds with its 95 % interval"
 
 
 def names(modes: Iterable[str]) -> list[str]:
     """Of the figures."""
-    return ["errors.png", *(f"error_{mode}.png" for mode in modes)]
+    return ["accuracy.png", *(f"accuracy_{mode}.png" for mode in modes)]
 
 
 def draw(groups: Sequence[Group], folder: Path, earlier: Iterable[str] = ()) -> list[Path]:
-    """Draw `errors.png` and an `error_<mode>.png` for each mode; gives the files. Those of `earlier` modes go."""
-    from xfer.studies.figures import figure_errors, figure_mode
+    """Draw `accuracy.png` and an `accuracy_<mode>.png` for each mode; gives the files. Those of `earlier` modes go."""
+    from xfer.studies.figures import figure_accuracies, figure_mode
 
     for stale in names(earlier):
         (folder / stale).unlink(missing_ok=True)
@@ -33,18 +33,18 @@ def draw(groups: Sequence[Group], folder: Path, earlier: Iterable[str] = ()) -> 
         return []
     several = len({group.backend for group in groups}) > 1
     labels = [f"{group.mode} ({group.backend})" if several else group.mode for group in groups]
-    errors = [np.stack([_errors(run) for run in group.runs.values()]) for group in groups]
-    files = [folder / "errors.png"]
-    write_figure(files[0], figure_errors(dict(zip(labels, errors, strict=True))))
-    for mode, members in groupby(zip(groups, errors, strict=True), key=lambda pair: pair[0].mode):
-        files.append(folder / f"error_{mode}.png")
+    accuracies = [np.stack([_accuracies(run) for run in group.runs.values()]) for group in groups]
+    files = [folder / "accuracy.png"]
+    write_figure(files[0], figure_accuracies(dict(zip(labels, accuracies, strict=True))))
+    for mode, members in groupby(zip(groups, accuracies, strict=True), key=lambda pair: pair[0].mode):
+        files.append(folder / f"accuracy_{mode}.png")
         write_figure(files[-1], figure_mode(mode, {group.backend: values for group, values in members}))
     return files
 
 
-def _errors(run: Run) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """(epochs, 2): training and validation error."""
-    return 1 - np.array([[row["train_accuracy"], row["val_accuracy"]] for row in run.history], np.float64)
+def _accuracies(run: Run) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """(epochs, 2): training and validation accuracy, in [0, 1]."""
+    return np.array([[row["train_accuracy"], row["val_accuracy"]] for row in run.history], np.float64)
 
 
 def report(study: Study, pictures: Sequence[Path], path: Path) -> None:

@@ -35,14 +35,14 @@ def draw(p: Prepared, path: Path, best: Evaluation) -> Path:
     plots.plot_confusion_matrix(target / "confusion_matrix.png", val.labels, best.predictions, classes)
     images, places = _read(p, val, to_evaluate, _spread(len(val.labels), p.recipe.seed))
     chances = best.probabilities[places].max(axis=1)
-    plots.plot_predictions(
-        target / "predictions.png", images, val.labels[places], best.predictions[places], chances, classes
-    )
+    names = [_short(val, place) for place in places]
+    labels, guesses = val.labels[places], best.predictions[places]
+    plots.plot_predictions(target / "predictions.png", images, labels, guesses, chances, classes, names)
     worst = np.argsort(-best.losses, kind="stable")[:TILES]
     images, worst = _read(p, val, to_evaluate, worst)
-    plots.plot_top_losses(
-        target / "top_losses.png", images, val.labels[worst], best.predictions[worst], best.losses[worst], classes
-    )
+    names = [_short(val, place) for place in worst]
+    labels, guesses, losses = val.labels[worst], best.predictions[worst], best.losses[worst]
+    plots.plot_top_losses(target / "top_losses.png", images, labels, guesses, losses, classes, names)
     return write_report(path)
 
 
@@ -57,6 +57,11 @@ def draw_against(path: Path, baseline: Path, val_labels: Int64) -> Path:
 def _spread(count: int, seed: int) -> Int64:
     """Up to TILES samples, in a seeded order: files lie sorted by class, and the first few would be of one."""
     return np.random.default_rng((seed, 2)).permutation(count)[:TILES]
+
+
+def _short(split: Split, place: int) -> str:
+    """The folder and the name of a file: the path as a whole would not fit above a picture."""
+    return "/".join(Path(str(split.files[place])).parts[-2:])
 
 
 def _read(

@@ -1,0 +1,54 @@
+"""What a run's files say of it besides its figures: where its weights are from, what was frozen, and when it was."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_SOURCES = {"imagenet": "ImageNet", "random": "random numbers"}
+_FIRST_STAGE = "stem"
+_TIME = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d):\d\d ", re.MULTILINE)
+
+
+def facts(run_folder: Path) -> list[tuple[str, str]]:
+    """(label, words) of what the resolved recipe and the log tell; what they do not tell is left out."""
+    recipe = _read(run_folder / "config.toml")
+    pairs = (("Weights from", _source(recipe)), ("Frozen", _frozen(recipe)), ("Last epoch at", _time(run_folder)))
+    return [(label, words) for label, words in pairs if words]
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _source(recipe: Mapping[str, Any]) -> str:
+    weights = recipe.get("weights", {})
+    source = str(weights.get("source", ""))
+    return _SOURCES.get(source, source) + (", what fits" if weights.get("partial") else "")
+
+
+def _frozen(recipe: Mapping[str, Any]) -> str:
+    """By phase where there are several that do not freeze the same."""
+    default = recipe.get("train", {}).get("train_from")
+    starts = [phase.get("train_from", default) for phase in recipe.get("phases", ())] or [default]
+    if None in starts:
+        return ""
+    words = ["nothing" if start == _FIRST_STAGE else f"all stages before {start}" for start in starts]
+    if len(set(words)) == 1:
+        return words[0]
+    return "; ".join(f"{word} in phase {number}" for number, word in enumerate(words, 1))
+
+
+def _time(run_folder: Path) -> str:
+    """Of the last line of the log, in the local time of the machine that trained."""
+    try:
+        times = _TIME.findall((run_folder / "log.txt").read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return ""
+    return str(times[-1]) if times else ""
