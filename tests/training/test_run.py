@@ -303,6 +303,18 @@ def test_a_run_of_the_very_defaults_knows_its_data(recipe, data, tmp_path, monke
         xfer.results.run.open_split(checkpoint, None, "val", None)
 
 
+def test_progress_of_features_is_over_both_splits_and_all_views(recipe, tmp_path):
+    steps = []
+    xfer.train(
+        recipe, NumpyBackend(), output=tmp_path / "run", progress=lambda *step: steps.append(step), train_from="head"
+    )
+    assert [step for step in steps if step[0].startswith("features")] == [
+        ("features of val, view 1 of 1", 12, 60),
+        ("features of train, view 1 of 2", 36, 60),
+        ("features of train, view 2 of 2", 60, 60),
+    ]
+
+
 @pytest.mark.parametrize("gone", ["val/ants/0.png", "val"])
 def test_pictures_that_vanish_once_all_is_trained_are_only_not_shown(recipe, tmp_path, data, gone):
     own = shutil.copytree(data, tmp_path / "own")
