@@ -115,7 +115,8 @@ def test_a_new_key_figure_is_shown_under_its_name(tmp_path: Path) -> None:
 def test_pictures_are_inlined_in_order(tmp_path: Path) -> None:
     sources = [str(image["src"]) for image in read(make_run(tmp_path / "run")).of("img")]
     inlined = [base64.b64decode(s.removeprefix("data:image/png;base64,")) for s in sources]
-    assert inlined == [png(n) for n in ("samples", "curves", "confusion_matrix", "predictions", "top_losses")]
+    names = ("samples", "curves", "confusion_matrix", "predictions", "top_losses", "against_random")
+    assert inlined == [png(n) for n in names]
 
 
 def test_nothing_is_fetched_and_nothing_runs(tmp_path: Path) -> None:

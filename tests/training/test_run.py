@@ -12,7 +12,7 @@ from xfer.data.dataset import open_dataset
 from xfer.errors import BackendError, CheckpointError, ConfigError, DataError, WeightsError
 from xfer.features.cache import FeatureCache
 from xfer.formats.files import digest
-from xfer.recipe.load import as_recipe
+from xfer.recipe.load import DEMO, as_recipe, load_recipe
 from xfer.results.checkpoint import load_checkpoint
 from xfer.results.read import read_metrics
 from xfer.results.run import Run
@@ -238,6 +238,14 @@ def test_random_weights_are_a_baseline_with_everything_trained(recipe):
     baseline = xfer.recipe.meaning.from_random(recipe, "stem")
     assert (baseline.weights.source, baseline.train.train_from, baseline.train.epochs) == ("random", "stem", 3)
     assert (baseline.data, baseline.model, baseline.seed) == (recipe.data, recipe.model, recipe.seed)
+
+
+def test_the_baseline_of_the_demo_is_a_small_network_on_small_pictures():
+    demo = load_recipe(DEMO, {"seed": 3, "epochs": 5})
+    baseline = xfer.recipe.meaning.small_from_random(demo)
+    assert (baseline.weights.source, baseline.model.arch, baseline.augment.size) == ("random", "convnet", 64)
+    assert (baseline.data, baseline.seed, baseline.train.epochs) == (demo.data, 3, 3)
+    assert baseline.augment.train_transforms != demo.augment.train_transforms
 
 
 def test_dropout_is_the_architectures_or_the_recipes(recipe):

@@ -19,6 +19,7 @@ PICTURES = (
     ("confusion_matrix", "Each row is a true class, each column what it was taken for"),
     ("predictions", "Validation images: right in blue, wrong in red, with the probability of the predicted class"),
     ("top_losses", "The validation images that the model gets most wrong: worth a look for bad labels"),
+    ("against_random", "Against the run from random weights that lies in from_random/"),
 )
 _MOST_LISTED = 500  # skipped images; the file has them all
 _MOST_CLASSES = 30
