@@ -11,6 +11,9 @@ READY := $(VENV)/.ready
 
 BENCH := .venv-bench
 
+# With pip's own progress where somebody watches (standard output is taken by the substitution), quietly into a log.
+PIP_FLAGS = --disable-pip-version-check $$(test -t 2 || echo --quiet)
+
 .PHONY: train test lint fuzz bench clean both
 train: $(if $(filter mindspore,$(BACKEND)),both) $(READY)
 	$(VENV)/bin/xfer train --backend $(BACKEND) $(ARGS)
@@ -36,16 +39,18 @@ fuzz: $(VENV)/.fuzz
 	$(VENV)/bin/python fuzz/pth.py -max_total_time=$(SECONDS)
 
 $(VENV)/.fuzz: $(READY)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	@echo "installing atheris into $(VENV)"
+	$(VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[fuzz]'
 	touch $@
 
 bench: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks $(ARGS)
 
 $(BENCH)/.ready: pyproject.toml constraints.txt benchmarks/requirements.txt
+	@echo "installing xfer, PyTorch, MindSpore and its peers into $(BENCH): gigabytes, which takes minutes"
 	rm -rf $(BENCH)
 	$(PYTHON) -m venv $(BENCH)
-	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]' \
+	$(BENCH)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[all]' \
 	  -r benchmarks/requirements.txt
 	touch $@
 
@@ -54,9 +59,10 @@ ifneq ($(shell $(VENV)/bin/python -c 'print(1)' 2>/dev/null),1)
 .PHONY: $(READY)
 endif
 $(READY): pyproject.toml constraints.txt
+	@echo "installing xfer, its frameworks and its development tools into $(VENV): gigabytes, which takes minutes"
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
 	touch $(READY)
 
 clean:

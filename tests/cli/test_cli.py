@@ -85,6 +85,10 @@ def test_against_random_trains_a_second_run_and_draws_both(data, tmp_path):
     assert "from random weights" in result.stdout
     assert (tmp_path / "r" / "from_random" / "result.json").exists()
     assert (tmp_path / "r" / "plots" / "against_random.png").stat().st_size > 1000
+    lines = result.stdout.splitlines()
+    announced = "to compare: tiny from random weights, 2 epochs at 32 pixels. --no-against-random leaves it out"
+    assert lines.index(announced) < [i for i, line in enumerate(lines) if line.startswith("epoch ")][2]
+    assert "Against the run from random weights" in (tmp_path / "r" / "report.html").read_text()
 
 
 def test_evaluate_agrees_with_the_run(run):

@@ -199,7 +199,8 @@ def test_a_long_table_of_classes_is_folded(tmp_path: Path, count: int, folded: b
 def test_pictures_are_inlined_in_order(tmp_path: Path) -> None:
     sources = [str(image["src"]) for image in read(make_run(tmp_path / "run")).of("img")]
     inlined = [base64.b64decode(s.removeprefix("data:image/png;base64,")) for s in sources]
-    assert inlined == [png(n) for n in ("curves", "confusion_matrix", "samples", "predictions", "top_losses")]
+    names = ("curves", "confusion_matrix", "samples", "predictions", "top_losses", "against_random")
+    assert inlined == [png(n) for n in names]
 
 
 def test_nothing_is_fetched_and_nothing_runs(tmp_path: Path) -> None:

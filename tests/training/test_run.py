@@ -13,7 +13,7 @@ from xfer.data.dataset import open_dataset
 from xfer.errors import BackendError, CheckpointError, ConfigError, DataError, WeightsError
 from xfer.features.cache import FeatureCache
 from xfer.formats.files import digest
-from xfer.recipe.load import as_recipe
+from xfer.recipe.load import DEMO, as_recipe, load_recipe
 from xfer.results.checkpoint import load_checkpoint
 from xfer.results.read import read_metrics
 from xfer.results.run import Run
@@ -241,6 +241,14 @@ def test_random_weights_are_a_baseline_with_everything_trained(recipe):
     assert (baseline.data, baseline.model, baseline.seed) == (recipe.data, recipe.model, recipe.seed)
 
 
+def test_the_baseline_of_the_demo_is_a_small_network_on_small_pictures():
+    demo = load_recipe(DEMO, {"seed": 3, "epochs": 5})
+    baseline = xfer.recipe.meaning.small_from_random(demo)
+    assert (baseline.weights.source, baseline.model.arch, baseline.augment.size) == ("random", "convnet", 64)
+    assert (baseline.data, baseline.seed, baseline.train.epochs) == (demo.data, 3, 3)
+    assert baseline.augment.train_transforms != demo.augment.train_transforms
+
+
 def test_dropout_is_the_architectures_or_the_recipes(recipe):
     masks = []
 
@@ -315,6 +323,18 @@ def test_pictures_of_predictions_and_losses_are_given_the_names_of_their_files(r
         assert all((data / "val" / name).exists() for name in names)
     assert set(drawn) == {"plot_predictions", "plot_top_losses"}
     assert run.result["n_val"] == 12
+
+
+def test_progress_of_features_is_over_both_splits_and_all_views(recipe, tmp_path):
+    steps = []
+    xfer.train(
+        recipe, NumpyBackend(), output=tmp_path / "run", progress=lambda *step: steps.append(step), train_from="head"
+    )
+    assert [step for step in steps if step[0].startswith("features")] == [
+        ("features of val, view 1 of 1", 12, 60),
+        ("features of train, view 1 of 2", 36, 60),
+        ("features of train, view 2 of 2", 60, 60),
+    ]
 
 
 @pytest.mark.parametrize("gone", ["val/ants/0.png", "val"])

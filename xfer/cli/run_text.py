@@ -15,7 +15,8 @@ from xfer.cli.loading import loading_table
 from xfer.formats.sealed import BEST
 from xfer.nets import partial
 from xfer.nets.net import Net
-from xfer.recipe.meaning import plan
+from xfer.recipe.meaning import epochs, plan
+from xfer.recipe.recipe import Recipe
 from xfer.results.run import Run
 from xfer.training.prepared import Prepared
 from xfer.training.run import EpochEnd
@@ -48,12 +49,21 @@ def headline(run: Run, pictures: Sequence[Path]) -> str:
     return "\n".join(lines)
 
 
+def announced(baseline: Recipe) -> str:
+    """Before the run from random weights begins: what it is, and how to do without it."""
+    return (
+        f"to compare: {baseline.model.arch} from random weights, {epochs(baseline)} epochs at {baseline.augment.size} "
+        "pixels. --no-against-random leaves it out"
+    )
+
+
 def against(run: Run, baseline: Run) -> str:
     """One sentence on transfer against random weights."""
     ours, theirs = run.result, baseline.result
+    network = "" if ours["arch"] == theirs["arch"] else f" in {theirs['arch']}"
     return (
         f"from {run.recipe.weights.source} weights {ours['val_accuracy']:.2%} in {ours['seconds_total']:.0f} s, "
-        f"from random weights {theirs['val_accuracy']:.2%} in {theirs['seconds_total']:.0f} s"
+        f"from random weights{network} {theirs['val_accuracy']:.2%} in {theirs['seconds_total']:.0f} s"
     )
 
 

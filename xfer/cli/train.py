@@ -96,7 +96,7 @@ def train(
         flags["data"] = folder
     with caught([signal.SIGINT, signal.SIGTERM]) as interrupts:
         from xfer.cli import console, run_text
-        from xfer.recipe.meaning import from_random
+        from xfer.recipe.meaning import SMALL, from_random, small_from_random
         from xfer.training import record
         from xfer.training.gallery import draw_against
 
@@ -106,11 +106,13 @@ def train(
             events = _chosen(backend, config, output, overwrite, resume, device, sets, flags, watch)
             prepared, run = _follow(events, show)
             pictures = [run.path / "plots" / "predictions.png"]
-            if against_random is None:
-                against_random = config is None and resume is None and run.recipe.data.source == "demo"
-            if against_random and prepared:
+            of_demo = config is None and resume is None and run.recipe.data.source == "demo"
+            if (of_demo if against_random is None else against_random) and prepared:
                 net, place = prepared.net, run.path / "from_random"
-                recipe = from_random(run.recipe, net.first)
+                small = against_random is None and SMALL in net.backend.archs
+                recipe = small_from_random(run.recipe) if small else from_random(run.recipe, net.first)
+                if show:
+                    click.echo(run_text.announced(recipe))
                 _, baseline = _follow(record.begin(recipe, net.backend, device, place, True, watch), show)
                 pictures.append(draw_against(run.path, baseline.path, prepared.data.val.labels))
                 if not json_:

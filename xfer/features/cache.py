@@ -43,10 +43,12 @@ class FeatureCache:
     pictures: Source
     split: Split
     prefix: PredictStep
-    progress: Progress
+    progress: Progress  # over all views that are filled together
     dtype: Literal["float32", "float16"] = "float32"  # of what is kept; batches are float32
     store: Store | None = None
     origin: Origin | None = None
+    what: str = "features"
+    filling: tuple[int, ...] = ()  # the views that are obtained together
     seconds: float = 0.0  # spent so far on obtaining features
     views: dict[int, Kept] = field(default_factory=dict)
 
@@ -58,7 +60,8 @@ class FeatureCache:
 
     def fill(self, views: Iterable[int]) -> FeatureCache:
         """Obtain these views now, so that the seconds of an epoch are those of training."""
-        for view in views:
+        self.filling = tuple(views)
+        for view in self.filling:
             self.view(view)
         return self
 
@@ -76,6 +79,8 @@ class FeatureCache:
 
     def _compute(self, view: int) -> Kept:
         count = len(self.split.labels)
+        before, together = (self.filling.index(view), len(self.filling)) if view in self.filling else (0, 1)
+        what = f"{self.what}, view {before + 1} of {together}"
         parts = self.pictures.batches(chunks(np.arange(count), FEATURE_BATCH), view)
         values: Floats | None = None
         digests, done = np.empty((count, 16), np.uint8), 0
@@ -85,7 +90,7 @@ class FeatureCache:
             values[done : done + len(output)] = _narrowed(output) if self.dtype == "float16" else output
             digests[done : done + len(output)] = batch_digests
             done += len(output)
-            self.progress(f"features, view {view + 1}", done, count)
+            self.progress(what, before * count + done, together * count)
         assert values is not None, "a split is never empty"
         return Kept(values, digests)
 

@@ -23,6 +23,7 @@ from xfer.recipe.load import make_recipe
 from xfer.recipe.recipe import Phase, Recipe
 from xfer.system.download import cache_dir
 
+SMALL = "convnet"  # what trains from random weights in seconds
 AUTO_VIEWS = 4
 Triple = tuple[float, float, float]
 
@@ -187,6 +188,17 @@ def balanced_weights(labels: Int64, classes: int) -> tuple[float, ...]:
     """Class weights inverse to the counts, with a mean of 1 over the samples: n / (classes * count)."""
     counts: NDArray[np.int64] = np.bincount(labels, minlength=classes)
     return tuple(float(w) for w in len(labels) / (classes * counts))
+
+
+def small_from_random(recipe: Recipe) -> Recipe:
+    """The same data from random weights: the small network, pictures of 64 pixels, half as many epochs.
+
+    For the demo, where the network of the recipe would take several times as long as the demo itself.
+    """
+    data = recipe.data.model_dump(mode="json", exclude_none=True)
+    train = {"epochs": -(-epochs(recipe) // 2), "batch_size": recipe.train.batch_size}
+    content = {"seed": recipe.seed, "data": data, "train": train, "weights": {"source": "random"}}
+    return from_random(make_recipe(content | {"model": {"arch": SMALL}, "augment": {"size": 64}}, {}), "stem")
 
 
 def from_random(recipe: Recipe, stem: str) -> Recipe:

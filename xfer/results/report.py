@@ -23,6 +23,7 @@ _FURTHER = (
     ("samples", "What the model is trained on"),
     ("predictions", "Validation images: right in blue, wrong in red, with the probability of the predicted class"),
     ("top_losses", "The validation images that the model gets most wrong: worth a look for bad labels"),
+    ("against_random", "Against the run from random weights that lies in from_random/"),
 )
 PICTURES = _FIRST + _FURTHER
 _MOST_LISTED = 500  # skipped images; the file has them all

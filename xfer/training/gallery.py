@@ -47,10 +47,11 @@ def draw(p: Prepared, path: Path, best: Evaluation) -> Path:
 
 
 def draw_against(path: Path, baseline: Path, val_labels: Int64) -> Path:
-    """The run in `path` against one from random weights in `baseline`, into a picture of `path`."""
+    """The run in `path` against one from random weights in `baseline`, into a picture of `path` and its report."""
     curves = {"from ImageNet weights": read_metrics(path), "from random weights": read_metrics(baseline)}
     target = path / "plots" / "against_random.png"
     plots.plot_comparison(target, curves, float(np.bincount(val_labels).max() / len(val_labels)))
+    write_report(path)
     return target
 
 

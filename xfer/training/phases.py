@@ -6,7 +6,7 @@ from xfer.data.order import Source
 from xfer.data.sources import open_source
 from xfer.features.cache import FeatureCache
 from xfer.features.key import Prefix, origin, shareable
-from xfer.progress import Progress
+from xfer.progress import Progress, part
 from xfer.recipe import meaning
 from xfer.recipe.meaning import PlannedPhase
 from xfer.training.loop import Training
@@ -25,12 +25,12 @@ def open_phase(p: Prepared, phase: PlannedPhase, progress: Progress) -> tuple[Tr
     train_start = val_start = net.first
     kept: list[FeatureCache] = []
     if recipe.features.cache and cut != net.first:
-        kept_train, kept_val = _caches(p, cut, train, val, progress)
+        seen = sorted({epoch % views for epoch in range(phase.first_epoch, phase.end)} if views is not None else [])
+        kept_train, kept_val = _caches(p, cut, train, val, len(seen), progress)
         val, val_start = kept_val.fill([0]), cut
         kept.append(kept_val)
         if views is not None:
-            seen = {epoch % views for epoch in range(phase.first_epoch, phase.end)}
-            train, train_start = kept_train.fill(sorted(seen)), cut
+            train, train_start = kept_train.fill(seen), cut
             kept.append(kept_train)
     dropout = net.arch.dropout if recipe.model.dropout is None else recipe.model.dropout
     training = Training(
@@ -56,11 +56,21 @@ def open_phase(p: Prepared, phase: PlannedPhase, progress: Progress) -> tuple[Tr
     return training, sum(cache.seconds for cache in kept)
 
 
-def _caches(p: Prepared, cut: str, train: Source, val: Source, progress: Progress) -> tuple[FeatureCache, FeatureCache]:
-    """What the frozen prefix makes of both splits at the boundary `cut`; nothing is computed yet."""
+def _caches(
+    p: Prepared, cut: str, train: Source, val: Source, views: int, progress: Progress
+) -> tuple[FeatureCache, FeatureCache]:
+    """What the frozen prefix makes of both splits at the boundary `cut`; nothing is computed yet.
+
+    Their progress is one, over the validation pictures and then over `views` views of those for training.
+    """
     prefix, step, dtype = Prefix(p.net, cut), p.net.predict_step(stop=cut), p.recipe.features.dtype
-    sides = ((train, p.data.train), (val, p.data.val))
-    caches = [FeatureCache(source, split, step, progress, dtype) for source, split in sides]
+    n_val = len(p.data.val.labels)
+    total = n_val + views * len(p.data.train.labels)
+    sides = (
+        (train, p.data.train, part(progress, n_val, total), "features of train"),
+        (val, p.data.val, part(progress, 0, total), "features of val"),
+    )
+    caches = [FeatureCache(source, split, step, told, dtype, what=what) for source, split, told, what in sides]
     if p.store.limit and all(shareable(source, p.net.backend) for source in (train, val)):
         for name, cache in zip(("train", "val"), caches, strict=True):
             about = {"data": p.data.name, "split": name}

@@ -38,7 +38,7 @@ BASELINE = "from_random"  # the folder of the run from random weights that this 
 OWN = (
     *("config.toml", "classes.json", "skipped_images.csv", LEAKS, TAKEN, "metrics.jsonl", "log.txt"),
     *(BEST, LAST, STATE, "result.json", "predictions.csv", "report.html"),
-    *(f"plots/{name}.png" for name in (*dict(PICTURES), "against_random")),
+    *(f"plots/{name}.png" for name in dict(PICTURES)),
     ENV,  # last: while it is there, what is left of a run is known to be a run's
 )
 """Every file that a run leaves in its folder, in the order in which they are removed."""
