@@ -94,8 +94,10 @@ def test_predicting_a_picture_uses_the_range_of_training(floats, tmp_path):
     alone = tiff(tmp_path / "alone.tif", [values.astype(np.float32)], kind=3)
     seen = tmp_path / "seen.png"
     Image.fromarray(np.rint(values).astype(np.uint8)).save(seen)  # 0.9 of 255 is all but black
-    ours, theirs = run.predict([str(alone), str(seen)], backend=NumpyBackend()).probabilities
+    with Image.open(alone) as image:
+        ours, opened, theirs = run.predict([str(alone), image, str(seen)], backend=NumpyBackend()).probabilities
     np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(opened, theirs)
 
 
 def test_twelve_bits_in_sixteen(twelve):

@@ -19,6 +19,8 @@ from xfer.errors import DataError
 from xfer.pixels.augment import Transform, is_random, output_size, transformed
 from xfer.pixels.faults import reason_for
 from xfer.pixels.images import SUFFIXES, open_lazily, upright
+from xfer.pixels.lazy import Jpeg
+from xfer.pixels.levels import Levels, levels_of
 from xfer.system.parallel import map_ahead
 
 AHEAD = 64  # pictures
@@ -64,12 +66,12 @@ def read_given(
     ConfigError when the pictures would have different sizes.
     """
     output_size(transforms)
-    random, loading = is_random(transforms), Lock()
+    random, levels, loading = is_random(transforms), levels_of(transforms), Lock()
 
     def read(place: tuple[int, tuple[str, Picture]]) -> Pixels | Skipped:
         index, (name, picture) = place
         try:
-            image = open_lazily(picture) if isinstance(picture, str) else _in_memory(picture, loading)
+            image = _opened(picture, loading, levels)
             return np.array(transformed(image, transforms, np.random.default_rng((0, 0, index)) if random else None))
         except DataError as error:
             return Skipped(name, str(error).removeprefix(f"{name}: "))
@@ -78,12 +80,14 @@ def read_given(
         yield from results
 
 
-def _in_memory(picture: Image.Image | NDArray[Any], loading: Lock) -> Image.Image:
+def _opened(picture: Picture, loading: Lock, levels: Levels | None) -> Image.Image | Jpeg:
+    if isinstance(picture, str):
+        return open_lazily(picture, levels=levels)
     if isinstance(picture, Image.Image):
         try:
             with loading:  # one image may be given twice, and Pillow's file of it has one position
                 picture.load()
-            return upright(picture)
+            return upright(picture, levels)
         except Exception as error:  # an image whose file is read only now may turn out to be damaged
             raise DataError(reason_for(error)) from error
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:

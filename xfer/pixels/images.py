@@ -60,7 +60,7 @@ def open_lazily(path: str | os.PathLike[str], draft: bool = False, levels: Level
         raise DataError(f"{os.fspath(path)}: {reason_for(error)}") from error
 
 
-def upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image, levels: Levels | None = None) -> Image.Image:
     """An image that somebody else opened or made, as `open_image` would give it. It is left as it was.
 
     Raises DataError for one that is too large, and whatever a decoder does.
@@ -72,7 +72,7 @@ def upright(image: Image.Image) -> Image.Image:
         with suppress(Exception):  # damaged EXIF data makes no picture unusable
             turned = ImageOps.exif_transpose(image)
             turned.format = image.format  # a copy forgets it, and what 16-bit values mean depends on it
-    return to_rgb(turned)
+    return to_rgb(turned, levels)
 
 
 class Decoded(NamedTuple):
