@@ -35,8 +35,8 @@ def _leaves_one(count: int, size: int) -> bool:
 
 def _nearest(count: int, size: int) -> int:
     """The batch size next to `size`, smaller ones first, that leaves no picture alone."""
-    candidates = sorted(range(2, count + 1), key=lambda other: (abs(other - size), other))
-    return next(other for other in candidates if not _leaves_one(count, other))
+    candidates = sorted(range(2, count + 1), key=lambda candidate: (abs(candidate - size), candidate))
+    return next(candidate for candidate in candidates if not _leaves_one(count, candidate))
 
 
 def _can_step(p: Prepared, groups: ParamGroups) -> bool:
