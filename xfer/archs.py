@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from xfer.errors import ConfigError
 
@@ -16,6 +17,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 LOGITS = "logits"
 """The boundary behind the last stage."""
+
+Padding = Literal["symmetric", "same_pool", "same"]
+"""Where a ResNet's strided layers are padded: alike on both sides, as torchvision does; by TensorFlow's SAME, with an
+odd pixel right and below, in the max pooling alone (MindCV), or in every layer (MindSpore's tutorials)."""
 
 EXTRA = "extra"
 """The stage of hidden linear layers before the head, in a network that was given some."""
@@ -64,15 +69,20 @@ class Arch:
         return next(stage for stage in stages if stage in holding or stage == stages[-1])
 
 
-def adapted(arch: Arch, layers: Sequence[int] | None = None, extra: Sequence[int] = ()) -> Arch:
+def adapted(
+    arch: Arch, layers: Sequence[int] | None = None, extra: Sequence[int] = (), padding: Padding = "symmetric"
+) -> Arch:
     """The network with other blocks in its stages, and with hidden layers before its head.
 
     layers   blocks of layer1, layer2, ..., each >= 1; fewer than 4 drop the last stages. None: as they are
     extra    widths of linear layers, each followed by ReLU, between the pooled features and the head: a stage `extra`
              of their own, with the weights `extra.0.weight`, `extra.0.bias`, `extra.1.weight`, ...
+    padding  of a ResNet; it changes no name
 
-    Raises ConfigError for blocks in a network that is no ResNet, and for numbers out of range.
+    Raises ConfigError for blocks or padding of a network that is no ResNet, and for numbers out of range.
     """
+    if padding != "symmetric" and arch.layers is None:
+        raise ConfigError(f"model.padding = {padding!r}: {arch.name} is no ResNet. Cure: leave it out, or a ResNet")
     if layers is not None:
         arch = _with_layers(arch, tuple(layers))
     if any(width < 1 for width in extra):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 
 
 Int64 = NDArray[np.int64]

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
-from xfer.archs import Arch, adapted
+from xfer.archs import Arch, Padding, adapted
 from xfer.arrays import Float32, Int64, Weights
 
 Precision = Literal["float32", "bfloat16"]
@@ -32,8 +32,8 @@ class ModelSpec:
     `image_size` is (height, width) in pixels. The network normalises its uint8 images itself, on the device, as
     `(x / 255 - mean) / std` in float32, channels in the order red, green, blue.
 
-    `layers` and `extra` change the network as `xfer.archs.adapted` says. A backend that cannot build what they ask
-    for raises BackendError.
+    `layers`, `extra` and `padding` change the network as `xfer.archs.adapted` says. A backend that cannot build what
+    they ask for raises BackendError.
 
     `precision` is what the body computes in, where `bfloat16` is faster and rougher. Weights, what crosses a boundary,
     the head, the logits and the loss are float32 in any case. A backend without it raises BackendError that names it.
@@ -47,10 +47,11 @@ class ModelSpec:
     layers: tuple[int, ...] | None = None
     extra: tuple[int, ...] = ()
     precision: Precision = "float32"
+    padding: Padding = "symmetric"
 
     def adapted(self, archs: Mapping[str, Arch]) -> Arch:
         """The network of that name in `archs`, with the changes asked for. Raises ConfigError where they do not fit."""
-        return adapted(archs[self.arch], self.layers, self.extra)
+        return adapted(archs[self.arch], self.layers, self.extra, self.padding)
 
 
 @dataclass(frozen=True)

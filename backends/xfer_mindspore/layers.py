@@ -105,17 +105,18 @@ class Sequential(Layer):
 
 
 class MaxPool3x3(Layer):
-    """Stride 2, one pixel of padding on each side. (MindSpore's default, "same", would pad at one end only.)"""
+    """Stride 2, with one pixel of padding on each side; `same`, of an even side, with one at its end alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, same: bool = False) -> None:
         super().__init__()
         # On the CPU the 3-D kernel is four times faster than the 2-D one with padding, and gives the same bits.
         self.flat = ms.get_current_device().device_target == "CPU"
-        self.pool = (
-            ops.MaxPool3D((1, 3, 3), (1, 2, 2), pad_mode="pad", pad_list=(0, 0, 1, 1, 1, 1))
-            if self.flat
-            else nn.MaxPool2d(kernel_size=3, stride=2, pad_mode="pad", padding=1)
-        )
+        if self.flat:
+            pads = {"pad_mode": "same"} if same else {"pad_mode": "pad", "pad_list": (0, 0, 1, 1, 1, 1)}
+            self.pool = ops.MaxPool3D((1, 3, 3), (1, 2, 2), **pads)
+        else:
+            mode = {"pad_mode": "same"} if same else {"pad_mode": "pad", "padding": 1}
+            self.pool = nn.MaxPool2d(kernel_size=3, stride=2, **mode)
 
     def construct(self, x: Tensor) -> Tensor:
         return self.pool(x.expand_dims(2)).squeeze(2) if self.flat else self.pool(x)

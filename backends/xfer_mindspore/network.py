@@ -65,7 +65,7 @@ def _stage(scope: Scope, spec: ModelSpec, name: str) -> nn.Cell:
         return convnet.stage(scope, spec.image_size, name)
     if spec.arch == "efficientnet_lite0":
         return efficientnet.stage(scope, name)
-    return resnet.stage(scope, spec.arch, spec.adapted(ARCHS).layers or (), name)
+    return resnet.stage(scope, spec.arch, spec.adapted(ARCHS).layers or (), spec.padding, name)
 
 
 def _hidden(scope: Scope, spec: ModelSpec) -> Sequential:

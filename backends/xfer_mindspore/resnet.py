@@ -6,25 +6,26 @@ from collections.abc import Sequence
 
 from mindspore import Tensor, nn, ops
 
+from xfer.archs import Padding
 from xfer_mindspore.layers import BatchNorm, Conv, GlobalAveragePool, Layer, MaxPool3x3, Scope, Sequential
 
 
-def basic_path(scope: Scope, name: str, inputs: int, width: int, stride: int) -> Sequential:
+def basic_path(scope: Scope, name: str, inputs: int, width: int, stride: int, pad: int | str) -> Sequential:
     return Sequential(
-        Conv(scope, f"{name}.conv1", inputs, width, 3, stride=stride, pad=1),
+        Conv(scope, f"{name}.conv1", inputs, width, 3, stride=stride, pad=pad),
         BatchNorm(scope, f"{name}.bn1", width),
         nn.ReLU(),
-        Conv(scope, f"{name}.conv2", width, width, 3, pad=1),
+        Conv(scope, f"{name}.conv2", width, width, 3, pad=pad),
         BatchNorm(scope, f"{name}.bn2", width),
     )
 
 
-def bottleneck_path(scope: Scope, name: str, inputs: int, width: int, stride: int) -> Sequential:
+def bottleneck_path(scope: Scope, name: str, inputs: int, width: int, stride: int, pad: int | str) -> Sequential:
     return Sequential(
         Conv(scope, f"{name}.conv1", inputs, width, 1),
         BatchNorm(scope, f"{name}.bn1", width),
         nn.ReLU(),
-        Conv(scope, f"{name}.conv2", width, width, 3, stride=stride, pad=1),
+        Conv(scope, f"{name}.conv2", width, width, 3, stride=stride, pad=pad),
         BatchNorm(scope, f"{name}.bn2", width),
         nn.ReLU(),
         Conv(scope, f"{name}.conv3", width, 4 * width, 1),
@@ -59,23 +60,24 @@ LAYOUTS = {
 """Architecture -> the path of its blocks, how much wider a block's output is than its path."""
 
 
-def stage(scope: Scope, arch: str, depths: Sequence[int], name: str) -> Sequential:
+def stage(scope: Scope, arch: str, depths: Sequence[int], padding: Padding, name: str) -> Sequential:
     """One stage, `stem` or `layer1`, ...; the last ends with the pooled features. `depths`: blocks of each layer."""
     if name == "stem":
         return Sequential(
-            Conv(scope, "conv1", 3, 64, 7, stride=2, pad=3),
+            Conv(scope, "conv1", 3, 64, 7, stride=2, pad="same" if padding == "same" else 3),
             BatchNorm(scope, "bn1", 64),
             nn.ReLU(),
-            MaxPool3x3(),
+            MaxPool3x3(same=padding != "symmetric"),
         )
     path, expansion = LAYOUTS[arch]
     number = int(name.removeprefix("layer"))
     width = 64 * 2 ** (number - 1)
     inputs, outputs = (64 if number == 1 else expansion * width // 2), expansion * width
+    pad: int | str = "same" if padding == "same" else 1
     blocks = []
     for i in range(depths[number - 1]):
         stride = 2 if i == 0 and number > 1 else 1
         block = f"{name}.{i}"
-        blocks.append(Block(scope, block, path(scope, block, inputs, width, stride), inputs, outputs, stride))
+        blocks.append(Block(scope, block, path(scope, block, inputs, width, stride, pad), inputs, outputs, stride))
         inputs = outputs
     return Sequential(*blocks, GlobalAveragePool()) if number == len(depths) else Sequential(*blocks)

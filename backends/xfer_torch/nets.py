@@ -18,7 +18,7 @@ from xfer.archs import EXTRA, LOGITS, adapted
 from xfer.backend import Batch, ModelSpec
 from xfer.errors import BackendError
 from xfer.nets.catalogue import ARCHS
-from xfer_torch.efficientnet import EfficientNetLite0, Stage
+from xfer_torch.efficientnet import EfficientNetLite0, SameConv, SameMaxPool, Stage
 
 
 @dataclass(frozen=True)
@@ -125,11 +125,23 @@ def _resnet(spec: ModelSpec) -> Built:
         delattr(net, f"layer{dropped}")
     if net.fc.in_features != arch.features:
         net.fc = nn.Linear(arch.features, spec.num_classes)
+    if spec.padding != "symmetric":
+        net.maxpool = SameMaxPool()
+    if spec.padding == "same":
+        _pad_convolutions_same(net)
     names = [f"layer{i + 1}" for i in range(len(blocks))]
     *layers, last = (getattr(net, name) for name in names)
     stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
     stages = (stem, *layers, nn.Sequential(last, net.avgpool, nn.Flatten()))
     return net, tuple(zip(("stem", *names), stages, strict=True)), net.fc
+
+
+def _pad_convolutions_same(net: nn.Module) -> None:
+    for parent in list(net.modules()):
+        for name, conv in parent.named_children():
+            if isinstance(conv, nn.Conv2d):
+                same = SameConv(conv.in_channels, conv.out_channels, conv.kernel_size[0], conv.stride[0])
+                setattr(parent, name, same)
 
 
 def _with_extra(built: Built, spec: ModelSpec) -> Built:

@@ -14,9 +14,8 @@ from safetensors.numpy import save_file
 from xfer.arrays import Weights
 from xfer.errors import WeightsError
 from xfer.formats.ckpt import read_ckpt, write_ckpt
-from xfer.formats.files import digest, read_weights, write_weights
+from xfer.formats.files import NAMED_AS, digest, read_weights, write_weights
 from xfer.formats.pth import write_pth
-from xfer.nets.pretrained import notes
 from xfer.nets.weights import guess_arch, init_weights, merge
 
 SHAPES = {
@@ -155,14 +154,14 @@ def test_resnets_of_mindcv_and_the_tutorial_get_torchvisions_names(
     save_file(theirs | state, tmp_path / "w.safetensors")
     loaded, metadata = read_weights(tmp_path / f"w{suffix}")
     assert_equal(loaded, {names[name]: array for name, array in theirs.items()})
-    assert "pad otherwise" in notes(metadata)[0]
+    assert metadata[NAMED_AS] == "MindCV or a MindSpore tutorial"
 
 
 def test_names_like_mindcvs_in_another_network_stay(tmp_path: Path) -> None:
     weights = {"features.0.weight": ONES, "classifier.weight": ONES, "norm.weight": ONES}
     write_pth(tmp_path / "w.pth", weights)
     assert_equal(read_weights(tmp_path / "w.pth")[0], weights)
-    assert notes(read_weights(tmp_path / "w.pth")[1]) == ()
+    assert NAMED_AS not in read_weights(tmp_path / "w.pth")[1]
 
 
 def test_two_names_for_one_tensor_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from xfer.arrays import Weights
 from xfer.errors import WeightsError, expected
-from xfer.formats.files import NAMED_AS, READABLE, TAKEN_FROM, digest, read_weights
+from xfer.formats.files import READABLE, TAKEN_FROM, digest, read_weights
 from xfer.formats.sealed import BEST
 from xfer.nets.head import Head
 from xfer.progress import Progress, silent
@@ -91,6 +91,11 @@ def weights_file(source: str) -> Path | None:
     return path
 
 
+def taken_from(metadata: Mapping[str, str]) -> str:
+    """A line for the user where a file held more than one set of weights; else empty."""
+    return f"weights taken from {metadata[TAKEN_FROM]}" if TAKEN_FROM in metadata else ""
+
+
 def parent_of(source: str, weights: Weights | None, head: Head) -> dict[str, str] | None:
     """Where weights from a file were, what was in it, and whether its head was kept. None for other weights.
 
@@ -100,19 +105,6 @@ def parent_of(source: str, weights: Weights | None, head: Head) -> dict[str, str
     if path is None or weights is None:
         return None
     return {"path": str(path.resolve()), "weights_digest": digest(weights), "head": head.fate}
-
-
-def notes(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """Lines for the user on weights with this metadata: what was chosen for him, and what to beware of."""
-    lines = []
-    if TAKEN_FROM in metadata:
-        lines.append(f"weights taken from {metadata[TAKEN_FROM]}")
-    if NAMED_AS in metadata:  # torchvision pads by 1 on each side; pad_mode="same" only right and bottom
-        lines.append(
-            f"weights named as by {metadata[NAMED_AS]}, whose networks pad otherwise (max pooling, in tutorials also "
-            f"convolutions): their features come out a little different here. Cure: train_from = 'stem' adapts them"
-        )
-    return tuple(lines)
 
 
 def _imagenet(arch: str, cache: Path, progress: Progress) -> tuple[str, Path]:

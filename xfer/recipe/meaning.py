@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer.archs import Arch, adapted
+from xfer.archs import Arch, Padding, adapted
 from xfer.arrays import Int64
 from xfer.backend import Backend, LossSpec, ModelSpec, OptimizerSpec, ParamGroups
 from xfer.backends import known_arch
@@ -71,7 +71,7 @@ def epochs(recipe: Recipe) -> int:
 
 def network(recipe: Recipe, backend: Backend) -> Arch:
     """The network, changed as asked. Raises BackendError for one that the backend has not, ConfigError for no stage."""
-    arch = adapted(known_arch(backend, recipe.model.arch), recipe.model.layers, recipe.model.extra)
+    arch = adapted(known_arch(backend, recipe.model.arch), recipe.model.layers, recipe.model.extra, padding(recipe))
     for phase in plan(recipe):
         stages_from(phase.train_from, arch)
     return arch
@@ -91,7 +91,13 @@ def model_spec(
     """`metadata` is that of the weights that training starts from."""
     mean, std = _normalization(recipe, arch, metadata)
     model = recipe.model
-    return ModelSpec(arch.name, classes, size, mean, std, model.layers, model.extra, recipe.train.precision)
+    precision = recipe.train.precision
+    return ModelSpec(arch.name, classes, size, mean, std, model.layers, model.extra, precision, padding(recipe))
+
+
+def padding(recipe: Recipe) -> Padding:
+    """As the recipe asks; where it leaves that to the weights, as torchvision's are padded."""
+    return "symmetric" if recipe.model.padding == "auto" else recipe.model.padding
 
 
 def _normalization(recipe: Recipe, arch: Arch, metadata: Mapping[str, str]) -> tuple[Triple, Triple]:

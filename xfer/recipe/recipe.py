@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from xfer.archs import Padding
 from xfer.backend import Precision
 from xfer.data.leaks import OnLeak
 from xfer.errors import ConfigError
@@ -69,12 +70,16 @@ class Augment(Section):
 
 
 class Model(Section):
-    """`layers`: blocks of each stage of a ResNet. `extra`: widths of hidden linear layers before the head."""
+    """`layers`: blocks of each stage of a ResNet. `extra`: widths of hidden linear layers before the head.
+
+    `padding`: of a ResNet's strided layers; "auto" is as the weights need it, which a forward test tells.
+    """
 
     arch: str = "efficientnet_lite0"
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None  # before the head; None: as the architecture has it
     layers: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=4)] | None = None
     extra: tuple[Positive, ...] = ()
+    padding: Padding | Literal["auto"] = "auto"
 
 
 class WeightsSource(Section):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from xfer.archs import Padding
 from xfer.arrays import Weights
 from xfer.backend import Backend, ModelSpec
 from xfer.backends import known_arch
@@ -23,10 +24,9 @@ from xfer.pixels.augment import Transform
 
 _FIRST = 5  # names of classes that are shown of many
 _TRANSFORMS: TypeAdapter[tuple[Transform, ...]] = TypeAdapter(tuple[Transform, ...])
-_CHANGES: TypeAdapter[tuple[tuple[int, ...] | None, tuple[int, ...] | None]] = TypeAdapter(
-    tuple[tuple[int, ...] | None, tuple[int, ...] | None]
-)
-"""`layers` and `extra` of the network; files of before these keys have neither."""
+_Changes = tuple[tuple[int, ...] | None, tuple[int, ...] | None, Padding | None]
+_CHANGES: TypeAdapter[_Changes] = TypeAdapter(_Changes)
+"""`layers`, `extra` and `padding` of the network; files of before these keys have none."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class Checkpoint:
             "transforms": _TRANSFORMS.dump_python(self.transforms, mode="json"),
             "layers": self.spec.layers,
             "extra": self.spec.extra,
+            "padding": self.spec.padding,
         }
         texts = {key: json.dumps(value, ensure_ascii=False) for key, value in parts.items()}
         return {"format": FORMAT, "arch": self.spec.arch, **texts, **self.record}
@@ -115,12 +116,14 @@ def _parse(weights: Weights, meta: dict[str, str], file: Path) -> Checkpoint:
         if not all(map(isfinite, (*mean, *std))) or min(std) <= 0:
             raise ValueError(f"mean {mean} and std {std}: expected finite numbers, std above 0")
         transforms = _TRANSFORMS.validate_json(meta["transforms"])
-        layers, extra = _CHANGES.validate_python([json.loads(meta.get(key, "null")) for key in ("layers", "extra")])
+        changes = [json.loads(meta.get(key, "null")) for key in ("layers", "extra", "padding")]
+        layers, extra, padding = _CHANGES.validate_python(changes)
         spec = ModelSpec(meta["arch"], len(classes), (int(height), int(width)), mean, std, layers, extra or ())
+        spec = replace(spec, padding=padding or "symmetric")
     except (KeyError, TypeError, ValueError, ValidationError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CheckpointError(f"{file}: its metadata is damaged ({reason})") from None
-    own = {"format", "arch", "classes", "image_size", "mean", "std", "transforms", "layers", "extra"}
+    own = {"format", "arch", "classes", "image_size", "mean", "std", "transforms", "layers", "extra", "padding"}
     return Checkpoint(weights, spec, classes, transforms, {k: v for k, v in meta.items() if k not in own}, str(file))
 
 

@@ -11,16 +11,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-from xfer.arrays import Weights
+import numpy as np
+
+from xfer.arrays import Pixels, Weights
 from xfer.backend import Backend
 from xfer.backends import load_backend, pick_device
+from xfer.data.dataset import Dataset
+from xfer.data.loader import read_now
 from xfer.features.store import open_store
 from xfer.formats.files import digest
 from xfer.metrics import Evaluation
 from xfer.nets.first import first_weights
 from xfer.nets.head import choose_head
 from xfer.nets.net import build_net
-from xfer.nets.pretrained import notes, parent_of, resolve_source
+from xfer.nets.padding import PICTURES, fit_padding
+from xfer.nets.pretrained import parent_of, resolve_source, taken_from
 from xfer.nets.wrapped import unwrapped
 from xfer.progress import Progress, silent
 from xfer.recipe import meaning
@@ -59,11 +64,21 @@ def prepare(
     head = choose_head(asked.head, weights, metadata, names, net.shapes, data.classes, source)
     first, loaded = first_weights(net.shapes, names, weights, recipe.seed, asked.partial, source, head)
     net.load(first)
+    padded = ""
+    if recipe.model.padding == "auto":
+        net, padded = fit_padding(net, metadata, source, partial(_some_pictures, recipe, data))
     groups = tuple(meaning.groups(recipe, phase, arch, list(net.shapes)) for phase in meaning.plan(recipe))
-    parent, lines = parent_of(source, weights, head), tuple(filter(None, (*notes(metadata), under, head.note)))
+    lines = tuple(filter(None, (taken_from(metadata), under, head.note, padded)))
+    parent = parent_of(source, weights, head)
     prepared = Prepared(recipe, net, data, groups, loss, store, digest(first), loaded, lines, parent)
     refuse_lone_picture(prepared)
     return prepared
+
+
+def _some_pictures(recipe: Recipe, data: Dataset) -> Pixels:
+    """Of all classes, as they are evaluated."""
+    indices = np.linspace(0, len(data.train.labels) - 1, PICTURES).astype(np.int64)
+    return read_now(data.train, data.seen(recipe.augment.eval_transforms), np.unique(indices))
 
 
 @dataclass(frozen=True)

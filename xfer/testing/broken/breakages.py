@@ -265,6 +265,16 @@ _CHANGES = (
         changes.stages_have_the_blocks_asked_for,
     ),
     _b(
+        "every network is padded symmetrically",
+        models.building(lambda spec: replace(spec, padding="symmetric")),
+        changes.padding_is_kept_or_refused,
+    ),
+    _b(
+        "SAME padding is in the pooling alone",
+        models.building(lambda spec: replace(spec, padding="same_pool") if spec.padding == "same" else spec),
+        changes.padding_is_kept_or_refused,
+    ),
+    _b(
         "every precision is float32",
         models.building(lambda spec: replace(spec, precision="float32")),
         changes.another_precision_is_kept_or_refused,

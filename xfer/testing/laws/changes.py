@@ -1,4 +1,4 @@
-"""Laws of what a specification changes in a network: hidden layers, other blocks, another precision."""
+"""Laws of what a specification changes in a network: hidden layers, other blocks, another precision, other padding."""
 
 from __future__ import annotations
 
@@ -91,8 +91,36 @@ def another_precision_is_kept_or_refused(backend: Backend, device: str, arch_nam
     assert not np.array_equal(logits, wanted), "bfloat16 gives the bits of float32: it was not refused, and not kept"
 
 
+def padding_is_kept_or_refused(backend: Backend, device: str, arch_name: str) -> None:
+    """With its kernels and its pictures turned by 180 degrees, a network that pads symmetrically is one that pads SAME.
+
+    What lay left and above lies right and below then. That holds where a strided layer with the one padding sees an
+    even side, and one with the other an odd side; and without projections, which skip the last row or the first.
+    """
+    plain = prepare(backend, device, arch_name)
+    if plain.arch.layers is None:
+        pytest.skip(f"{arch_name} is no ResNet")
+    _, *stages, head = plain.arch.stage_names
+    for padding, size, stops in (("same_pool", (35, 39), stages[:1]), ("same", (64, 96), (*stages, head))):
+        bench = prepare(backend, device, arch_name, spec=replace(plain.spec, image_size=size))
+        turned = _changed(bench, padding=padding)
+        weights = {n: np.zeros_like(w) if ".downsample.0" in n else w for n, w in bench.weights.items()}
+        bench.reset(weights)
+        turned.reset({n: _turned(w).copy() if w.ndim == 4 else w for n, w in weights.items()})
+        images = bench.batch().inputs
+        for stop in stops:
+            maps = turned.predict(images[:, ::-1, ::-1].copy(), stop=stop)
+            wanted = bench.predict(images, stop=stop)
+            assert_close(_turned(maps) if maps.ndim == 4 else maps, wanted, CLOSE, f"{padding}: what enters {stop}")
+
+
+def _turned(maps: Any) -> Any:
+    return maps[..., ::-1, ::-1]
+
+
 LAWS: tuple[Law, ...] = (
     hidden_layers_stand_before_the_head,
     stages_have_the_blocks_asked_for,
     another_precision_is_kept_or_refused,
+    padding_is_kept_or_refused,
 )
