@@ -18,10 +18,8 @@ from xfer.features.store import open_store
 from xfer.formats.files import digest
 from xfer.metrics import Evaluation
 from xfer.nets.first import first_weights
-from xfer.nets.head import choose_head
 from xfer.nets.net import build_net
-from xfer.nets.pretrained import notes, parent_of, resolve_source
-from xfer.nets.wrapped import unwrapped
+from xfer.nets.pretrained import resolve_source
 from xfer.progress import Progress, silent
 from xfer.recipe import meaning
 from xfer.recipe.recipe import Recipe
@@ -46,22 +44,21 @@ def prepare(
     """
     backend = load_backend(backend) if isinstance(backend, str) else backend
     device, store = pick_device(backend, device), open_store()
-    arch, size, source = meaning.network(recipe, backend), meaning.image_size(recipe), recipe.weights.source
-    weights, metadata = resolve_source(source, arch.name, progress=progress) or (None, {})
+    arch, size, asked = meaning.network(recipe, backend), meaning.image_size(recipe), recipe.weights
+    weights, metadata = resolve_source(asked.source, arch.name, progress=progress) or (None, {})
 
     data = meaning.open_data(recipe, progress, data_source)
     loss = meaning.loss_spec(recipe, data)
 
     net = build_net(backend, device, meaning.model_spec(recipe, arch, len(data.classes), size, metadata))
-    names, asked, under = arch.head_names, recipe.weights, ""
-    if weights is not None:
-        weights, under = unwrapped(weights, net.shapes, names)
-    head = choose_head(asked.head, weights, metadata, names, net.shapes, data.classes, source)
-    first, loaded = first_weights(net.shapes, names, weights, recipe.seed, asked.partial, source, head)
-    net.load(first)
+    first = first_weights(
+        net, asked.source, weights, metadata, data.classes, seed=recipe.seed, head=asked.head, partial=asked.partial
+    )
+    net.load(first.weights)
     groups = tuple(meaning.groups(recipe, phase, arch, list(net.shapes)) for phase in meaning.plan(recipe))
-    parent, lines = parent_of(source, weights, head), tuple(filter(None, (*notes(metadata), under, head.note)))
-    prepared = Prepared(recipe, net, data, groups, loss, store, digest(first), loaded, lines, parent)
+    prepared = Prepared(
+        recipe, net, data, groups, loss, store, digest(first.weights), first.loaded, first.notes, first.parent
+    )
     refuse_lone_picture(prepared)
     return prepared
 
