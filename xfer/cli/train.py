@@ -97,6 +97,7 @@ def train(
     with caught([signal.SIGINT, signal.SIGTERM]) as interrupts:
         from xfer.cli import console, run_text
         from xfer.recipe.meaning import SMALL, from_random, small_from_random
+        from xfer.results.read import Places
         from xfer.training import record
         from xfer.training.gallery import draw_against
 
@@ -113,7 +114,8 @@ def train(
                 recipe = small_from_random(run.recipe) if small else from_random(run.recipe, net.first)
                 if show:
                     click.echo(run_text.announced(recipe))
-                _, baseline = _follow(record.begin(recipe, net.backend, device, place, True, watch), show)
+                places = Places(data=prepared.data.source)
+                _, baseline = _follow(record.begin(recipe, net.backend, device, place, True, watch, places), show)
                 pictures.append(draw_against(run.path, baseline.path, prepared.data.val.labels))
                 if not json_:
                     click.echo(run_text.against(run, baseline))

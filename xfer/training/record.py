@@ -15,7 +15,7 @@ from typing import TypeAlias
 from xfer.backend import Backend
 from xfer.progress import Progress, silent
 from xfer.recipe.recipe import Recipe
-from xfer.results.read import LOCK, STATE, backend_name, data_of, is_finished
+from xfer.results.read import AS_GIVEN, LOCK, STATE, Places, backend_name, is_finished, places_of
 from xfer.results.run import Run
 from xfer.system.interrupts import Interrupted, Interrupts
 from xfer.system.locks import locked
@@ -63,12 +63,13 @@ def begin(
     output: Path | None = None,
     overwrite: bool = False,
     watch: Watch | None = None,
+    places: Places = AS_GIVEN,
 ) -> Events:
-    """A fresh run, in `output` or in a new folder below `runs/`."""
+    """A fresh run, in `output` or in a new folder below `runs/`; `places` as for `prepare`."""
     started, watch = time.perf_counter(), watch or Watch()
     if output is not None:
         write.refuse_others(output, overwrite)  # before anything that takes long
-    p = prepare(recipe, backend, device, watch.watched)
+    p = prepare(recipe, backend, device, watch.watched, places)
     path = write.claim(p, output)
     with locked(path / LOCK):
         write.create(p, path, overwrite)
@@ -94,7 +95,7 @@ def resume(
             yield Run.load(path)
             return
         saved = read_state(path / STATE) if (path / STATE).exists() else None
-        p = prepare(recipe, backend or backend_name(path), device, watch.watched, data_of(path))
+        p = prepare(recipe, backend or backend_name(path), device, watch.watched, places_of(path))
         start = BEGINNING
         if saved is None:  # it ended before there was anything to go on from
             write.create(p, path, overwrite=True)

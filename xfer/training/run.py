@@ -23,6 +23,7 @@ from xfer.nets.pretrained import resolve_source
 from xfer.progress import Progress, silent
 from xfer.recipe import meaning
 from xfer.recipe.recipe import Recipe
+from xfer.results.read import AS_GIVEN, Places
 from xfer.training import loop
 from xfer.training.phases import open_phase
 from xfer.training.prepared import Prepared
@@ -35,24 +36,25 @@ def prepare(
     backend: str | Backend,
     device: str = "auto",
     progress: Progress = silent,
-    data_source: str | None = None,
+    places: Places = AS_GIVEN,
 ) -> Prepared:
     """Open the data, build the network and give it its first weights. Writes nothing into a run folder.
 
-    `data_source`: where the data lie that the recipe names, if not where it says, seen from the current folder.
+    `places`: where the data and the weights lie that the recipe names, if not where it says.
     Raises XferError for whatever a user can put right.
     """
     backend = load_backend(backend) if isinstance(backend, str) else backend
     device, store = pick_device(backend, device), open_store()
     arch, size, asked = meaning.network(recipe, backend), meaning.image_size(recipe), recipe.weights
-    weights, metadata = resolve_source(asked.source, arch.name, progress=progress) or (None, {})
+    source = places.weights or asked.source
+    weights, metadata = resolve_source(source, arch.name, progress=progress) or (None, {})
 
-    data = meaning.open_data(recipe, progress, data_source)
+    data = meaning.open_data(recipe, progress, places.data)
     loss = meaning.loss_spec(recipe, data)
 
     net = build_net(backend, device, meaning.model_spec(recipe, arch, len(data.classes), size, metadata))
     first = first_weights(
-        net, asked.source, weights, metadata, data.classes, seed=recipe.seed, head=asked.head, partial=asked.partial
+        net, source, weights, metadata, data.classes, seed=recipe.seed, head=asked.head, partial=asked.partial
     )
     net.load(first.weights)
     groups = tuple(meaning.groups(recipe, phase, arch, list(net.shapes)) for phase in meaning.plan(recipe))
