@@ -51,7 +51,7 @@ def _folder(ctx: click.Context, param: click.Parameter, folder: str | None) -> s
 @click.option("--weights", metavar="imagenet|random|FILE|RUN", help="What training starts from.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="The run folder. Default: a new one in runs/.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that is there; other files stay.")
-@click.option("--resume", metavar="auto|RUN", help="Go on with a run that stopped. auto: the newest unfinished one.")
+@click.option("--resume", metavar="auto|RUN", help="Go on with a run. auto: the newest unfinished one.")
 @click.option(
     "--checkpoint-every",
     type=click.FloatRange(min=0),
@@ -123,7 +123,7 @@ def train(
         console.as_json({**run.result, "output": str(run.path)})
         return
     if prepared is None:
-        click.echo(f"{run.path} is finished: there is nothing to go on with")
+        click.echo(f"{run.path} is finished: there is nothing to go on with. More --epochs train on, as a new run")
     click.echo(run_text.headline(run, pictures))
 
 
@@ -142,7 +142,7 @@ def _chosen(
     path = None if resume is None else find_run(resume, output, overwrite)
     if path is not None:
         asked = asked_of(path, config, overrides) if config or overrides else None
-        return record.resume(path, asked, backend, device, watch)
+        return record.go_on(path, asked, backend, device, output, watch)
     recipe = load_recipe(DEMO if config is None and flags["data"] is None else config, overrides)
     return record.begin(recipe, backend or "torch", device, output, overwrite, watch)
 

@@ -23,7 +23,7 @@ from xfer.training import write
 from xfer.training.gallery import draw
 from xfer.training.loop import Epoch
 from xfer.training.prepared import Prepared
-from xfer.training.resume import identity, own_recipe, refuse_changes, went_on
+from xfer.training.resume import further, identity, own_recipe, refuse_changes, refuse_folder, went_on
 from xfer.training.run import EpochEnd, StepEnd, prepare, train
 from xfer.training.state import BEGINNING, State, read_state, write_state
 
@@ -64,16 +64,46 @@ def begin(
     overwrite: bool = False,
     watch: Watch | None = None,
     places: Places = AS_GIVEN,
+    note: str = "",
 ) -> Events:
-    """A fresh run, in `output` or in a new folder below `runs/`; `places` as for `prepare`."""
+    """A fresh run, in `output` or in a new folder below `runs/`; `places` as for `prepare`.
+
+    `note`: a line for the user on where it comes from, the first of the notes.
+    """
     started, watch = time.perf_counter(), watch or Watch()
     if output is not None:
         write.refuse_others(output, overwrite)  # before anything that takes long
     p = prepare(recipe, backend, device, watch.watched, places)
+    p = replace(p, notes=(note, *p.notes)) if note else p
     path = write.claim(p, output)
     with locked(path / LOCK):
         write.create(p, path, overwrite)
         yield from _recorded(p, path, BEGINNING, started, watch)
+
+
+def go_on(
+    path: Path,
+    asked: Recipe | None = None,
+    backend: str | Backend | None = None,
+    device: str = "auto",
+    output: Path | None = None,
+    watch: Watch | None = None,
+) -> Events:
+    """`resume`; or, where the run is finished and `asked` has more epochs, a new run that trains on from it.
+
+    The new one is written where `begin` would write it. Raises ConfigError for an `output` that cannot be.
+    """
+    recipe = further(path, asked)
+    refuse_folder(path, output, new=recipe is not None)
+    if recipe is None:
+        return resume(path, asked, backend, device, watch)
+    best, epochs = Run.load(path).result["best_epoch"], recipe.train.epochs
+    note = (
+        f"{path} is finished: a new run trains {epochs} epochs on from its best weights (of epoch {best}), "
+        "with schedule and optimizer from their beginning"
+    )
+    places = Places(data=places_of(path).data)
+    return begin(recipe, backend or backend_name(path), device, output, watch=watch, places=places, note=note)
 
 
 def resume(
