@@ -1,6 +1,6 @@
 """Full fine-tuning of ResNet-18 by xfer and its peers, epoch by epoch in turns, and what a step of xfer costs.
 
-    python -m benchmarks.finetune --images FOLDER --weights FILE [--rounds 3]
+    python -m benchmarks.finetune --images FOLDER [--weights FILE] [--rounds 3]
 
 The peers need `benchmarks/requirements.txt`; one that is not installed is a row that says so.
 """
@@ -10,8 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.common import Figures, Options, child, in_turns, table
+from xfer.errors import WeightsError
+from xfer.formats.files import write_weights
+from xfer.nets.pretrained import IMAGENET, resolve_source
 
 PEERS = {
     "xfer": ("benchmarks.finetune_xfer",),
@@ -28,9 +32,25 @@ def measure(options: Options) -> Figures:
 
     The row `step` has seconds per training step by xfer's loop and by hand, and xfer's `overhead` as a fraction.
     """
-    images, weights = options.images.resolve(), Path(options.weights).resolve()
-    cases = {name: [module, images, weights, *flags] for name, (module, *flags) in PEERS.items()}
-    return {**in_turns(cases, options.rounds), "step": child("benchmarks.step_torch")}
+    with TemporaryDirectory() as folder:
+        try:
+            inputs = options.images.resolve(), _one_file(options.weights, Path(folder))
+        except WeightsError as error:
+            rows: Figures = {name: {"missing": str(error)} for name in PEERS}
+        else:
+            cases = {name: [module, *inputs, *flags] for name, (module, *flags) in PEERS.items()}
+            rows = in_turns(cases, options.rounds)
+    return {**rows, "step": child("benchmarks.step_torch")}
+
+
+def _one_file(source: str, folder: Path) -> Path:
+    """The weights of a ResNet-18 in a file that every peer reads. Raises WeightsError."""
+    resolved = resolve_source(source, "resnet18")
+    if resolved is None:
+        raise WeightsError(f"weights {source}: expected {IMAGENET}, or a file")
+    file = folder / "resnet18.safetensors"
+    write_weights(file, resolved[0], {})
+    return file
 
 
 def report(figures: Figures) -> list[str]:
@@ -48,7 +68,7 @@ def report(figures: Figures) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--weights", required=True)
+    parser.add_argument("--weights", default=IMAGENET, help="of a ResNet-18; default: torchvision's, downloaded")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

@@ -33,7 +33,8 @@ def train(
     recipe     a Recipe, a TOML file, the name of one that comes with xfer, `ants_bees_frozen`, or None for the defaults
     backend    a name or an object; None: torch, or that of the run which is resumed
     resume     the folder of a run to go on with: no recipe is needed then, and another one is refused. Or `auto`: the
-               run in `output`, or else the newest unfinished one below `runs/`; where there is none, a fresh run
+               run in `output`, or else the newest unfinished one below `runs/`; where there is none, a fresh run.
+               A finished one is given as it is; with more `epochs`, a new run trains on from its best weights
     checkpoint_every   minutes between saved states inside an epoch; 0: only where epochs end
     overrides  plain names (`data`, `weights`, `arch`, `epochs`, `batch_size`, `lr`, `seed`, `train_from`, `size`,
                `views`), or dotted keys of the recipe: `**{"optimizer.momentum": 0.8}`
@@ -49,7 +50,7 @@ def train(
             events = record.begin(as_recipe(recipe, overrides), backend or "torch", device, target, overwrite, watch)
         else:
             asked = None if recipe is None and not overrides else asked_of(path, recipe, overrides)
-            events = record.resume(path, asked, backend, device, watch)
+            events = record.go_on(path, asked, backend, device, target, watch)
         *_, run = events
     assert isinstance(run, Run), "a run ends with itself"
     return run

@@ -98,6 +98,8 @@ def build(spec: ModelSpec, device: str) -> Network:
     target = torch.device(device)
     if target.type == "cuda":
         # TensorFloat-32 keeps 10 bits of a float32: enough to train with, but no longer the same run as on a CPU.
+        # Off for the whole process, and for good: a context around each step would miss what is done with `Native`,
+        # and torch refuses to say what to go back to where a program has set its newer switches, one per operator.
         torch.backends.cudnn.allow_tf32 = False
     module, body, head = assemble(spec)
     module.to(target).to(memory_format=torch.channels_last)

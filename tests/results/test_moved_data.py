@@ -36,6 +36,22 @@ def evaluated(run, *more, code=0):
     return json.loads(result.stdout)["n"] if code == 0 else result.stderr
 
 
+def stop(recipe, path, epochs):
+    """Leave a run behind after so many of its epochs."""
+    events = record.begin(recipe, NumpyBackend(), output=path)
+    for _ in range(1 + epochs):
+        next(events)
+    with suppress(KeyboardInterrupt):
+        events.throw(KeyboardInterrupt())
+
+
+def resumed(path, *more, code=0):
+    """The run as it ended, or the error."""
+    result = CliRunner().invoke(main, ["train", "--resume", str(path), *more, "-q"])
+    assert result.exit_code == code, result.output
+    return xfer.Run.load(path) if code == 0 else result.stderr
+
+
 @pytest.mark.parametrize("folder", ["home", "away", "other"])
 def test_it_is_evaluated_on_its_own_data_from_any_folder(home, tmp_path, monkeypatch, folder):
     run = xfer.train(as_recipe(None, SETTINGS), NumpyBackend(), output="run")
@@ -72,11 +88,7 @@ def test_data_that_are_gone_are_asked_for(home, tmp_path, monkeypatch):
 @pytest.mark.parametrize("epochs", [0, 1])
 def test_it_goes_on_from_another_folder_as_it_would_have_at_home(home, tmp_path, monkeypatch, epochs):
     whole = xfer.train(as_recipe(None, SETTINGS), NumpyBackend(), output="whole")
-    events = record.begin(as_recipe(None, SETTINGS), NumpyBackend(), output=home / "run")
-    for _ in range(1 + epochs):
-        next(events)
-    with suppress(KeyboardInterrupt):
-        events.throw(KeyboardInterrupt())
+    stop(as_recipe(None, SETTINGS), home / "run", epochs)
     for folder in ("other", "away"):
         shutil.copytree(home / "run", tmp_path / folder / "run")
         monkeypatch.chdir(tmp_path / folder)
@@ -84,3 +96,42 @@ def test_it_goes_on_from_another_folder_as_it_would_have_at_home(home, tmp_path,
         assert run.result["weights_digest"] == whole.result["weights_digest"]
         assert evaluated("run") == 6
         assert read_recipe(run.path).data.source == "d"
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize("source", ["first", "first/last.safetensors"])
+def test_weights_named_by_a_relative_path_are_found_from_another_folder(home, tmp_path, monkeypatch, source, epochs):
+    for name, seed in (("home", 0), ("other", 1)):
+        recipe = as_recipe(None, SETTINGS | {"data": str(tmp_path / name / "d"), "seed": seed})
+        xfer.train(recipe, NumpyBackend(), output=tmp_path / name / "first")
+    recipe = as_recipe(None, SETTINGS | {"weights": source, "weights.head": "keep"})
+    whole = xfer.train(recipe, NumpyBackend(), output="whole")
+    for folder in ("away", "other"):  # one has no weights of that name, and one has others
+        monkeypatch.chdir(home)
+        stop(recipe, home / folder, epochs)
+        monkeypatch.chdir(tmp_path / folder)
+        run = resumed(home / folder)
+        assert run.result["weights_digest"] == whole.result["weights_digest"]
+        assert run.result["parent"] == whole.result["parent"]
+        assert read_recipe(run.path).weights.source == source
+
+
+def test_weights_that_moved_with_the_run_are_found(home, tmp_path, monkeypatch):
+    xfer.train(as_recipe(None, SETTINGS), NumpyBackend(), output="first")
+    recipe = as_recipe(None, SETTINGS | {"weights": "first"})
+    whole = xfer.train(recipe, NumpyBackend(), output="whole")
+    stop(recipe, home / "run", 1)
+    moved = home.rename(tmp_path / "moved")
+    monkeypatch.chdir(moved)
+    assert resumed("run").result["weights_digest"] == whole.result["weights_digest"]
+
+
+def test_a_run_is_compared_with_random_weights_on_its_own_data_from_another_folder(home, tmp_path, monkeypatch):
+    stop(as_recipe(None, SETTINGS), home / "run", 1)
+    monkeypatch.chdir(tmp_path / "other")
+    resumed(home / "run", "--against-random")
+    baseline = xfer.Run.load(home / "run" / "from_random")
+    assert (baseline.result["n_train"], baseline.result["n_val"]) == (8, 6)
+    assert baseline.recipe.data.source == "d"
+    monkeypatch.chdir(tmp_path / "away")
+    assert evaluated(baseline.path) == 6

@@ -143,7 +143,7 @@ def test_a_recipe_in_a_folder_of_no_run_is_not_resumed(recipe, tmp_path):
     assert contents(tmp_path / "mine") == before
 
 
-@pytest.mark.parametrize("name", ["best.safetensors", "last.safetensors", "from_random/best.safetensors", "link"])
+@pytest.mark.parametrize("name", ["", "best.safetensors", "last.safetensors", "from_random/best.safetensors", "link"])
 def test_the_weights_that_training_starts_from_are_never_removed(recipe, tmp_path, name):
     path = train(recipe, tmp_path / "run").path
     train(recipe, path / "from_random")

@@ -51,7 +51,7 @@ def _folder(ctx: click.Context, param: click.Parameter, folder: str | None) -> s
 @click.option("--weights", metavar="imagenet|random|FILE|RUN", help="What training starts from.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="The run folder. Default: a new one in runs/.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that is there; other files stay.")
-@click.option("--resume", metavar="auto|RUN", help="Go on with a run that stopped. auto: the newest unfinished one.")
+@click.option("--resume", metavar="auto|RUN", help="Go on with a run. auto: the newest unfinished one.")
 @click.option(
     "--checkpoint-every",
     type=click.FloatRange(min=0),
@@ -97,6 +97,7 @@ def train(
     with caught([signal.SIGINT, signal.SIGTERM]) as interrupts:
         from xfer.cli import console, run_text
         from xfer.recipe.meaning import SMALL, from_random, small_from_random
+        from xfer.results.read import Places
         from xfer.training import record
         from xfer.training.gallery import draw_against
 
@@ -113,7 +114,8 @@ def train(
                 recipe = small_from_random(run.recipe) if small else from_random(run.recipe, net.first)
                 if show:
                     click.echo(run_text.announced(recipe))
-                _, baseline = _follow(record.begin(recipe, net.backend, device, place, True, watch), show)
+                places = Places(data=prepared.data.source)
+                _, baseline = _follow(record.begin(recipe, net.backend, device, place, True, watch, places), show)
                 pictures.append(draw_against(run.path, baseline.path, prepared.data.val.labels))
                 if not json_:
                     click.echo(run_text.against(run, baseline))
@@ -121,7 +123,7 @@ def train(
         console.as_json({**run.result, "output": str(run.path)})
         return
     if prepared is None:
-        click.echo(f"{run.path} is finished: there is nothing to go on with")
+        click.echo(f"{run.path} is finished: there is nothing to go on with. More --epochs train on, as a new run")
     click.echo(run_text.headline(run, pictures))
 
 
@@ -140,7 +142,7 @@ def _chosen(
     path = None if resume is None else find_run(resume, output, overwrite)
     if path is not None:
         asked = asked_of(path, config, overrides) if config or overrides else None
-        return record.resume(path, asked, backend, device, watch)
+        return record.go_on(path, asked, backend, device, output, watch)
     recipe = load_recipe(DEMO if config is None and flags["data"] is None else config, overrides)
     return record.begin(recipe, backend or "torch", device, output, overwrite, watch)
 

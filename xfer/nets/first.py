@@ -2,36 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
-from xfer.arrays import Weights
+from xfer.arrays import Float32, Weights
 from xfer.errors import WeightsError
-from xfer.nets.head import FRESH, Head
+from xfer.nets.head import Head, HeadPolicy, choose_head
+from xfer.nets.net import Net
 from xfer.nets.partial import Loaded, partial_merge
-from xfer.nets.weights import Shapes, init_weights, merge
+from xfer.nets.pretrained import parent_of, taken_from
+from xfer.nets.weights import init_weights, merge
+from xfer.nets.wrapped import unwrapped
+
+
+@dataclass(frozen=True)
+class First:
+    """Every weight of a network before its first step, and where they are from.
+
+    loaded   what partial loading took from the source; None where all of it was taken
+    notes    lines for the user on what was taken, where there was a choice
+    parent   the file they are from, see `parent_of`
+    """
+
+    weights: Weights
+    loaded: Loaded | None = None
+    notes: tuple[str, ...] = ()
+    parent: Mapping[str, str] | None = None
 
 
 def first_weights(
-    shapes: Shapes,
-    head: tuple[str, str],
-    loaded: Weights | None,
-    seed: int,
-    partial: bool,
+    net: Net,
     source: str,
-    kept: Head = FRESH,
-) -> tuple[Weights, Loaded | None]:
-    """Every name of `shapes`: from `loaded`, but for a fresh head; all from the seed where it is None.
+    weights: Weights | None,
+    metadata: Mapping[str, str],
+    classes: Sequence[str],
+    *,
+    seed: int,
+    head: HeadPolicy = "auto",
+    partial: bool = False,
+) -> First:
+    """From the weights of the source, but for a fresh head; all from the seed where they are None.
 
-    A head that is `kept` is taken like all else, its rows in the order of the data's classes. With `partial` whatever
-    fits is taken from `loaded`, and the second result says what became of each tensor.
-    Raises WeightsError, naming the `source`, for weights that do not fit or are not finite.
+    source, weights, metadata   as for, and from, `resolve_source`
+    classes                     of the data, in the order of their labels
+    head                        whether the source's is kept, see `choose_head`; its rows in the order of the classes
+    partial                     take what fits, and say what became of each tensor
+
+    Raises WeightsError, naming the source, for weights that do not fit or are not finite.
     """
-    if loaded is None:
-        return init_weights(shapes, seed), None
-    if broken := [name for name, array in loaded.items() if not np.isfinite(array).all()]:
+    names, under = net.arch.head_names, ""
+    if weights is not None:
+        weights, under = unwrapped(weights, net.shapes, names)
+    chosen = choose_head(head, weights, metadata, names, net.shapes, classes, source)
+    if weights is None:
+        return First(init_weights(net.shapes, seed))
+    lines = tuple(filter(None, (taken_from(metadata), under, chosen.note)))
+    return First(*_taken(net, source, weights, seed, chosen, partial), lines, parent_of(source, weights, chosen))
+
+
+def _taken(
+    net: Net, source: str, weights: Mapping[str, Float32], seed: int, kept: Head, partial: bool
+) -> tuple[Weights, Loaded | None]:
+    if broken := [name for name, array in weights.items() if not np.isfinite(array).all()]:
         rest = f" and {len(broken) - 1} more tensors" if len(broken) > 1 else ""
         raise WeightsError(f"{source}: {broken[0]}{rest} hold values that are not finite. Cure: another file")
-    loaded, made = kept.in_order(loaded, head), () if kept.rows is not None else head
+    head, shapes = net.arch.head_names, net.shapes
+    loaded, made = kept.in_order(weights, head), () if kept.rows is not None else head
     if not partial:
         fresh = init_weights({name: shapes[name] for name in head}, seed)
         return merge(shapes, loaded, made, fresh, source), None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +46,36 @@ def backend_name(path: Path) -> str:
         raise CheckpointError(f"{path}: its env.json names no backend ({error}). Cure: --backend NAME") from error
 
 
-def data_of(path: Path) -> str | None:
-    """Where the data lie that a run was trained on, from whatever folder it is asked; None: only its recipe says.
+@dataclass(frozen=True)
+class Places:
+    """Where the data and the weights lie that a recipe names, from whatever folder it is asked; None: as it says.
 
-    A path in the recipe is as it was given, so that recipes can be compared. If the data are no longer where they were,
-    a relative one leads to them where a run was moved with its data.
+    A path in a recipe is as it was given, so that recipes can be compared, and may be relative.
     """
-    source = read_record(path / ENV).get("data")
-    return source if isinstance(source, str) and is_there(source) else None
+
+    data: str | None = None
+    weights: str | None = None
+
+
+AS_GIVEN = Places()
+
+
+def places_of(path: Path) -> Places:
+    """What the run in that folder has written down. None for what is no longer where it was.
+
+    A relative path in the recipe then leads to it where a run was moved with what it needs.
+    """
+    record = read_record(path / ENV)
+    data, weights = record.get("data"), record.get("weights")
+    return Places(
+        data if isinstance(data, str) and is_there(data) else None,
+        weights if isinstance(weights, str) and os.path.exists(weights) else None,
+    )
 
 
 def located(recipe: Recipe, path: Path) -> Recipe:
-    """The recipe of the run in `path`, with its data where they lie, see `data_of`."""
-    source = data_of(path) or recipe.data.source
+    """The recipe of the run in `path`, with its data where they lie, see `Places`."""
+    source = places_of(path).data or recipe.data.source
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
 
 

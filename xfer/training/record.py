@@ -15,7 +15,7 @@ from typing import TypeAlias
 from xfer.backend import Backend
 from xfer.progress import Progress, silent
 from xfer.recipe.recipe import Recipe
-from xfer.results.read import LOCK, STATE, backend_name, data_of, is_finished
+from xfer.results.read import AS_GIVEN, LOCK, STATE, Places, backend_name, is_finished, places_of
 from xfer.results.run import Run
 from xfer.system.interrupts import Interrupted, Interrupts
 from xfer.system.locks import locked
@@ -23,7 +23,7 @@ from xfer.training import write
 from xfer.training.gallery import draw
 from xfer.training.loop import Epoch
 from xfer.training.prepared import Prepared
-from xfer.training.resume import identity, own_recipe, refuse_changes, went_on
+from xfer.training.resume import further, identity, own_recipe, refuse_changes, refuse_folder, went_on
 from xfer.training.run import EpochEnd, StepEnd, prepare, train
 from xfer.training.state import BEGINNING, State, read_state, write_state
 
@@ -63,16 +63,47 @@ def begin(
     output: Path | None = None,
     overwrite: bool = False,
     watch: Watch | None = None,
+    places: Places = AS_GIVEN,
+    note: str = "",
 ) -> Events:
-    """A fresh run, in `output` or in a new folder below `runs/`."""
+    """A fresh run, in `output` or in a new folder below `runs/`; `places` as for `prepare`.
+
+    `note`: a line for the user on where it comes from, the first of the notes.
+    """
     started, watch = time.perf_counter(), watch or Watch()
     if output is not None:
         write.refuse_others(output, overwrite)  # before anything that takes long
-    p = prepare(recipe, backend, device, watch.watched)
+    p = prepare(recipe, backend, device, watch.watched, places)
+    p = replace(p, notes=(note, *p.notes)) if note else p
     path = write.claim(p, output)
     with locked(path / LOCK):
         write.create(p, path, overwrite)
         yield from _recorded(p, path, BEGINNING, started, watch)
+
+
+def go_on(
+    path: Path,
+    asked: Recipe | None = None,
+    backend: str | Backend | None = None,
+    device: str = "auto",
+    output: Path | None = None,
+    watch: Watch | None = None,
+) -> Events:
+    """`resume`; or, where the run is finished and `asked` has more epochs, a new run that trains on from it.
+
+    The new one is written where `begin` would write it. Raises ConfigError for an `output` that cannot be.
+    """
+    recipe = further(path, asked)
+    refuse_folder(path, output, new=recipe is not None)
+    if recipe is None:
+        return resume(path, asked, backend, device, watch)
+    best, epochs = Run.load(path).result["best_epoch"], recipe.train.epochs
+    note = (
+        f"{path} is finished: a new run trains {epochs} epochs on from its best weights (of epoch {best}), "
+        "with schedule and optimizer from their beginning"
+    )
+    places = Places(data=places_of(path).data)
+    return begin(recipe, backend or backend_name(path), device, output, watch=watch, places=places, note=note)
 
 
 def resume(
@@ -94,7 +125,7 @@ def resume(
             yield Run.load(path)
             return
         saved = read_state(path / STATE) if (path / STATE).exists() else None
-        p = prepare(recipe, backend or backend_name(path), device, watch.watched, data_of(path))
+        p = prepare(recipe, backend or backend_name(path), device, watch.watched, places_of(path))
         start = BEGINNING
         if saved is None:  # it ended before there was anything to go on from
             write.create(p, path, overwrite=True)

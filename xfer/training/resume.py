@@ -80,9 +80,17 @@ def find_run(resume: str | Path, output: Path | None, overwrite: bool = False) -
     path = Path(resume)
     if not is_run(path):
         raise CheckpointError(f"--resume {path}: expected the folder of a run, with a config.toml, or 'auto'")
-    if output is not None and output.resolve() != path.resolve():
-        raise ConfigError(f"--output {output}: a run goes on in its own folder, {path}. Cure: leave out --output")
     return path
+
+
+def refuse_folder(path: Path, output: Path | None, new: bool) -> None:
+    """Raises ConfigError where a run is to go on in another folder than its own, or a `new` one after it there."""
+    if output is None or (output.resolve() != path.resolve()) == new:
+        return
+    if new:
+        cure = f"Cure: --resume {path} with another --output, or without one"
+        raise ConfigError(f"--output {output}: is finished, and what trains on from it is a new run. {cure}")
+    raise ConfigError(f"--output {output}: a run goes on in its own folder, {path}. Cure: leave out --output")
 
 
 def _last_written(path: Path) -> float:
@@ -96,6 +104,22 @@ def own_recipe(path: Path, asked: Recipe | None) -> Recipe:
         key = _first_difference(recipe.model_dump(mode="json"), asked.model_dump(mode="json"))
         raise ConfigError(f"{path}: a run goes on with its own recipe ({key} asked for). Cure: leave that out")
     return recipe
+
+
+def further(path: Path, asked: Recipe | None) -> Recipe | None:
+    """The recipe of a new run that trains on where the finished one in `path` ended; None unless that is asked for.
+
+    It is asked for by more epochs than the run has. The new one has the recipe of the run, for the epochs that are
+    missing, and starts from its best weights with their head. Raises ConfigError where other keys differ as well.
+    """
+    if asked is None or not is_finished(path):
+        return None
+    own = read_recipe(path)
+    if own.phases or asked.phases or asked.train.epochs <= own.train.epochs:
+        return None
+    own_recipe(path, as_recipe(asked, {"train.epochs": own.train.epochs}))
+    start = {"weights.source": str(path), "weights.head": "keep", "weights.partial": False}
+    return as_recipe(own, start | {"train.epochs": asked.train.epochs - own.train.epochs})
 
 
 def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -22,14 +22,13 @@ from xfer.features.store import open_store
 from xfer.formats.files import digest
 from xfer.metrics import Evaluation
 from xfer.nets.first import first_weights
-from xfer.nets.head import choose_head
 from xfer.nets.net import build_net
 from xfer.nets.padding import PICTURES, fit_padding
-from xfer.nets.pretrained import parent_of, resolve_source, taken_from
-from xfer.nets.wrapped import unwrapped
+from xfer.nets.pretrained import resolve_source
 from xfer.progress import Progress, silent
 from xfer.recipe import meaning
 from xfer.recipe.recipe import Recipe
+from xfer.results.read import AS_GIVEN, Places
 from xfer.training import loop
 from xfer.training.phases import open_phase
 from xfer.training.prepared import Prepared
@@ -42,35 +41,35 @@ def prepare(
     backend: str | Backend,
     device: str = "auto",
     progress: Progress = silent,
-    data_source: str | None = None,
+    places: Places = AS_GIVEN,
 ) -> Prepared:
     """Open the data, build the network and give it its first weights. Writes nothing into a run folder.
 
-    `data_source`: where the data lie that the recipe names, if not where it says, seen from the current folder.
+    `places`: where the data and the weights lie that the recipe names, if not where it says.
     Raises XferError for whatever a user can put right.
     """
     backend = load_backend(backend) if isinstance(backend, str) else backend
     device, store = pick_device(backend, device), open_store()
-    arch, size, source = meaning.network(recipe, backend), meaning.image_size(recipe), recipe.weights.source
+    arch, size, asked = meaning.network(recipe, backend), meaning.image_size(recipe), recipe.weights
+    source = places.weights or asked.source
     weights, metadata = resolve_source(source, arch.name, progress=progress) or (None, {})
 
-    data = meaning.open_data(recipe, progress, data_source)
+    data = meaning.open_data(recipe, progress, places.data)
     loss = meaning.loss_spec(recipe, data)
 
     net = build_net(backend, device, meaning.model_spec(recipe, arch, len(data.classes), size, metadata))
-    names, asked, under = arch.head_names, recipe.weights, ""
-    if weights is not None:
-        weights, under = unwrapped(weights, net.shapes, names)
-    head = choose_head(asked.head, weights, metadata, names, net.shapes, data.classes, source)
-    first, loaded = first_weights(net.shapes, names, weights, recipe.seed, asked.partial, source, head)
-    net.load(first)
+    first = first_weights(
+        net, source, weights, metadata, data.classes, seed=recipe.seed, head=asked.head, partial=asked.partial
+    )
+    net.load(first.weights)
     padded = ""
     if recipe.model.padding == "auto":
         net, padded = fit_padding(net, metadata, source, partial(_some_pictures, recipe, data))
+    notes = (*first.notes, padded) if padded else first.notes
     groups = tuple(meaning.groups(recipe, phase, arch, list(net.shapes)) for phase in meaning.plan(recipe))
-    lines = tuple(filter(None, (taken_from(metadata), under, head.note, padded)))
-    parent = parent_of(source, weights, head)
-    prepared = Prepared(recipe, net, data, groups, loss, store, digest(first), loaded, lines, parent)
+    prepared = Prepared(
+        recipe, net, data, groups, loss, store, digest(first.weights), first.loaded, notes, first.parent
+    )
     refuse_lone_picture(prepared)
     return prepared
 

@@ -67,7 +67,7 @@ def create(p: Prepared, path: Path, overwrite: bool = False) -> Path:
         unfinished = is_run(path) and not is_finished(path)
         cure = "--resume to go on with it, or --overwrite" if unfinished else "another --output, or --overwrite"
         raise CheckpointError(f"{path} already holds a run. Cure: {cure}")
-    _refuse_source(path, p.recipe.weights.source)
+    _refuse_source(path, p)
     try:
         path.mkdir(parents=True, exist_ok=True)
         _remove(path)
@@ -89,10 +89,11 @@ def refuse_others(path: Path, overwrite: bool) -> None:
     refuse_foreign(path, "run", OWN, is_own(path), overwrite, ignored=[LOCK])
 
 
-def _refuse_source(path: Path, source: str) -> None:
+def _refuse_source(path: Path, p: Prepared) -> None:
     """Raises CheckpointError where the file that training starts from is among those that would be removed."""
-    weights = Path(source).expanduser().resolve()
-    if weights in {(folder / name).resolve() for folder in (path, path / BASELINE) for name in OWN}:
+    removed = {(folder / name).resolve() for folder in (path, path / BASELINE) for name in OWN}
+    if p.parent is not None and Path(p.parent["path"]) in removed:
+        source = p.recipe.weights.source
         raise CheckpointError(
             f"weights {source}: belong to the run in {path}, which was to be replaced. Cure: another --output"
         )
@@ -147,6 +148,7 @@ def environment(p: Prepared) -> dict[str, Any]:
         "backend": p.net.backend.name,
         "device": p.net.device,
         "data": p.data.source,
+        "weights": None if p.parent is None else p.parent["path"],
         "versions": p.net.backend.versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -84,6 +84,11 @@ _STATISTICS = (
         stepping(steps.InferenceWhileUpdating),
         statistics.updating_layers_normalise_with_the_batch,
     ),
+    _b(
+        "a lone picture is normalised with itself",
+        calls(batch=steps.twice_where_alone),
+        statistics.one_value_per_channel_is_refused,
+    ),
 )
 
 _RULES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 
 from xfer.archs import is_statistic
 from xfer.arrays import Weights
-from xfer.backend import Backend, Batch
-from xfer.testing.kit import CLOSE, Bench, Law, assert_all_close, assert_close, needs_norm_layers, prepare
+from xfer.backend import Backend, Batch, ModelSpec, TrainStep
+from xfer.errors import BackendError
+from xfer.testing.kit import CLASSES, CLOSE, Bench, Law, assert_all_close, assert_close, needs_norm_layers, prepare
 
 STATS_MOMENTUM = 0.1
+SMALL = (32, 32)  # (height, width): maps of one pixel in networks that halve the sides five times
 FLAT = 1e-6  # below it, the variance of a channel is that of rounding
 STATS_CLOSE = 1e-4  # the biased variance is recovered from two others, which loses a digit
 
@@ -64,16 +67,23 @@ def running_variance_is_unbiased(backend: Backend, device: str, arch_name: str) 
     layers = needs_norm_layers(bench)
     batch = bench.batch()
     n_images, pixels = len(batch.labels), bench.spec.image_size[0] * bench.spec.image_size[1]
-    once, twice = batch_statistics(bench, batch), batch_statistics(bench, _doubled(batch))
-    counts = []
-    for layer in layers:
-        name = f"{layer}.running_var"
-        total = once[name].sum(dtype=np.float64)
-        ratio = total / _biased(total, twice[name].sum(dtype=np.float64))
-        counts.append(ratio / (ratio - 1) if ratio > 1 else np.inf)
-        assert counts[-1] <= 1.05 * n_images * pixels, f"{name} is not n / (n - 1) times the batch's variance"
+    counts = _values_per_channel(bench, batch, layers)
+    for layer, count in zip(layers, counts, strict=True):
+        unbiased = count <= 1.05 * n_images * pixels
+        assert unbiased, f"{layer}.running_var is not n / (n - 1) times the batch's variance"
     per_image = min(counts) / n_images
     assert abs(per_image - round(per_image)) < 1e-2, f"running variances are of {min(counts):.3f} values per channel"
+
+
+def _values_per_channel(bench: Bench, batch: Batch, layers: Sequence[str]) -> list[float]:
+    """How many each layer takes its variance from; infinitely many where that is not unbiased."""
+    once, twice = batch_statistics(bench, batch), batch_statistics(bench, _doubled(batch))
+    counts = []
+    for name in (f"{layer}.running_var" for layer in layers):
+        total = once[name].sum(dtype=np.float64)
+        ratio = total / _biased(total, twice[name].sum(dtype=np.float64))
+        counts.append(float(ratio / (ratio - 1)) if ratio > 1 else np.inf)
+    return counts
 
 
 def _biased(once: Any, twice: Any) -> Any:
@@ -98,8 +108,34 @@ def updating_layers_normalise_with_the_batch(backend: Backend, device: str, arch
     assert_close(logits, wanted, STATS_CLOSE, "logits in training, against predicting with the batch's statistics")
 
 
+def one_value_per_channel_is_refused(backend: Backend, device: str, arch_name: str) -> None:
+    """It has no variance: the call with one picture, of which a layer sees a single pixel, raises BackendError."""
+    arch = backend.archs[arch_name]
+    bench = prepare(backend, device, arch_name, spec=ModelSpec(arch_name, CLASSES, SMALL, arch.mean, arch.std))
+    layers = needs_norm_layers(bench)
+    batch = bench.batch()
+    if min(_values_per_channel(bench, batch, layers)) > 1.5 * len(batch.labels):
+        pytest.skip(f"{arch_name} has no norm layer that sees a single pixel of a picture of {SMALL}")
+    for trained in (("head",), bench.arch.stage_names):
+        bench.reset()
+        step = bench.step(bench.groups(*trained, updating=bench.arch.stage_names))
+        message = _refusal(step, bench.batch(1))
+        assert message, "a step on one picture, with one value per channel to normalise with, did not raise"
+        assert "\n" not in message, f"more than one line for a user to read: {message}"
+
+
+def _refusal(step: TrainStep, batch: Batch) -> str:
+    """The message of the BackendError that a call raises; "" where it raises none. What it gives is not waited for."""
+    try:
+        step(batch, (0.0,))
+    except BackendError as error:
+        return str(error)
+    return ""
+
+
 LAWS: tuple[Law, ...] = (
     statistics_have_momentum,
     running_variance_is_unbiased,
     updating_layers_normalise_with_the_batch,
+    one_value_per_channel_is_refused,
 )
