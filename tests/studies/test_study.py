@@ -53,6 +53,7 @@ def test_a_study_trains_what_its_file_names(finished, folder):
             )
             assert run.last_accuracy == rows[-1]["val_accuracy"]
             assert run.jobs == 1
+            assert json.loads((output / run.folder / "env.json").read_text())["command"] == "a study"
 
 
 def test_a_run_of_a_study_is_the_run_of_its_recipe(finished, folder, tmp_path):

@@ -44,7 +44,7 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 th, td { padding: .3rem .75rem .3rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); gap: .75rem 1.5rem; margin: 0; }
 dt { font-size: .85rem; opacity: .75; }
-dd { margin: 0; overflow-wrap: anywhere; }
+dd { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; }
 .whole { grid-column: 1 / -1; }
 .wide { overflow-x: auto; }
 .wide th, .wide td { text-align: right; }
