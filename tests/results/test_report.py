@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -192,8 +192,39 @@ def test_a_long_table_of_classes_is_folded(tmp_path: Path, count: int, folded: b
     (run / "predictions.csv").write_text(f"file,label,predicted,probability,{columns}\n", encoding="utf-8")
     words = read(run).words
     assert "Validation by class" in words
-    assert (f"Validation by class ({count})" in words) == folded
+    assert (f"Validation by class ({count}), lowest recall first" in words) == folded
     assert f"c{count - 1}––00" in words
+
+
+def predicted_run(folder: Path, classes: int, rows: Sequence[tuple[str, str]]) -> Path:
+    """A run whose predictions.csv has these rows of class and prediction, of the classes c0, c1, ..."""
+    run = make_run(folder)
+    header = ",".join(f"p_c{i}" for i in range(classes))
+    lines = "".join(f"{i}.jpg,{label},{guess},0.9\n" for i, (label, guess) in enumerate(rows))
+    (run / "predictions.csv").write_text(f"file,label,predicted,probability,{header}\n{lines}", encoding="utf-8")
+    return run
+
+
+def test_a_long_table_of_classes_begins_with_the_worst(tmp_path: Path) -> None:
+    rows = [("c0", "c0"), ("c4", "c4"), ("c4", "c2"), ("c7", "c0")]
+    words = read(predicted_run(tmp_path / "run", 31, rows)).words
+    places = [words.index(line) for line in ("c7–0.0 %10", "c4100.0 %50.0 %21", "c050.0 %100.0 %11", "c1––00")]
+    assert places == sorted(places)
+
+
+def test_the_pairs_that_are_confused_most_are_named(tmp_path: Path) -> None:
+    rows = [("c1", "c2")] * 3 + [("c1", "c1")] + [("c8", "c0")] * 2 + [("c5", "c5")]
+    words = read(predicted_run(tmp_path / "many", 9, rows)).words
+    assert "Most confusedtrue classwas taken forpicturesof its classc1c2375.0 %c8c02100.0 %Validation by class" in words
+    assert "Most confused" not in read(predicted_run(tmp_path / "right", 9, [("c1", "c1")])).words
+    assert "Most confused" not in read(predicted_run(tmp_path / "few", 8, [("c1", "c0")])).words
+
+
+def test_a_long_list_of_confused_pairs_is_cut_short(tmp_path: Path) -> None:
+    rows = [(f"c{i}", f"c{i + 1}") for i in range(29) for _ in range(29 - i)]
+    words = read(predicted_run(tmp_path / "run", 30, rows)).words.split("Validation by class")[0]
+    assert "c19c2010100.0 %" in words
+    assert "c20c21" not in words
 
 
 def test_pictures_are_inlined_in_order(tmp_path: Path) -> None:

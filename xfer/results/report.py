@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xfer.errors import CheckpointError
-from xfer.results.classes import class_table
+from xfer.results.classes import class_table, confused_table
 from xfer.results.facts import facts
 from xfer.results.read import read_metrics, read_result
 from xfer.system.files import write_bytes
@@ -49,7 +49,7 @@ dd { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; }
 .wide { overflow-x: auto; }
 .wide th, .wide td { text-align: right; }
 .wide td { white-space: nowrap; }
-.wide tbody th { text-align: left; }
+.wide tbody th, .wide th.name { text-align: left; }
 section { margin: 1.5rem 0; }
 .best { font-weight: bold; color: var(--strong); }
 figure { margin: 2rem 0; }
@@ -91,6 +91,7 @@ def write_report(run_folder: Path) -> Path:
     epochs = read_metrics(run_folder) if (run_folder / "metrics.jsonl").exists() else []
     sections = [
         *_pictures(run_folder, _FIRST),
+        confused_table(run_folder / "predictions.csv"),
         class_table(run_folder / "predictions.csv"),
         _figures(result, facts(run_folder)),
         *_pictures(run_folder, _FURTHER),
