@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from xfer.errors import CheckpointError
 from xfer.results.report import PICTURES, write_report
@@ -124,10 +125,33 @@ def test_what_is_shown_are_words_and_units(tmp_path: Path) -> None:
         assert raw not in words.replace(HOSTILE, "").replace(HOSTILE.replace('"', ""), "")
 
 
-def test_nothing_resumed_and_no_parent_are_words_too(tmp_path: Path) -> None:
-    words = read(make_run(tmp_path / "run", {**RESULT, "parent": None, "resumed": []})).words
-    assert "Resumednever" in words
-    assert "Weights file–" in words
+def test_what_most_runs_have_none_of_is_left_out(tmp_path: Path) -> None:
+    none: Mapping[str, Any] = {"parent": None, "resumed": [], "unvalidated": []}
+    words = read(make_run(tmp_path / "none", {**RESULT, **none})).words
+    for label in ("Weights file", "Resumed", "Classes without validation images"):
+        assert label not in words
+    some = read(make_run(tmp_path / "some", {**RESULT, "unvalidated": ["nothing", "bees"]})).words
+    assert "Classes without validation imagesnothing, bees" in some
+
+
+def test_the_file_that_training_starts_from_is_named_once(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", {**RESULT, "parent": {"path": "a/b.pth", "digest": "ef" * 32}})
+    (run / "config.toml").write_text('[weights]\nsource = "a/b.pth"\n', encoding="utf-8")
+    assert "Weights froma/b.pth" in read(run).words
+    assert "Weights file" not in read(run).words
+    (run / "config.toml").write_text('[weights]\nsource = "a"\n', encoding="utf-8")
+    assert "Weights filea/b.pth" in read(run).words
+
+
+@pytest.mark.parametrize(("width", "large"), [(1200, False), (1201, True)])
+def test_a_picture_too_wide_for_the_page_grows_where_it_is_clicked(tmp_path: Path, width: int, large: bool) -> None:
+    run = make_run(tmp_path / "run")
+    Image.new("RGB", (width, 8)).save(run / "plots" / "confusion_matrix.png")
+    page = read(run)
+    images = {str(image["alt"]): image for image in page.of("img")}
+    matrix = next(image for alt, image in images.items() if alt.startswith("Each row is a true class"))
+    assert (matrix.get("tabindex") == "0") == large == str(matrix["alt"]).endswith(". Click to enlarge")
+    assert sum("tabindex" in image for image in images.values()) == large
 
 
 @pytest.mark.parametrize(

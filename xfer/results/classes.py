@@ -88,7 +88,7 @@ def confused_table(path: Path) -> str:
     if not pairs:
         return ""
     body = "".join(
-        f"<tr><th>{escape(names[true])}</th><th>{escape(names[taken])}</th><td>{counts[true, taken]}</td>"
+        f"<tr><th>{escape(names[true])}</th><td class='name'>{escape(names[taken])}</td><td>{counts[true, taken]}</td>"
         f"<td>{_share(counts[true, taken] / counts[true].sum())}</td></tr>"
         for true, taken in pairs
     )
