@@ -117,7 +117,7 @@ def test_what_is_shown_are_words_and_units(tmp_path: Path) -> None:
     record = {"peak_memory": 1087479808, "parent": {"path": "a/best.safetensors", "digest": "ef" * 32}}
     resumed = [{"epoch": 2, "step": 5, "backend": "mindspore"}]
     words = read(make_run(tmp_path / "run", {**RESULT, **record, "resumed": resumed, "new_figure": 3})).words
-    assert "Peak memory1,087 MB" in words
+    assert "Peak memory1,037 MiB" in words
     assert "Weights filea/best.safetensors" in words
     assert "Resumedin epoch 2 on mindspore" in words
     assert "new figure3" in words

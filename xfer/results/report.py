@@ -108,7 +108,7 @@ _FIGURES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "seconds_features": ("Time for features", _duration),
     "seconds_training": ("Time for training", _duration),
     "images_per_second": ("Images per second", "{:,.1f}".format),
-    "peak_memory": ("Peak memory", lambda size: f"{size / 1e6:,.0f} MB"),
+    "peak_memory": ("Peak memory", lambda size: f"{size / 2**20:,.0f} MiB"),
     "parent": ("Weights file", _parent),
     "resumed": ("Resumed", _resumed),
     "versions": ("Versions", _versions),
