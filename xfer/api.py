@@ -44,7 +44,7 @@ def train(
     """
     target = None if output is None else Path(output)
     with caught([signal.SIGINT]) as interrupts:
-        watch = record.Watch(progress, checkpoint_every, interrupts)
+        watch = record.Watch(progress, checkpoint_every, interrupts, "xfer.train(...)")
         path = None if resume is None else find_run(resume, target, overwrite)
         if path is None:
             events = record.begin(as_recipe(recipe, overrides), backend or "torch", device, target, overwrite, watch)

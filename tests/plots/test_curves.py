@@ -114,3 +114,9 @@ def test_a_comparison_of_runs_far_above_chance_fits_its_curves() -> None:
 def test_a_comparison_of_runs_near_chance_shows_all_there_is() -> None:
     assert limits([0.6, 0.97], 0.55) == pytest.approx((0, 1.02))
     assert limits([0.2, 0.97], 0.2) == pytest.approx((0, 1.02))
+    assert limits([0.0], 0.0) == pytest.approx((0, 1.02))
+
+
+def test_a_comparison_of_many_classes_whose_accuracies_are_low_fits_its_curves() -> None:
+    assert limits([0.01, 0.08], 0.005) == pytest.approx((0, 0.1))
+    assert limits([0.01, 0.02], 0.1) == pytest.approx((0, 0.125)), "the line of chance is seen too"

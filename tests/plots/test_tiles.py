@@ -75,7 +75,7 @@ def test_top_losses_come_worst_first_and_judged() -> None:
 def test_predictions_name_their_files() -> None:
     labels, guesses, chances = np.array([0, 1]), np.array([0, 0]), np.array([0.5, 0.75], np.float32)
     figure = figure_predictions(images(2), labels, guesses, chances, ["ants", "bees"], ["ants/1.png", "bees/2.png"])
-    assert captions(figure) == ["ants (50 %)\nants/1.png", "ants (75 %)\ntrue: bees\nbees/2.png"]
+    assert captions(figure) == ["ants (50 %)\n1.png", "ants (75 %)\ntrue: bees\n2.png"]
 
 
 def test_top_losses_name_their_files() -> None:
@@ -83,10 +83,15 @@ def test_top_losses_name_their_files() -> None:
     names = ["ants/1.png", "bees/a rather long name of a picture, as cameras and web pages give them.png"]
     figure = figure_top_losses(images(2), labels, guesses, losses, ["ants", "bees"], names)
     first, second = captions(figure)
-    assert first.startswith("ants, loss 2.00\ntrue: bees\nbees/a rather")
+    assert first.startswith("ants, loss 2.00\ntrue: bees\na rather")
     assert first.endswith("them.png")
     assert "…" in first
-    assert second == "ants, loss 0.50\nants/1.png"
+    assert second == "ants, loss 0.50\n1.png"
+
+
+def test_samples_name_their_files_with_a_folder_that_is_not_the_class() -> None:
+    names = ["ants/1.png", "monday/1.png"]
+    assert captions(figure_samples(images(2), [0, 1], ["ants", "bees"], names)) == ["ants\n1.png", "bees\nmonday/1.png"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 16, 40])
@@ -139,9 +144,9 @@ def test_no_pictures_give_a_picture_that_says_so() -> None:
 
 
 def test_the_tiles_say_which_run_took_an_image_for_what() -> None:
-    figure = figure_disagreements(images(2), ["a", "b"], [("a", "b", "a"), ("a", None, "c")], total=7)
+    figure = figure_disagreements(images(2), ["a", "b"], [("a", "b", "a"), ("a", None, "c")], 7, ["a/1.png", "b/2.png"])
     titles = figure.axes[0].texts
-    assert titles[0].get_text().splitlines() == ["a (run 1, 3)", "b (run 2)", "true: a"]
-    assert titles[1].get_text().splitlines() == ["a (run 1)", "c (run 3)", "true: b"]
+    assert titles[0].get_text().splitlines() == ["a (run 1, 3)", "b (run 2)", "true: a", "1.png"]
+    assert titles[1].get_text().splitlines() == ["a (run 1)", "c (run 3)", "true: b", "2.png"]
     assert [title.get_color() for title in titles] == [RIGHT, WRONG]
     assert "2 of 7" in figure.get_suptitle()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from xfer.errors import CheckpointError
 from xfer.results.report import PICTURES, write_report
@@ -116,7 +117,7 @@ def test_what_is_shown_are_words_and_units(tmp_path: Path) -> None:
     record = {"peak_memory": 1087479808, "parent": {"path": "a/best.safetensors", "digest": "ef" * 32}}
     resumed = [{"epoch": 2, "step": 5, "backend": "mindspore"}]
     words = read(make_run(tmp_path / "run", {**RESULT, **record, "resumed": resumed, "new_figure": 3})).words
-    assert "Peak memory1,087 MB" in words
+    assert "Peak memory1,037 MiB" in words
     assert "Weights filea/best.safetensors" in words
     assert "Resumedin epoch 2 on mindspore" in words
     assert "new figure3" in words
@@ -124,10 +125,33 @@ def test_what_is_shown_are_words_and_units(tmp_path: Path) -> None:
         assert raw not in words.replace(HOSTILE, "").replace(HOSTILE.replace('"', ""), "")
 
 
-def test_nothing_resumed_and_no_parent_are_words_too(tmp_path: Path) -> None:
-    words = read(make_run(tmp_path / "run", {**RESULT, "parent": None, "resumed": []})).words
-    assert "Resumednever" in words
-    assert "Weights file–" in words
+def test_what_most_runs_have_none_of_is_left_out(tmp_path: Path) -> None:
+    none: Mapping[str, Any] = {"parent": None, "resumed": [], "unvalidated": []}
+    words = read(make_run(tmp_path / "none", {**RESULT, **none})).words
+    for label in ("Weights file", "Resumed", "Classes without validation images"):
+        assert label not in words
+    some = read(make_run(tmp_path / "some", {**RESULT, "unvalidated": ["nothing", "bees"]})).words
+    assert "Classes without validation imagesnothing, bees" in some
+
+
+def test_the_file_that_training_starts_from_is_named_once(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", {**RESULT, "parent": {"path": "a/b.pth", "digest": "ef" * 32}})
+    (run / "config.toml").write_text('[weights]\nsource = "a/b.pth"\n', encoding="utf-8")
+    assert "Weights froma/b.pth" in read(run).words
+    assert "Weights file" not in read(run).words
+    (run / "config.toml").write_text('[weights]\nsource = "a"\n', encoding="utf-8")
+    assert "Weights filea/b.pth" in read(run).words
+
+
+@pytest.mark.parametrize(("width", "large"), [(1200, False), (1201, True)])
+def test_a_picture_too_wide_for_the_page_grows_where_it_is_clicked(tmp_path: Path, width: int, large: bool) -> None:
+    run = make_run(tmp_path / "run")
+    Image.new("RGB", (width, 8)).save(run / "plots" / "confusion_matrix.png")
+    page = read(run)
+    images = {str(image["alt"]): image for image in page.of("img")}
+    matrix = next(image for alt, image in images.items() if alt.startswith("Each row is a true class"))
+    assert (matrix.get("tabindex") == "0") == large == str(matrix["alt"]).endswith(". Click to enlarge")
+    assert sum("tabindex" in image for image in images.values()) == large
 
 
 @pytest.mark.parametrize(
@@ -192,8 +216,39 @@ def test_a_long_table_of_classes_is_folded(tmp_path: Path, count: int, folded: b
     (run / "predictions.csv").write_text(f"file,label,predicted,probability,{columns}\n", encoding="utf-8")
     words = read(run).words
     assert "Validation by class" in words
-    assert (f"Validation by class ({count})" in words) == folded
+    assert (f"Validation by class ({count}), lowest recall first" in words) == folded
     assert f"c{count - 1}––00" in words
+
+
+def predicted_run(folder: Path, classes: int, rows: Sequence[tuple[str, str]]) -> Path:
+    """A run whose predictions.csv has these rows of class and prediction, of the classes c0, c1, ..."""
+    run = make_run(folder)
+    header = ",".join(f"p_c{i}" for i in range(classes))
+    lines = "".join(f"{i}.jpg,{label},{guess},0.9\n" for i, (label, guess) in enumerate(rows))
+    (run / "predictions.csv").write_text(f"file,label,predicted,probability,{header}\n{lines}", encoding="utf-8")
+    return run
+
+
+def test_a_long_table_of_classes_begins_with_the_worst(tmp_path: Path) -> None:
+    rows = [("c0", "c0"), ("c4", "c4"), ("c4", "c2"), ("c7", "c0")]
+    words = read(predicted_run(tmp_path / "run", 31, rows)).words
+    places = [words.index(line) for line in ("c7–0.0 %10", "c4100.0 %50.0 %21", "c050.0 %100.0 %11", "c1––00")]
+    assert places == sorted(places)
+
+
+def test_the_pairs_that_are_confused_most_are_named(tmp_path: Path) -> None:
+    rows = [("c1", "c2")] * 3 + [("c1", "c1")] + [("c8", "c0")] * 2 + [("c5", "c5")]
+    words = read(predicted_run(tmp_path / "many", 9, rows)).words
+    assert "Most confusedtrue classwas taken forpicturesof its classc1c2375.0 %c8c02100.0 %Validation by class" in words
+    assert "Most confused" not in read(predicted_run(tmp_path / "right", 9, [("c1", "c1")])).words
+    assert "Most confused" not in read(predicted_run(tmp_path / "few", 8, [("c1", "c0")])).words
+
+
+def test_a_long_list_of_confused_pairs_is_cut_short(tmp_path: Path) -> None:
+    rows = [(f"c{i}", f"c{i + 1}") for i in range(29) for _ in range(29 - i)]
+    words = read(predicted_run(tmp_path / "run", 30, rows)).words.split("Validation by class")[0]
+    assert "c19c2010100.0 %" in words
+    assert "c20c21" not in words
 
 
 def test_pictures_are_inlined_in_order(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from xfer.training.resume import identity
 from xfer.training.run import prepare, train
 from xfer.training.state import write_state
 
+LOG = "logs/numpy-1.log"
 NAMES = ["head-numpy-0", "head-numpy-1", "all-numpy-0", "all-numpy-1"]
 
 
@@ -53,6 +54,7 @@ def test_a_study_trains_what_its_file_names(finished, folder):
             )
             assert run.last_accuracy == rows[-1]["val_accuracy"]
             assert run.jobs == 1
+            assert json.loads((output / run.folder / "env.json").read_text())["command"] == "a study"
 
 
 def test_a_run_of_a_study_is_the_run_of_its_recipe(finished, folder, tmp_path):
@@ -259,13 +261,21 @@ def test_a_folder_of_something_else_is_refused_and_its_files_stay(finished, fold
             next(iter(events(read_plan(folder / "study.toml"), output, **flags)))
         assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
 
-    for name in ("notes.txt", "report.html", "study.json", "plots/accuracy_head.png", "plots/mine.png"):
+    for name in ("notes.txt", "report.html", "study.json", "plots/accuracy_head.png", "plots/mine.png", LOG):
         file = tmp_path / name.replace("/", "_") / name
         file.parent.mkdir(parents=True)
         file.write_text("mine")
         refused(tmp_path / name.replace("/", "_"), "Cure: another --output")
-    for name in ("report.html", "study.json", "plots_accuracy_head.png"):
+    for name in ("report.html", "study.json", "plots_accuracy_head.png", LOG.replace("/", "_")):
         refused(tmp_path / name, "is of no study, and would be replaced", overwrite=True)
+
+
+def test_a_study_that_was_killed_before_its_first_run_begins_anew(finished, folder, tmp_path):
+    output, _ = finished
+    (tmp_path / "out" / "logs").mkdir(parents=True)
+    shutil.copy(output / LOG, tmp_path / "out" / LOG)
+    assert "xfer.training.worker numpy" in (output / LOG).read_text().splitlines()[0]
+    next(iter(events(read_plan(folder / "study.toml"), tmp_path / "out")))
 
 
 def test_files_beside_a_study_stay_and_pictures_of_earlier_modes_go(finished, folder, tmp_path):

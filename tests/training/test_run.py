@@ -312,16 +312,16 @@ def test_a_run_of_the_very_defaults_knows_its_data(recipe, data, tmp_path, monke
         xfer.results.run.open_split(checkpoint, None, "val", None)
 
 
-def test_pictures_of_predictions_and_losses_are_given_the_names_of_their_files(recipe, tmp_path, data, monkeypatch):
+def test_pictures_are_given_the_names_of_their_files(recipe, tmp_path, data, monkeypatch):
     drawn = {}
-    for name in ("plot_predictions", "plot_top_losses"):
+    for name in ("plot_samples", "plot_predictions", "plot_top_losses"):
         monkeypatch.setattr(xfer.plots.files, name, lambda *given, key=name: drawn.update({key: given}))
     run = xfer.train(recipe, NumpyBackend(), output=tmp_path / "run", data=str(data), train_from="head")
-    for _, images, labels, *_, classes, names in drawn.values():
+    for key, (_, images, labels, *_, classes, names) in drawn.items():
         assert len(names) == len(set(names)) == len(images)
         assert [name.split("/")[0] for name in names] == [classes[label] for label in labels]
-        assert all((data / "val" / name).exists() for name in names)
-    assert set(drawn) == {"plot_predictions", "plot_top_losses"}
+        assert all((data / ("train" if key == "plot_samples" else "val") / name).exists() for name in names)
+    assert set(drawn) == {"plot_samples", "plot_predictions", "plot_top_losses"}
     assert run.result["n_val"] == 12
 
 

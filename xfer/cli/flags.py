@@ -15,10 +15,15 @@ ARGUMENTS = {"--data": ("DIR", "FILE"), "--weights": ("RUN",), "--arch": ("RUN",
 """Flag of `xfer train` -> how the metavar of the argument begins that stands for it in a command without that flag."""
 
 
+WORDS = "xfer.words"
+"""Where a context's `meta` keeps the command line: a tuple of words, `("xfer", "train", "pictures")`."""
+
+
 class Command(click.Command):
     """Names the cure for a flag that another trainer has. The names are in `xfer.recipe.names`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[WORDS] = ("xfer", str(self.name), *args)
         words = list(takewhile(lambda word: word != "--", args))  # a parser takes the list apart
         for word in words:
             if word[:1] == "-" != word[1:2] and len(word) > 2:  # -lr, -bs and -config, and not -q or -qb

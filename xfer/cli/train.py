@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xfer.cli.flags import Command
+from xfer.cli.flags import WORDS, Command
 from xfer.cli.options import data_option, device_option, json_option, quiet_option
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ def train(
 
         show = not (quiet or json_)
         with console.progress_bars(quiet) as progress:
-            watch = record.Watch(progress, checkpoint_every, interrupts)
+            command = click.get_current_context().meta[WORDS]
+            watch = record.Watch(progress, checkpoint_every, interrupts, command)
             events = _chosen(backend, config, output, overwrite, resume, device, sets, flags, watch)
             prepared, run = _follow(events, show)
             pictures = [run.path / "plots" / "predictions.png"]

@@ -39,6 +39,7 @@ def draw(comparison: Comparison, runs: Sequence[Run], folder: Path) -> list[Path
         [image.label for image in shown],
         [image.predicted for image in shown],
         len(comparison.disagreements),
+        [image.name for image in shown],
     )
     return [curves, tiles]
 

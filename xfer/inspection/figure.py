@@ -62,7 +62,8 @@ def _bars(axes: Axes, classes: Sequence[str], counts: Int64, faces: Sequence[Fac
     """
     pitch = room / len(classes)
     size = min(10.0, max(5.0, 0.75 * pitch))
-    places = range(0, len(classes), max(1, ceil(1.1 * size / pitch)))
+    step = max(1, ceil(1.1 * size / pitch))
+    places = range(0, len(classes), step)
     at, thickness = np.arange(len(classes)), min(0.8, 60 / pitch) if pitch > 4 else 1.0
     axes.barh(at, counts[:, 0], thickness, color=TRAIN, label=f"training: {counts[:, 0].sum():,}")
     axes.barh(at, counts[:, 1], thickness, counts[:, 0], color=VAL, label=f"validation: {counts[:, 1].sum():,}")
@@ -77,12 +78,13 @@ def _bars(axes: Axes, classes: Sequence[str], counts: Int64, faces: Sequence[Fac
     )
     for tick, face in zip(axes.get_yticklabels(), chosen, strict=True):
         tick.set_fontproperties(face.properties(size))
-    axes.set(ylim=(len(classes) - 0.4, -0.6), xlabel="pictures", xlim=(0, (1 + _FOR_COUNTS) * most))
+    note = f" (one class in {step} is named)" if step > 1 else ""
+    axes.set(ylim=(len(classes) - 0.4, -0.6), xlabel=f"pictures{note}", xlim=(0, (1 + _FOR_COUNTS) * most))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
     axes.set_title(f"{len(classes)} classes", loc="left")
     axes.grid(True, axis="x")
-    axes.legend(loc="lower left", bbox_to_anchor=(0.25, 1.0), ncols=2, borderaxespad=0.3, fontsize=8)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.3, fontsize=8)
 
 
 def _scatter(axes: Axes, sizes: NDArray[np.int32], size: tuple[int, int]) -> None:
@@ -107,6 +109,7 @@ def _scatter(axes: Axes, sizes: NDArray[np.int32], size: tuple[int, int]) -> Non
 def _tile(axes: Axes, image: NDArray[np.uint8], name: str, faces: Sequence[Face]) -> None:
     axes.imshow(image)
     axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(True)
     face = pick(faces, name)
     room = _RIGHT * POINTS / _COLUMNS - 14
     axes.set_title(face.fit(name, 8, room), fontproperties=face.properties(8), parse_math=False, pad=3)

@@ -13,7 +13,9 @@ from xfer.plots.style import FAINT, TRAIN, VAL, new_figure, percent, settings
 
 _LINES = (("-", "o", TRAIN), ("--", "s", VAL), (":", "^", "#009e73"), ("-.", "D", "#8a5a00"))
 
+_ALL = (0.0, 1.02)
 _FAR = 0.25  # of accuracy above chance from which curves get axes of their own
+_LOW = 0.4  # of accuracy; curves that all stay below it would be flat on axes of 0..1
 
 
 def figure_comparison(runs: Mapping[str, Rows], chance: float) -> Figure:
@@ -35,17 +37,17 @@ def figure_comparison(runs: Mapping[str, Rows], chance: float) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
         axes.grid(True)
-        axes.legend(loc="best" if low else "lower right")
+        axes.legend(loc="lower right" if (low, high) == _ALL else "best")
         return figure
 
 
 def _limits(accuracies: Sequence[float], chance: float) -> tuple[float, float]:
-    """All of 0..1, or, where all curves keep well above chance, only as much as lies around them.
+    """All of 0..1, or as much as lies around the curves, where all keep well above chance, or all are low.
 
     The legend tells the chance in any case; its line would press curves that differ by a hundredth into one.
     """
     low, high = min(accuracies), max(accuracies)
     if low - chance < _FAR:
-        return 0.0, 1.02
+        return (0.0, 1.25 * max(high, chance)) if 0 < max(high, chance) < _LOW else _ALL
     room = max(0.25 * (high - low), 0.01)
     return max(0.0, low - room), min(1.02, high + room)

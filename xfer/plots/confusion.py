@@ -14,34 +14,35 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
+from xfer.plots.confused import Counts, Labels, confusion_counts, most_confused
 from xfer.plots.fonts import Face, faces_for, pick
 from xfer.plots.style import FAINT, POINTS, new_figure, percent, settings
 
-Counts = NDArray[np.int64]
-Labels = Sequence[int] | NDArray[np.int64]
 MOST_WITH_TEXT = 25
 """Classes up to which the cells hold numbers."""
 _MOST_WITH_SHARES = 8
 _MOST_WITH_ZEROS = 12
 _ROOM = 130.0  # points that a name beside the matrix may take
-
-
-def confusion_counts(labels: Labels, predictions: Labels, classes: int) -> Counts:
-    """How often class i (row) was taken for class j (column): (classes, classes)."""
-    counts = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(counts, (np.asarray(labels, dtype=np.int64), np.asarray(predictions, dtype=np.int64)), 1)
-    return counts
+_LINES = 10  # of the list of what was confused most, which has as many columns as the matrix is wide
+_LINE, _SIZE, _GAP = 0.19, 9.0, 0.15  # inches of a line of that list, points of its type, inches between its columns
 
 
 def figure_confusion_matrix(labels: Labels, predictions: Labels, classes: Sequence[str]) -> Figure:
-    """Counts in the cells, up to 25 classes; the colour is the share of the row. Labels in [0, classes)."""
+    """Counts in the cells up to 25 classes; for more, a list of the most confused pairs below the matrix.
+
+    The colour is the share of the row. Labels in [0, classes).
+    """
     counts = confusion_counts(labels, predictions, len(classes))
     total, right = int(counts.sum()), int(np.trace(counts))
     side = _side(len(classes))
     names = _names(classes, side * POINTS / len(classes))
     # Placed by hand, around names whose widths are known: a solver takes as long again as the drawing.
     left, below = 0.5 + names.width / POINTS, 0.5 + (names.size * 1.2 if names.flat else names.width) / POINTS
-    width, height = left + side + 1.25, below + side + 0.5
+    width = left + side + 1.25
+    pairs = [] if len(classes) <= MOST_WITH_TEXT else _pairs(counts, classes, width)
+    listed = (len(pairs[0].texts) + 2) * _LINE if pairs else 0.0
+    below += listed
+    height = below + side + 0.5
     with settings():
         figure = new_figure(width, height, layout=None)
         axes = figure.add_axes((left / width, below / height, side / width, side / height))
@@ -53,14 +54,15 @@ def figure_confusion_matrix(labels: Labels, predictions: Labels, classes: Sequen
         if len(classes) <= MOST_WITH_TEXT:
             _write_counts(axes, counts, min(11.0, 0.34 * side * POINTS / len(classes)))
         _name_axes(axes, names)
+        _write_pairs(figure, pairs, listed)
         return figure
 
 
 def _side(classes: int) -> float:
-    """Inches of the matrix: roomy cells for a few classes, a line of small type for each of a hundred."""
+    """Inches of the matrix: roomy cells for a few classes, a line of small type for each of two hundred."""
     if classes <= MOST_WITH_TEXT:
         return min(max(3.2, 0.7 * classes), 7.5)
-    return min(max(7.5, 0.12 * classes), 12.5)
+    return min(max(7.5, min(0.12 * classes, 12.5), 0.077 * classes), 16.7)
 
 
 def _shares(counts: Counts) -> NDArray[np.float64]:
@@ -132,10 +134,61 @@ def _told_apart(names: Sequence[str], faces: Sequence[Face], size: float) -> lis
     return texts
 
 
+class _Column(NamedTuple):
+    """Of the list of the most confused pairs: where it begins, in inches from the left, and its texts, a head first."""
+
+    left: float
+    texts: list[str]
+    faces: list[Face]
+
+
+def _pairs(counts: Counts, classes: Sequence[str], width: float) -> list[_Column]:
+    """As many pairs as there is room for in `width` inches, in groups of three columns."""
+    totals, installed = counts.sum(axis=1), faces_for(classes)
+    everyday = installed[0]
+    pairs = most_confused(counts, _LINES * int(width))
+    of_pairs = sorted({place for pair in pairs for place in pair})
+    faces = {place: pick(installed, classes[place]) for place in of_pairs}
+    texts = dict(zip(of_pairs, _told_apart([classes[i] for i in of_pairs], list(faces.values()), _SIZE), strict=True))
+    columns: list[_Column] = []
+    left = 2 * _GAP
+    for first in range(0, len(pairs), _LINES):
+        rows = pairs[first : first + _LINES]
+        group = (
+            [("images", everyday), *((f"{counts[pair]} of {totals[pair[0]]}", everyday) for pair in rows)],
+            [("true class", everyday), *((texts[true], faces[true]) for true, _ in rows)],
+            [("was taken for", everyday), *((texts[taken], faces[taken]) for _, taken in rows)],
+        )
+        widths = [max(face.width(text, _SIZE) for text, face in column) / POINTS for column in group]
+        if columns and left + sum(widths) + 4 * _GAP > width:
+            break
+        for column, wide in zip(group, widths, strict=True):
+            columns.append(_Column(left, [text for text, _ in column], [face for _, face in column]))
+            left += wide + _GAP
+        left += 2 * _GAP
+    return columns
+
+
+def _write_pairs(figure: Figure, columns: Sequence[_Column], height: float) -> None:
+    """Into the lowest `height` inches, the heads in grey."""
+    for left, texts, faces in columns:
+        for line, (text, face) in enumerate(zip(texts, faces, strict=True)):
+            figure.text(
+                left / figure.get_figwidth(),
+                (height - (line + 1) * _LINE) / figure.get_figheight(),
+                text,
+                fontproperties=face.properties(_SIZE),
+                color="#222222" if line else FAINT,
+                parse_math=False,
+            )
+
+
 def _name_axes(axes: Axes, names: _Names) -> None:
     axes.set_xticks(names.at, names.texts, parse_math=False, rotation=0 if names.flat else 90)
     axes.set_yticks(names.at, names.texts, parse_math=False)
     for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
         for tick, face in zip(ticks, names.faces, strict=True):
             tick.set_fontproperties(face.properties(names.size))
-    axes.set(xlabel="predicted class", ylabel="true class")
+    step = names.at[1] - names.at[0] if len(names.at) > 1 else 1
+    note = f" (one in {step} is named)" if step > 1 else ""
+    axes.set(xlabel=f"predicted class{note}", ylabel=f"true class{note}")

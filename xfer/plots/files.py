@@ -41,11 +41,11 @@ def write_figure(path: Path, figure: Figure) -> None:
     write_bytes(path, png.getvalue())
 
 
-def plot_samples(path: Path, images: Images, labels: Labels, classes: Sequence[str]) -> None:
-    """Up to 16 training images, as augmentation made them, with their classes."""
+def plot_samples(path: Path, images: Images, labels: Labels, classes: Sequence[str], names: Sequence[str] = ()) -> None:
+    """Up to 16 training images, as augmentation made them, with their classes; `names` of their files, if any."""
     from xfer.plots.tiles import figure_samples
 
-    write_figure(path, figure_samples(images, labels, classes))
+    write_figure(path, figure_samples(images, labels, classes, names))
 
 
 def plot_curves(path: Path, epochs: Sequence[Mapping[str, Any]]) -> None:
@@ -103,12 +103,17 @@ def plot_comparison(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]],
 
 
 def plot_disagreements(
-    path: Path, images: Images, labels: Sequence[str], predicted: Sequence[Sequence[str | None]], total: int
+    path: Path,
+    images: Images,
+    labels: Sequence[str],
+    predicted: Sequence[Sequence[str | None]],
+    total: int,
+    names: Sequence[str] = (),
 ) -> None:
-    """Up to 16 of `total` images that runs take for different classes.
+    """Up to 16 of `total` images that runs take for different classes; `names` of their files, if any.
 
     predicted  for each image the class that each run gives it, None where a run has not seen it
     """
     from xfer.plots.disagreements import figure_disagreements
 
-    write_figure(path, figure_disagreements(images, labels, predicted, total))
+    write_figure(path, figure_disagreements(images, labels, predicted, total, names))

@@ -28,7 +28,7 @@ COLUMNS = 4
 _SIDE, _GAP = 2.1, 0.16  # inches from one tile to the next, and between their frames
 _INNER = _SIDE - _GAP
 _TITLE = 0.36  # inches, of the page
-_ROOM = _SIDE * POINTS - 8  # points that a line above a tile may take
+_ROOM = _INNER * POINTS  # points that a line above a tile may take
 _SIZE = 9
 _LINE = 0.19  # inches that a line above a tile takes
 
@@ -44,13 +44,16 @@ class Tile:
     frame: float = 0.8  # points
 
 
-def figure_samples(images: Images, labels: Known, classes: Sequence[str]) -> Figure:
-    """The first 16 of `images` (N, H, W, 3) uint8 under the names of their classes."""
-    faces = faces_for(classes)
-    tiles = [
-        Tile(image, *name_lines(faces, [("", _name(label, classes), "")]))
-        for image, label in zip(images[:MOST], labels, strict=False)
-    ]
+def figure_samples(images: Images, labels: Known, classes: Sequence[str], names: Sequence[str] = ()) -> Figure:
+    """The first 16 of `images` (N, H, W, 3) uint8 under the names of their classes.
+
+    names  of the N files, written above their images; none: nothing is written
+    """
+    faces = faces_for([*classes, *names])
+    tiles = []
+    for i, (image, label) in enumerate(zip(images[:MOST], labels, strict=False)):
+        name = _name(label, classes)
+        tiles.append(Tile(image, *name_lines(faces, [("", name, ""), *file_line(names[i] if names else "", name)])))
     return page("Training samples, after augmentation", tiles)
 
 
@@ -127,11 +130,15 @@ def _judged(
     lines = [("", _name(prediction, classes), note)]
     if label is not None and label != prediction:
         lines.append(("true: ", _name(label, classes), ""))
-    if file:
-        lines.append(("", file, ""))
+    lines += file_line(file, _name(label, classes))
     if label is None:
         return Tile(image, *name_lines(faces, lines))
     return Tile(image, *name_lines(faces, lines), RIGHT if label == prediction else WRONG, frame=2)
+
+
+def file_line(file: str, label: str) -> list[tuple[str, str, str]]:
+    """What `name_lines` is to write of a file, nothing of "": without the folder of its class, which stands above."""
+    return [("", file.removeprefix(f"{label}/"), "")] if file else []
 
 
 def _name(label: int | None, classes: Sequence[str]) -> str:

@@ -1,12 +1,16 @@
-"""What a run's files say of it besides its figures: where its weights are from, what was frozen, and when it was."""
+"""What a run's files say of it besides its figures: where its weights are from, what was frozen, when and how."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from xfer.results.read import ENV
+from xfer.system.outputs import read_record
 
 _SOURCES = {"imagenet": "ImageNet", "random": "random numbers"}
 _FIRST_STAGE = "stem"
@@ -14,9 +18,11 @@ _TIME = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d):\d\d ", re.MULTILINE)
 
 
 def facts(run_folder: Path) -> list[tuple[str, str]]:
-    """(label, words) of what the resolved recipe and the log tell; what they do not tell is left out."""
-    recipe = _read(run_folder / "config.toml")
-    pairs = (("Weights from", _source(recipe)), ("Frozen", _frozen(recipe)), ("Last epoch at", _time(run_folder)))
+    """(label, words) of what the resolved recipe, the log and `env.json` tell; what they do not tell is left out."""
+    recipe, environment = _read(run_folder / "config.toml"), read_record(run_folder / ENV)
+    pairs = [("Weights from", _source(recipe)), ("Frozen", _frozen(recipe)), ("Last epoch at", _time(run_folder))]
+    pairs.append(("Made by", _command(environment.get("command"))))
+    pairs += [("Resumed by", _command(command)) for command in environment.get("resumed_by") or ()]
     return [(label, words) for label, words in pairs if words]
 
 
@@ -52,3 +58,8 @@ def _time(run_folder: Path) -> str:
     except OSError:
         return ""
     return str(times[-1]) if times else ""
+
+
+def _command(command: Any) -> str:
+    """The words of a command line as a shell takes them; of anything else what was written down, such as a call."""
+    return shlex.join(map(str, command)) if isinstance(command, list) else str(command or "")

@@ -19,6 +19,7 @@ from xfer.studies.plan import Planned
 from xfer.system import processes
 from xfer.system.parallel import processors
 
+WORKER = "xfer.training.worker"
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -56,6 +57,16 @@ def _differs(run: Planned, path: Path, device: str) -> str:
 
 def log_name(backend: str, number: int) -> str:
     return f"{backend}-{number}.log"
+
+
+def is_foreign(log: Path) -> bool:
+    """Whether a file that has the name of a log is something else: it begins with another line than the command."""
+    try:
+        with log.open(encoding="utf-8", errors="replace") as lines:
+            first = lines.readline(10_000)
+    except OSError:
+        return False
+    return bool(first) and f" {WORKER} " not in first
 
 
 def _content(recipe: Recipe) -> dict[str, Any]:
@@ -106,7 +117,7 @@ class _Worker:
 
     def __init__(self, backend: str, device: str, jobs: int, log: Path) -> None:
         self.backend, self.log = backend, log
-        words = processes.command("xfer.training.worker", backend, device, str(jobs))
+        words = processes.command(WORKER, backend, device, str(jobs))
         self.child = processes.Child(words, log, _environment(jobs))
 
     def train(self, run: Planned, output: Path) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from xfer.plots.files import write_figure
-from xfer.results.report import picture, write_page
+from xfer.results.page import picture, write_page
 from xfer.results.run import Run
 from xfer.studies import text as study_text
 from xfer.studies.results import Group, Study
@@ -62,9 +62,9 @@ def report(study: Study, pictures: Sequence[Path], path: Path) -> None:
 
 def _table(table: study_text.Table) -> str:
     head, cells = table
-    lines = ("".join(f"<td>{escape(cell)}</td>" for cell in line) for line in cells)
+    lines = (f"<th>{escape(name)}</th>" + "".join(f"<td>{escape(cell)}</td>" for cell in rest) for name, *rest in cells)
     body = "".join(f"<tr>{line}</tr>" for line in lines)
-    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
+    titles = f'<th class="name">{escape(head[0])}</th>' + "".join(f"<th>{escape(title)}</th>" for title in head[1:])
     return f'<section class="wide"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></section>'
 
 

@@ -14,7 +14,7 @@ from xfer.results.read import is_own
 from xfer.results.run import Run
 from xfer.studies import text as study_text
 from xfer.studies.plan import Plan, read_plan
-from xfer.studies.processes import is_done, log_name, train_all
+from xfer.studies.processes import is_done, is_foreign, log_name, train_all
 from xfer.studies.report import draw, names, report
 from xfer.studies.results import Ended, Failed, Group, Study, gather, summarise
 from xfer.system.files import write_json, write_text
@@ -107,10 +107,13 @@ def _refuse_foreign(plan: Plan, folder: Path, jobs: int, overwrite: bool) -> Non
         "report.html",
         *(f"plots/{name}" for name in names(run.mode for run in plan.runs)),
     ]
+    foreign: list[str] = []
     if not any(is_own(folder / RUNS / run.name) for run in plan.runs):
-        backends = {run.backend for run in plan.runs}
-        files += [f"logs/{log_name(backend, number)}" for backend in backends for number in range(1, jobs + 1)]
-    refuse_foreign(folder, "study", files, bool(_earlier_modes(folder)), overwrite, ignored=[RUNS, "logs"])
+        backends = sorted({run.backend for run in plan.runs})
+        logs = [f"logs/{log_name(backend, number)}" for backend in backends for number in range(1, jobs + 1)]
+        foreign = [name for name in logs if is_foreign(folder / name)]
+    ignored = [RUNS] if foreign else [RUNS, "logs"]
+    refuse_foreign(folder, "study", [*files, *foreign], bool(_earlier_modes(folder)), overwrite, ignored)
 
 
 def _earlier_modes(folder: Path) -> list[str]:

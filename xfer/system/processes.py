@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import threading
@@ -43,7 +44,7 @@ def last_line(text: str) -> str:
 class Child:
     """A process that answers line by line: started when it is first asked, and anew after it died.
 
-    Its standard error goes into the file `log`. After `close` it is not started again.
+    Its standard error goes into the file `log`, below the command. After `close` it is not started again.
     """
 
     def __init__(self, words: list[str], log: Path, environment: Mapping[str, str]) -> None:
@@ -77,7 +78,7 @@ class Child:
                 self.process.wait()
 
     def last_words(self) -> str:
-        return last_line(self.log.read_text(encoding="utf-8", errors="replace"))
+        return last_line(self.log.read_text(encoding="utf-8", errors="replace").partition("\n")[2])
 
     def _running(self) -> subprocess.Popen[str] | None:
         with self.lock:
@@ -88,6 +89,8 @@ class Child:
     def _start(self) -> subprocess.Popen[str]:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("w", encoding="utf-8") as log:
+            log.write(f"{shlex.join(self.words)}\n")
+            log.flush()  # before the process writes there
             return subprocess.Popen(
                 self.words,
                 stdin=subprocess.PIPE,

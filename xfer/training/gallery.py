@@ -30,7 +30,8 @@ def draw(p: Prepared, path: Path, best: Evaluation) -> Path:
     augment = p.recipe.augment
     to_train, to_evaluate = p.data.seen(augment.train_transforms), p.data.seen(augment.eval_transforms)
     images, places = _read(p, train, to_train, _spread(len(train.labels), p.recipe.seed))
-    plots.plot_samples(target / "samples.png", images, train.labels[places], classes)
+    names = [_short(train, place) for place in places]
+    plots.plot_samples(target / "samples.png", images, train.labels[places], classes, names)
     plots.plot_curves(target / "curves.png", read_metrics(path))
     plots.plot_confusion_matrix(target / "confusion_matrix.png", val.labels, best.predictions, classes)
     images, places = _read(p, val, to_evaluate, _spread(len(val.labels), p.recipe.seed))

@@ -23,7 +23,15 @@ from xfer.training import write
 from xfer.training.gallery import draw
 from xfer.training.loop import Epoch
 from xfer.training.prepared import Prepared
-from xfer.training.resume import further, identity, own_recipe, refuse_changes, refuse_folder, went_on
+from xfer.training.resume import (
+    further,
+    identity,
+    own_recipe,
+    refuse_changes,
+    refuse_folder,
+    resumed_origin,
+    went_on,
+)
 from xfer.training.run import EpochEnd, StepEnd, prepare, train
 from xfer.training.state import BEGINNING, State, read_state, write_state
 
@@ -44,11 +52,13 @@ class Watch:
     """Who follows a run: hears of its progress, and may ask it to end; and how often it is saved meanwhile.
 
     checkpoint_every   minutes between states inside an epoch; 0: only where epochs end
+    command            what `env.json` says the run is made by: the words of a command line, or else what made it
     """
 
     progress: Progress = silent
     checkpoint_every: float = CHECKPOINT_EVERY
     interrupts: Interrupts = field(default_factory=Interrupts)
+    command: tuple[str, ...] | str | None = None
 
     @property
     def watched(self) -> Progress:
@@ -77,7 +87,7 @@ def begin(
     p = replace(p, notes=(note, *p.notes)) if note else p
     path = write.claim(p, output)
     with locked(path / LOCK):
-        write.create(p, path, overwrite)
+        write.create(p, path, overwrite, {"command": watch.command})
         yield from _recorded(p, path, BEGINNING, started, watch)
 
 
@@ -126,13 +136,13 @@ def resume(
             return
         saved = read_state(path / STATE) if (path / STATE).exists() else None
         p = prepare(recipe, backend or backend_name(path), device, watch.watched, places_of(path))
-        start = BEGINNING
+        start, origin = BEGINNING, resumed_origin(path, watch.command)
         if saved is None:  # it ended before there was anything to go on from
-            write.create(p, path, overwrite=True)
+            write.create(p, path, overwrite=True, origin=origin)
         else:
             refuse_changes(p, saved[1], path)
             start = went_on(saved[0], p.net.backend.name)
-            write.reopen(p, path, start)
+            write.reopen(p, path, start, origin)
         yield from _recorded(p, path, start, started, watch)
 
 

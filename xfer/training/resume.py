@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from xfer.errors import CheckpointError, ConfigError
 from xfer.recipe.keys import differing, flat
 from xfer.recipe.load import as_recipe, load_recipe, make_recipe
 from xfer.recipe.recipe import Recipe
-from xfer.results.read import STATE, is_finished, is_run, read_recipe
+from xfer.results.read import ENV, STATE, is_finished, is_run, read_recipe
+from xfer.system.outputs import read_record
 from xfer.training.prepared import Prepared
 from xfer.training.state import State
 
@@ -63,6 +64,13 @@ def refuse_changes(p: Prepared, stored: Mapping[str, Any], path: Path) -> None:
             f"weights {p.recipe.weights.source}: changed since {path} stopped, which trains on from them. "
             f"Cure: bring back the file as it was"
         )
+
+
+def resumed_origin(path: Path, command: Sequence[str] | str | None) -> dict[str, Any]:
+    """What `env.json` is to say of what made a run: what began it, if that is known, and each that went on with it."""
+    known = read_record(path / ENV)
+    begun = {"command": known["command"]} if "command" in known else {}
+    return {**begun, "resumed_by": [*known.get("resumed_by", ()), command]}
 
 
 def find_run(resume: str | Path, output: Path | None, overwrite: bool = False) -> Path | None:

@@ -25,7 +25,9 @@ from xfer.results.run import Run
 from xfer.system import own_process
 from xfer.system.files import write_json
 from xfer.training import record
-from xfer.training.record import Events
+from xfer.training.record import Events, Watch
+
+WATCH = Watch(command="a study")
 
 
 def main(name: str, device: str, jobs: str) -> None:
@@ -58,7 +60,7 @@ def _train(backend: Backend, device: str, asked: dict[str, Any], jobs: int) -> N
     try:
         *_, run = _begun(recipe, output, backend, device)
     except CheckpointError:  # it cannot go on from where it stopped
-        *_, run = record.begin(recipe, backend, device, output, overwrite=True)
+        *_, run = record.begin(recipe, backend, device, output, overwrite=True, watch=WATCH)
     assert isinstance(run, Run)
     known = json.loads((output / "env.json").read_text(encoding="utf-8"))
     write_json(output / "env.json", known | {"jobs": jobs})
@@ -67,8 +69,8 @@ def _train(backend: Backend, device: str, asked: dict[str, Any], jobs: int) -> N
 def _begun(recipe: Recipe, output: Path, backend: Backend, device: str) -> Events:
     """The run: it goes on where an earlier call of the study left it, or begins."""
     if (output / STATE).exists() and read_recipe(output) == recipe:
-        return record.resume(output, recipe, backend, device)
-    return record.begin(recipe, backend, device, output, overwrite=True)
+        return record.resume(output, recipe, backend, device, WATCH)
+    return record.begin(recipe, backend, device, output, overwrite=True, watch=WATCH)
 
 
 def _opened(name: str, device: str) -> Backend:

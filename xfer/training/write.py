@@ -56,9 +56,10 @@ def claim(p: Prepared, output: Path | None) -> Path:
     return path
 
 
-def create(p: Prepared, path: Path, overwrite: bool = False) -> Path:
+def create(p: Prepared, path: Path, overwrite: bool = False, origin: Mapping[str, Any] | None = None) -> Path:
     """Write into the run folder what is known before training, in the place of the run that was there.
 
+    `origin`: what its `env.json` is to say of what made it.
     Raises CheckpointError when it cannot be written; when it already holds a run, unless `overwrite`; and always for
     what must not be replaced: files that are of no run, and the weights that training starts from.
     """
@@ -71,7 +72,7 @@ def create(p: Prepared, path: Path, overwrite: bool = False) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
         _remove(path)
-        write_json(path / ENV, environment(p))  # first of all: by it a folder is known to be a run's
+        write_json(path / ENV, {**environment(p), **(origin or {})})  # first: by it a folder is known as a run's
         write_text(path / "config.toml", to_toml(p.recipe))
         write_json(path / "classes.json", list(p.data.classes))
         if p.loaded is not None:
@@ -121,12 +122,12 @@ def _make_free(parent: Path, name: str) -> Path:
         number += 1
 
 
-def reopen(p: Prepared, path: Path, start: State) -> None:
-    """Make the folder as it was when the state was saved. Raises CheckpointError when it cannot be written."""
+def reopen(p: Prepared, path: Path, start: State, origin: Mapping[str, Any]) -> None:
+    """Make the folder as it was when the state was saved; `origin` as of `create`. Raises CheckpointError."""
     with writing(path):
         remove_parts(path, OWN)
         write_text(path / "metrics.jsonl", "".join(json.dumps(asdict(epoch)) + "\n" for epoch in start.history))
-        write_json(path / ENV, environment(p))
+        write_json(path / ENV, {**environment(p), **origin})
         log(path, f"resumed at step {start.point.step} of epoch {start.point.epoch + 1} on {p.net.backend.name}")
 
 
