@@ -12,8 +12,9 @@ from xfer.display.screen import Work, picture
 
 DRAWN_EVERY = 0.2  # seconds: each drawing is a message to the browser
 WIDTH = 100  # columns of the bar with its label and figures
+_STYLE = "font-family: monospace; white-space: pre; overflow-x: auto"  # not every notebook's own style says so of pre
 # Without MathJax, which would take what stands between two dollar signs for a formula.
-_HTML = '<pre class="tex2jax_ignore mathjax_ignore" style="white-space: pre; overflow-x: auto">{text}</pre>'
+_HTML = f'<pre class="tex2jax_ignore mathjax_ignore" style="{_STYLE}">{{text}}</pre>'
 
 
 class Output:
