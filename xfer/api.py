@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from xfer.backend import Backend
-from xfer.progress import Progress, silent
+from xfer.display.show import shown
+from xfer.errors import ConfigError
+from xfer.progress import Progress
 from xfer.recipe.load import as_recipe
+from xfer.recipe.overrides import Overrides, overrides_of
 from xfer.recipe.recipe import Recipe
+from xfer.recipe.shipped import find_recipe
 from xfer.results.run import Run
 from xfer.system.interrupts import caught
 from xfer.training import record
 from xfer.training.resume import asked_of, find_run
+from xfer.training.run import EpochEnd
+from xfer.training.write import epoch_line
 
 
 def train(
@@ -25,8 +33,9 @@ def train(
     overwrite: bool = False,
     resume: str | Path | None = None,
     checkpoint_every: float = record.CHECKPOINT_EVERY,
-    progress: Progress = silent,
-    **overrides: Any,
+    progress: Progress | bool = True,
+    set: Mapping[str, Any] | None = None,
+    **overrides: Unpack[Overrides],
 ) -> Run:
     """Train and give the finished run.
 
@@ -36,21 +45,30 @@ def train(
                run in `output`, or else the newest unfinished one below `runs/`; where there is none, a fresh run.
                A finished one is given as it is; with more `epochs`, a new run trains on from its best weights
     checkpoint_every   minutes between saved states inside an epoch; 0: only where epochs end
-    overrides  plain names (`data`, `weights`, `arch`, `epochs`, `batch_size`, `lr`, `seed`, `train_from`, `size`,
-               `views`), or dotted keys of the recipe: `**{"optimizer.momentum": 0.8}`
+    progress   True: epochs and a bar on a terminal or in a notebook, and elsewhere, on standard error, a line every ten
+               seconds at most. False: nothing. Or a function that is told of it, see `xfer.progress`
+    set        any keys of the recipe by their dotted names, as `--set` on the command line: {"optimizer.momentum": 0.8}
+    overrides  the usual ones by the names of their flags: `data`, `weights`, `arch`, `epochs`, `batch_size`, `lr`,
+               `seed`, `train_from`, `size`, `views`, `on_leak`
 
     Raises XferError, in one line with its cure, for whatever a user can put right. Ctrl-C ends the step, saves the
     state and then raises KeyboardInterrupt; a second one raises it at once.
     """
+    changes = overrides_of(train, overrides, set)
+    if isinstance(recipe, str | Path) and find_recipe(Path(recipe)).is_dir():
+        raise ConfigError(f"recipe {recipe}: a folder, expected a TOML file. Cure: data={str(recipe)!r}")
     target = None if output is None else Path(output)
-    with caught([signal.SIGINT]) as interrupts:
-        watch = record.Watch(progress, checkpoint_every, interrupts, "xfer.train(...)")
+    with shown(progress) as display, caught([signal.SIGINT]) as interrupts:
+        watch = record.Watch(display.progress, checkpoint_every, interrupts, "xfer.train(...)")
         path = None if resume is None else find_run(resume, target, overwrite)
         if path is None:
-            events = record.begin(as_recipe(recipe, overrides), backend or "torch", device, target, overwrite, watch)
+            events = record.begin(as_recipe(recipe, changes), backend or "torch", device, target, overwrite, watch)
         else:
-            asked = None if recipe is None and not overrides else asked_of(path, recipe, overrides)
+            asked = None if recipe is None and not changes else asked_of(path, recipe, changes)
             events = record.go_on(path, asked, backend, device, target, watch)
-        *_, run = events
-    assert isinstance(run, Run), "a run ends with itself"
-    return run
+        with closing(events):  # whatever is raised here, it ends its run in good order
+            for event in events:
+                if isinstance(event, EpochEnd):
+                    display.say(epoch_line(event.epoch))
+    assert isinstance(event, Run), "a run ends with itself"
+    return event

@@ -1,4 +1,4 @@
-"""How slow work tells its caller how far it is; only the CLI draws anything."""
+"""How slow work tells its caller how far it is; `xfer.display` draws it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The command line: the only room that prints, and that chooses exit codes."""
+"""The command line: the only room that prints results, and that chooses exit codes."""

@@ -8,9 +8,6 @@ from itertools import takewhile
 
 import click
 
-AFFIRMATIVE = {"", "1", "true", "yes", "on"}
-CHOICES = {"--train-from": "STAGE", "--device": "auto|cpu|cuda"}
-"""Flags whose values are other ones than those of other trainers, who count layers or devices."""
 ARGUMENTS = {"--data": ("DIR", "FILE"), "--weights": ("RUN",), "--arch": ("RUN",)}
 """Flag of `xfer train` -> how the metavar of the argument begins that stands for it in a command without that flag."""
 
@@ -41,7 +38,7 @@ class Command(click.Command):
 
     def cure(self, name: str, value: str) -> str:
         """What stands for this flag and its value ("": none): an option, override or argument; "" for nothing."""
-        from xfer.recipe.names import MEANT, NEEDLESS, spelt
+        from xfer.recipe.names import MEANT, NEEDLESS, meant_value, spelt
 
         options = {flag: param for param in self.params if isinstance(param, click.Option) for flag in param.opts}
         meant, own, keys = MEANT.get(spelt(name)), f"--{spelt(name)}", "--set" in options
@@ -54,8 +51,8 @@ class Command(click.Command):
         if any(metavar.startswith(ARGUMENTS.get(flag, ())) for metavar in arguments):
             return f"give it without a flag: {self.name} {' '.join(arguments)}"
         if keys and meant and meant.key:
-            given = meant.value if value.lower() in AFFIRMATIVE else "" if meant.value else shlex.quote(value)
-            return f"--set {meant.key}={given or 'VALUE'}"
+            given = meant_value(meant.key, meant.value, value)
+            return f"--set {meant.key}={shlex.quote(given) if given else 'VALUE'}"
         return ""
 
 
@@ -63,12 +60,10 @@ def _shown(option: click.Option, fixed: str, value: str) -> str:
     """What to give with an option: the value that the name fixes, or the one that was given, or what can be given."""
     if option.is_flag:
         return ""
-    if fixed == "cuda" and value.isdecimal():
-        return f"cuda:{value}"
-    if fixed and value.lower() in AFFIRMATIVE:
-        return fixed
-    choices = CHOICES.get(option.opts[0], "")
-    return choices or ("" if fixed else shlex.quote(value) if value else "") or option.metavar or "VALUE"
+    from xfer.recipe.names import OTHER_VALUES, meant_value
+
+    given = meant_value(option.opts[0], fixed, value)
+    return shlex.quote(given) if given else OTHER_VALUES.get(option.opts[0]) or option.metavar or "VALUE"
 
 
 def _value(name: str, words: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The command line: the only printer, and the only place that chooses an exit code.
+"""The command line: the only place that prints results and chooses an exit code.
 
 Every command imports what it needs when it runs, so that `xfer --help` is instant.
 """

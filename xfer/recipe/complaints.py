@@ -45,18 +45,18 @@ def _cure(section: list[str | int], key: str) -> str:
     meant, why = MEANT.get(spelt(key)), NEEDLESS.get(spelt(key))
     if why:
         return f" Cure: leave it out, as {why}"
-    places = _places(key) or ([meant.key] if meant and meant.key else [])
-    if places:
-        *meant_section, name = places[0].split(".")
+    keys = places(key) or ([meant.key] if meant and meant.key else [])
+    if keys:
+        *meant_section, name = keys[0].split(".")
         if meant_section == section:
             return f" Did you mean {name!r}?"
         value = f" = {meant.value!r}" if meant and meant.value else ""
-        return f" Cure: it is {' or '.join(places)}{value}" + ("" if meant_section else ", before the first section")
+        return f" Cure: it is {' or '.join(keys)}{value}" + ("" if meant_section else ", before the first section")
     own = meant and meant.flag == f"--{spelt(key)}"  # `name` is --output for a command, and may be anything in a recipe
     return f" Cure: it is no key but a flag of xfer train, --{spelt(key)}" if own else ""
 
 
-def _places(key: str) -> list[str]:
+def places(key: str) -> list[str]:
     """The dotted keys that have this name, in whatever section."""
     sections = {name: field.annotation for name, field in Recipe.model_fields.items() if name != "phases"}
     return [f"{name}.{key}" for name, kind in sections.items() if key in _keys(_sections(kind))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -98,6 +99,7 @@ def _put(content: dict[str, Any], dotted: str, value: Any) -> None:
         place = place[_index(place, parent, dotted)] if isinstance(place, list) else place.setdefault(parent, {})
         if not isinstance(place, dict | list):
             raise ConfigError(f"{dotted}: {parent!r} is not a section of the recipe")
+    value = os.fspath(value) if isinstance(value, os.PathLike) else value
     place[_index(place, last, dotted) if isinstance(place, list) else last] = value
 
 

@@ -46,7 +46,7 @@ _NAMES = {
     "optimizer.eps": "eps opt-eps epsilon adam-epsilon",
     "optimizer.clip_norm": "clip-grad grad-clip clip-norm clip-grad-norm gradient-clip-val max-grad-norm",
     "optimizer.head_lr_mult": "head-lr-mult lr-mult",
-    "schedule.kind": "sched scheduler lr-scheduler lr-schedule lr-policy lr-scheduler-type",
+    "schedule.kind": "sched schedule scheduler lr-scheduler lr-schedule lr-policy lr-scheduler-type",
     "schedule.kind=cosine": "cos-lr cosine cosine-annealing",
     "schedule.warmup_epochs": "warmup warmup-epochs lr-warmup-epochs",
     "schedule.step_epochs": "step-size lr-step-size decay-epochs",
@@ -101,5 +101,20 @@ def spelt(name: str) -> str:
 MEANT = {name: _parsed(text) for text, names in _NAMES.items() for name in names.split()}
 MEANT |= {spelt(flag): _parsed(f"--{spelt(flag)}") for flag in FLAGS}
 """Name of a flag or key, xfer's or another trainer's -> what is meant."""
+OTHER_VALUES = {"--train-from": "STAGE", "--device": "auto|cpu|cuda"}
+"""Flags whose values are other ones than those of other trainers, who count layers or devices."""
+AFFIRMATIVE = {"", "1", "true", "yes", "on"}
 NEEDLESS = {name: why for why, names in _NEEDLESS.items() for name in names.split()}
 """Name of what nobody has to say -> why."""
+
+
+def meant_value(meant: str, fixed: str, value: str) -> str:
+    """What a flag or key is to be given in place of another trainer's value ("": none); "" where there is no telling.
+
+    fixed   the value that the name itself says, "" where it says none: `--no-cuda` is `--device cpu`
+    """
+    if fixed == "cuda" and value.isdecimal():
+        return f"cuda:{value}"
+    if fixed:
+        return fixed if value.lower() in AFFIRMATIVE else ""
+    return "" if meant in OTHER_VALUES else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from xfer.formats.sealed import BEST, FORMAT
 from xfer.nets.net import Net, build_net
 from xfer.nets.weights import merge
 from xfer.pixels.augment import Transform
+from xfer.results import notebook
+from xfer.results.figures import NONE
 
 _FIRST = 5  # names of classes that are shown of many
 _TRANSFORMS: TypeAdapter[tuple[Transform, ...]] = TypeAdapter(tuple[Transform, ...])
@@ -49,6 +52,21 @@ class Checkpoint:
         sizes = f"{height} x {width} pixels, {values:,} values in {len(self.weights)} tensors"
         written = f", written by {self.record['backend']}" if "backend" in self.record else ""
         return f"<Checkpoint {self.name!r}: {self.spec.arch}, {sizes}; {shortened(self.classes)}{written}>"
+
+    def _repr_html_(self) -> str | None:
+        def make() -> str:
+            (height, width), values = self.spec.image_size, sum(array.size for array in self.weights.values())
+            rows = {
+                "Classes": shortened(self.classes),
+                "Pictures": f"{height} x {width} pixels, mean {_listed(self.spec.mean)}, std {_listed(self.spec.std)}",
+                "Weights": f"{values:,} values in {len(self.weights)} tensors",
+                "Written by": self.record.get("backend", NONE),
+                "Epoch": self.record.get("epoch", NONE),
+            }
+            title = f"{self.spec.arch}: {self.name}"
+            return notebook.table(title, [(label, escape(words)) for label, words in rows.items()])
+
+        return notebook.form(make)
 
     @property
     def backend(self) -> str:
@@ -86,6 +104,10 @@ def shortened(classes: Sequence[str]) -> str:
     """`2 classes: ants, bees`, with the first names alone where there are many."""
     more = f" and {len(classes) - _FIRST} more" if len(classes) > _FIRST else ""
     return f"{len(classes)} classes: {', '.join(classes[:_FIRST])}{more}"
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:

@@ -25,6 +25,7 @@ from xfer.data.split import Split
 from xfer.errors import DataError
 from xfer.pixels.images import SUFFIXES
 from xfer.progress import Progress, silent
+from xfer.results import notebook
 from xfer.results.checkpoint import Checkpoint, shortened
 from xfer.system.files import write_json, write_text
 
@@ -47,13 +48,24 @@ class Predictions:
 
     def __repr__(self) -> str:
         """The first files with their classes, a line each."""
-        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
-        lines = [f"<Predictions of {len(self.files)} pictures, {shortened(self.classes)}{skipped}"]
+        lines = [f"<{self._heading}"]
         first = zip(self.top(1), self.files[:_SHOWN], strict=False)
         lines += [f"  {name}  {probability:.2%}  {_end(file)}" for ((name, probability),), file in first]
         if (more := len(self.files) - _SHOWN) > 0:
             lines.append(f"  and {more} more")
         return "\n".join(lines) + ">"
+
+    def _repr_html_(self) -> str | None:
+        first = zip(self.files[:_SHOWN], self.top(1), strict=False)
+        rows = [(file, name, f"{probability:.2%}") for file, ((name, probability),) in first]
+        rows += [(file, f"not used: {reason}", "") for file, reason in self.skipped[: _SHOWN - len(rows)]]
+        more = len(self.files) + len(self.skipped) - len(rows)
+        return notebook.form(lambda: notebook.pictures(self._heading, rows, more))
+
+    @property
+    def _heading(self) -> str:
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return f"Predictions of {len(self.files)} pictures, {shortened(self.classes)}{skipped}"
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from xfer.results.classes import class_table, confused_table
 from xfer.results.facts import facts
+from xfer.results.figures import FIGURES, NONE, cell, parent, percent
 from xfer.results.page import folded, picture, write_page
 from xfer.results.read import read_metrics, read_result
 
@@ -25,9 +26,7 @@ _FURTHER = (
 )
 PICTURES = _FIRST + _FURTHER
 _MOST_LISTED = 500  # skipped images; the file has them all
-_MOST_CLASSES = 30
 _LONG = 40  # characters above which a key figure gets a whole line
-_NONE = "–"
 
 
 def write_report(run_folder: Path) -> Path:
@@ -49,70 +48,12 @@ def write_report(run_folder: Path) -> Path:
         _digests(result),
         _recipe(run_folder / "config.toml"),
     ]
-    title = f"{result.get('arch', _NONE)} on {result.get('dataset', _NONE)}"
+    title = f"{result.get('arch', NONE)} on {result.get('dataset', NONE)}"
     path = run_folder / "report.html"
     write_page(path, title, _subtitle(result), [_headline(result), *sections])
     return path
 
 
-def _percent(share: Any) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _duration(seconds: Any) -> str:
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s"
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s"
-
-
-def _names(classes: Any) -> str:
-    if not isinstance(classes, list):
-        return str(classes)
-    more = len(classes) - _MOST_CLASSES
-    return ", ".join(map(str, classes[:_MOST_CLASSES])) + (f" and {more} more" if more > 0 else "")
-
-
-def _parent(parent: Any) -> str:
-    return str(parent.get("path", _NONE)) if isinstance(parent, Mapping) else str(parent)
-
-
-def _resumed(times: Any) -> str:
-    if not isinstance(times, list):
-        return str(times)
-    epochs = [f"in epoch {time.get('epoch', _NONE)} on {time.get('backend', _NONE)}" for time in times]
-    return ", ".join(epochs)
-
-
-def _versions(versions: Any) -> str:
-    return ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, Mapping) else str(versions)
-
-
-_FIGURES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
-    "arch": ("Network", str),
-    "backend": ("Backend", str),
-    "device": ("Device", str),
-    "dataset": ("Data set", str),
-    "classes": ("Classes", _names),
-    "n_train": ("Training images", str),
-    "n_val": ("Validation images", str),
-    "unvalidated": ("Classes without validation images", _names),
-    "seed": ("Seed", str),
-    "epochs": ("Epochs", str),
-    "best_epoch": ("Best epoch", str),
-    "val_accuracy": ("Validation accuracy", _percent),
-    "val_loss": ("Validation loss", "{:.4f}".format),
-    "train_accuracy": ("Training accuracy", _percent),
-    "seconds_total": ("Time in all", _duration),
-    "seconds_features": ("Time for features", _duration),
-    "seconds_training": ("Time for training", _duration),
-    "images_per_second": ("Images per second", "{:,.1f}".format),
-    "peak_memory": ("Peak memory", lambda size: f"{size / 2**20:,.0f} MiB"),
-    "parent": ("Weights file", _parent),
-    "resumed": ("Resumed", _resumed),
-    "versions": ("Versions", _versions),
-}
 _WHERE_ANY = ("unvalidated", "parent", "resumed")  # what most runs have none of
 _DIGESTS: Mapping[str, str] = {
     "batches_digest": "Digest of the batches",
@@ -122,29 +63,25 @@ _COLUMNS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "epoch": ("epoch", str),
     "phase": ("phase", str),
     "train_loss": ("training loss", "{:.4f}".format),
-    "train_accuracy": ("training accuracy", _percent),
+    "train_accuracy": ("training accuracy", percent),
     "val_loss": ("validation loss", "{:.4f}".format),
-    "val_accuracy": ("validation accuracy", _percent),
+    "val_accuracy": ("validation accuracy", percent),
     "lr": ("learning rate", "{:.3g}".format),
     "seconds": ("seconds", "{:.1f}".format),
 }
 
 
-def _cell(value: Any, write: Callable[[Any], str]) -> str:
-    return escape(_NONE if value is None else write(value))
-
-
 def _subtitle(result: Mapping[str, Any]) -> str:
-    return escape(f"{result.get('backend', _NONE)} on {result.get('device', _NONE)}")
+    return escape(f"{result.get('backend', NONE)} on {result.get('device', NONE)}")
 
 
 def _headline(result: Mapping[str, Any]) -> str:
     accuracy, count = result.get("val_accuracy"), result.get("n_val")
     if accuracy is None or count is None:
         return ""
-    epoch = f", after epoch {result['best_epoch']} of {result.get('epochs', _NONE)}" if "best_epoch" in result else ""
+    epoch = f", after epoch {result['best_epoch']} of {result.get('epochs', NONE)}" if "best_epoch" in result else ""
     right = f"{round(accuracy * count)} of {count} validation images right{epoch}"
-    return f'<p class="headline"><strong>{_percent(accuracy)}</strong> {escape(right)}</p>'
+    return f'<p class="headline"><strong>{percent(accuracy)}</strong> {escape(right)}</p>'
 
 
 def _figures(result: Mapping[str, Any], known: Sequence[tuple[str, str]]) -> str:
@@ -153,19 +90,19 @@ def _figures(result: Mapping[str, Any], known: Sequence[tuple[str, str]]) -> str
     A weights file that is what `known` says of the source is not said twice.
     """
     left_out = {key for key in _WHERE_ANY if not result.get(key)}
-    if _parent(result.get("parent")) == dict(known).get("Weights from"):
+    if parent(result.get("parent")) == dict(known).get("Weights from"):
         left_out.add("parent")
-    named = [(*_FIGURES[key], result[key]) for key in _FIGURES if key in result and key not in left_out]
-    unnamed = [(key.replace("_", " "), str, result[key]) for key in result if key not in {*_FIGURES, *_DIGESTS}]
+    named = [(*FIGURES[key], result[key]) for key in FIGURES if key in result and key not in left_out]
+    unnamed = [(key.replace("_", " "), str, result[key]) for key in result if key not in {*FIGURES, *_DIGESTS}]
     written = [(label, str, words) for label, words in known] + named + unnamed
-    items = ((label, _cell(value, write)) for label, write, value in written)
+    items = ((label, cell(value, write)) for label, write, value in written)
     blocks = (f"<div{_span(value)}><dt>{escape(label)}</dt><dd>{value}</dd></div>" for label, value in items)
     return f"<section><h2>Key figures</h2><dl>{''.join(blocks)}</dl></section>"
 
 
 def _digests(result: Mapping[str, Any]) -> str:
     """Folded away: nobody reads them, but runs are told to be the same by them."""
-    items = [(label, _cell(result[key], str)) for key, label in _DIGESTS.items() if key in result]
+    items = [(label, cell(result[key], str)) for key, label in _DIGESTS.items() if key in result]
     blocks = "".join(
         f"<div{_span(value)}><dt>{label}</dt><dd><code>{value}</code></dd></div>" for label, value in items
     )
@@ -190,7 +127,7 @@ def _epochs(rows: Sequence[Mapping[str, Any]], best: Any) -> str:
 
 
 def _epoch(row: Mapping[str, Any], best: bool) -> str:
-    cells = "".join(f"<td>{_cell(row.get(key), write)}</td>" for key, (_, write) in _COLUMNS.items())
+    cells = "".join(f"<td>{cell(row.get(key), write)}</td>" for key, (_, write) in _COLUMNS.items())
     return f'<tr class="best">{cells}<td>★ best</td></tr>' if best else f"<tr>{cells}<td></td></tr>"
 
 

@@ -20,7 +20,7 @@ from xfer.metrics import Evaluation
 from xfer.progress import Progress, silent
 from xfer.recipe.meaning import open_data
 from xfer.recipe.recipe import Recipe
-from xfer.results import predict
+from xfer.results import notebook, predict
 from xfer.results.checkpoint import Checkpoint, load_checkpoint
 from xfer.results.predict import OnBadImage, Predictions
 from xfer.results.read import located, read_metrics, read_recipe, read_result
@@ -58,6 +58,9 @@ class Run:
         if isinstance(accuracy := r.get("val_accuracy"), float):
             parts.append(f"{accuracy:.2%} of {r.get('n_val')} validation images, best epoch {r.get('best_epoch')}")
         return f"<Run {str(self.path)!r}: {'; '.join(parts)}>"
+
+    def _repr_html_(self) -> str | None:
+        return notebook.form(lambda: notebook.of_run(self.path, self.result))
 
     @cached_property
     def recipe(self) -> Recipe:

@@ -5,11 +5,12 @@ read_plan -> train what is not done -> summarise -> study.json, study.md, plots/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from xfer.errors import CheckpointError, ConfigError
+from xfer.recipe.overrides import StudyOverrides, overrides_of
 from xfer.results.read import is_own
 from xfer.results.run import Run
 from xfer.studies import text as study_text
@@ -37,7 +38,8 @@ def study(
     jobs: int = 1,
     margin: float = 0.01,
     overwrite: bool = False,
-    **overrides: Any,
+    set: Mapping[str, Any] | None = None,
+    **overrides: Unpack[StudyOverrides],
 ) -> Study:
     """Do all runs of a study that are not done, and give its results.
 
@@ -49,12 +51,12 @@ def study(
     margin           differences in accuracy below it count as none, in (0, 1)
     overwrite        do anew a finished run of another recipe that lies where one of these belongs, and write into
                      a folder that holds other things, which stay
-    overrides        as for `xfer.train`, over every recipe
+    set, overrides   as for `xfer.train`, over every recipe
 
     Runs that fail are in the result's `failed`. Raises XferError, before anything is trained, for a study, a recipe
     or an output folder that cannot be meant.
     """
-    changes = overrides | ({} if data is None else {"data": str(data)})
+    changes = overrides_of(study, overrides, set) | ({} if data is None else {"data": str(data)})
     plan = read_plan(
         Path(source),
         backends=backends,

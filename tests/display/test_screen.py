@@ -14,11 +14,15 @@ import click
 import pytest
 from rich.cells import cell_len
 
-from xfer.cli import console, screen
+import xfer
+from xfer.cli import console
 from xfer.cli.main import main
+from xfer.display import screen
 from xfer.testing.pictures import write_class_folders
 
 ERASE = "\x1b[K"
+RECIPE = {"arch": "tiny", "size": 8, "weights": "random", "batch_size": 4, "epochs": 3}
+pytestmark = pytest.mark.usefixtures("declare")
 
 
 @pytest.fixture
@@ -62,11 +66,16 @@ def rows(sent):
 
 
 @pytest.mark.parametrize("columns", [60, 120])
-def test_training_leaves_whole_lines_and_no_bar(terminal, tmp_path, columns):
+@pytest.mark.parametrize("asked_from", ["command", "python"])
+def test_training_leaves_whole_lines_and_no_bar(terminal, tmp_path, asked_from, columns):
     data = write_class_folders(tmp_path / "pictures")
-    words = ["train", str(data), "-b", "numpy", "--epochs", "3", "-o", str(tmp_path / "r")]
-    words += ["--arch", "tiny", "--size", "8", "--weights", "random", "--batch-size", "4"]
-    sent = terminal(columns, lambda: main(words, standalone_mode=False))
+    words = ["train", str(data), "-b", "numpy", "-o", str(tmp_path / "r")]
+    words += [word for key, value in RECIPE.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    works = {
+        "command": lambda: main(words, standalone_mode=False),
+        "python": lambda: xfer.train(None, "numpy", output=tmp_path / "r", data=str(data), **RECIPE),
+    }
+    sent = terminal(columns, works[asked_from])
     bars = drawn(sent)
     assert {bar.split()[0] for bar in bars} >= {"checking", "epoch"}
     assert max(map(cell_len, bars)) < columns
