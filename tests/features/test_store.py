@@ -18,9 +18,10 @@ from xfer.errors import ConfigError
 from xfer.features import store as feature_store
 from xfer.features.cache import FeatureCache
 from xfer.features.key import Origin
-from xfer.features.store import Kept, Store, entries, hold, open_store, parse_size, prune, read, write
+from xfer.features.store import Kept, Store, entries, hold, open_store, prune, read, write
 from xfer.pixels.content import file_digest
 from xfer.progress import silent
+from xfer.system.limits import parse_size
 
 IN_MEMORY = 1 << 30
 KEEP = Store(Path(), 10**9).limit

@@ -132,11 +132,12 @@ def ls(json_: bool) -> None:
 def prune(to: str | None, all_: bool) -> None:
     """Remove the least recently used features, and what interrupted runs left. What is in use stays."""
     from xfer.features import store as feature_store
+    from xfer.system.limits import parse_size
 
     if all_ and to is not None:
         raise click.UsageError("--to and --all: expected one of them.")
     store = feature_store.open_store()
-    limit = 0 if all_ else store.limit if to is None else feature_store.parse_size("--to", to)
+    limit = 0 if all_ else store.limit if to is None else parse_size("--to", to)
     gone = feature_store.prune(store, limit)
     left = feature_store.entries(store)
     removed = f"{len(gone)} entries removed, {_size(sum(entry.bytes for entry in gone))}"

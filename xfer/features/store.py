@@ -22,16 +22,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer.errors import CheckpointError, ConfigError
+from xfer.errors import CheckpointError
 from xfer.progress import Progress
 from xfer.system.download import cache_dir
 from xfer.system.files import sync, write_json
+from xfer.system.limits import parse_size
 from xfer.system.locks import locked
 
 LIMIT = "10GB"
 _KEY = r"[0-9a-f]{64}"
 _VALUES, _DIGESTS, _META = "values.npy", "digests.npy", "meta.json"
-_UNITS = {"": 1} | {unit + i: base**n for i, base in (("", 1000), ("I", 1024)) for n, unit in enumerate("KMGT", 1)}
 POLL = 0.1  # seconds between two looks at a key that another process has
 _WAITING = "waiting for the features that another process computes, seconds"
 
@@ -68,14 +68,6 @@ class Entry:
 def open_store() -> Store:
     """The user's, bounded by $XFER_CACHE_LIMIT. Raises ConfigError for a limit that is no size."""
     return Store(cache_dir() / "features", parse_size("XFER_CACHE_LIMIT", os.environ.get("XFER_CACHE_LIMIT") or LIMIT))
-
-
-def parse_size(what: str, text: str) -> int:
-    """Bytes: `20GB` is 20 * 10**9, `20GiB` is 20 * 2**30, a number alone is bytes. Raises ConfigError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", text.strip().upper())
-    if match is None or match[2] not in _UNITS:
-        raise ConfigError(f"{what} = {text!r}: expected a number of bytes, or one such as 500MB or 20GB")
-    return int(float(match[1]) * _UNITS[match[2]])
 
 
 @contextmanager

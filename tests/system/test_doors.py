@@ -1,0 +1,49 @@
+"""Only regular files come in, and no more of one than its limit."""
+
+import errno
+import os
+import socket
+
+import pytest
+
+from xfer.system.doors import open_regular, read_regular, read_text
+
+POSIX = pytest.mark.skipif(os.name == "nt", reason="pipes and devices are no files on Windows")
+
+
+@pytest.fixture
+def kinds(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    (tmp_path / "folder").mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        yield tmp_path
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("pipe", "a pipe, expected"), ("endless", "a device, expected"), ("folder", "a folder, expected")],
+)
+def test_what_is_no_regular_file_is_refused_without_waiting(name, reason, kinds):
+    with pytest.raises(OSError, match=reason) as caught:
+        open_regular(kinds / name)
+    assert caught.value.filename == str(kinds / name)
+
+
+@POSIX
+def test_a_socket_is_refused(kinds):
+    with pytest.raises(OSError, match=r"socket|No such device or address"):
+        open_regular(kinds / "socket")
+
+
+def test_as_much_as_the_limit_is_read_and_a_byte_more_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("XFER_LIMIT_JSON", "10")
+    (tmp_path / "f").write_bytes(b"0123456789")
+    assert read_regular(tmp_path / "f", "json") == b"0123456789"
+    assert read_text(tmp_path / "f", "json") == "0123456789"
+    (tmp_path / "f").write_bytes(b"0123456789a")
+    with pytest.raises(OSError, match=r"more than 10 bytes\. Cure: XFER_LIMIT_JSON") as caught:
+        read_regular(tmp_path / "f", "json")
+    assert caught.value.errno == errno.EFBIG
