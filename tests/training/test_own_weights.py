@@ -10,6 +10,7 @@ import xfer
 from xfer.cli import run_text
 from xfer.errors import WeightsError
 from xfer.formats.files import read_weights, write_weights
+from xfer.nets.convert import convert
 from xfer.recipe.load import as_recipe, load_recipe
 from xfer.recipe.meaning import from_random
 from xfer.results.checkpoint import load_checkpoint
@@ -58,6 +59,17 @@ def test_a_run_goes_on_at_its_old_loss_and_names_its_parent(run, file, partial, 
     assert json.loads(child.checkpoint.record["parent"]) == parent
     assert f"started from  {best}, head kept" in run_text.headline(child, [])
     assert load_recipe(child.path / "config.toml").weights.source == str(run.path / file)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".ckpt"])
+def test_a_converted_checkpoint_is_still_one(run, suffix, tmp_path):
+    target = tmp_path / f"converted{suffix}"
+    convert(run.path / "best.safetensors", target)
+    head, notes = head_of(onward(run, target))
+    assert_head(head, load_checkpoint(run.path).weights)
+    assert notes == (f"head kept: {target} knows the 3 classes",)
+    target.with_name(f"{target.name}.json").unlink()
+    assert head_of(onward(run, target))[1] == ()
 
 
 def test_a_run_from_random_weights_has_no_parent(run):

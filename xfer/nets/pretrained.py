@@ -10,7 +10,7 @@ from pathlib import Path
 
 from xfer.arrays import Weights
 from xfer.errors import WeightsError, expected
-from xfer.formats.files import READABLE, TAKEN_FROM, digest, read_weights
+from xfer.formats.files import READABLE, TAKEN_FROM, digest, read_weights, read_with_metadata
 from xfer.formats.sealed import BEST
 from xfer.nets.head import Head
 from xfer.progress import Progress, silent
@@ -60,13 +60,13 @@ def resolve_source(
 ) -> tuple[Weights, dict[str, str]] | None:
     """Weights and metadata of a source: "imagenet", a file, a run folder, or "random" (None).
 
-    Metadata is the file's own, and for "imagenet" `source` (where the file is from) and `sha256`. A published file
-    is downloaded once, into the folder `cache` (by default in `cache_dir()`). Raises WeightsError.
+    Metadata is the file's own, or that beside it, and for "imagenet" `source` (where the file is from) and `sha256`. A
+    published file is downloaded once, into the folder `cache` (by default in `cache_dir()`). Raises WeightsError.
     """
     if source == RANDOM:
         return None
     if (path := weights_file(source)) is not None:
-        return read_weights(path)
+        return read_with_metadata(path)
     origin, path = _imagenet(arch, cache or cache_dir() / "weights", progress)
     weights, _ = read_weights(path)
     return weights, {"source": origin, "sha256": file_hash(path)}
