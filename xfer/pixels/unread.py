@@ -59,5 +59,7 @@ def _tiff_reason(content: bytes) -> str:
     except Exception:  # nothing can be relied on in a damaged file
         return NOT_AN_IMAGE
     layout = f"{channels} channel{'s' if channels != 1 else ''} of {bits[0]}-bit {_NUMBERS.get(kinds[0], 'values')}"
-    notes = (", transparency among them" if extra else "") + (", white as zero" if photometric == 0 else "")
+    notes = (", transparency among them" if {1, 2} & set(extra) else "") + (
+        ", white as zero" if photometric == 0 else ""
+    )
     return f"TIFF with {layout}{notes}, which is not read: save it as PNG, or with 8 bits a channel"
