@@ -6,11 +6,23 @@ import zlib
 import numpy as np
 
 
-def tiff(path, planes, photometric=1, planar=1, order="<", kind=1, deflate=False, alpha=2, bits=None, tags=()):
+def tiff(
+    path,
+    planes,
+    photometric=1,
+    planar=1,
+    order="<",
+    kind=1,
+    deflate=False,
+    alpha=2,
+    bits=None,
+    tags=(),
+    compression=None,
+):
     """A strip for each array of `planes`, (H, W) or (H, W, C); `kind` 1 unsigned, 2 signed, 3 float.
 
     `alpha` of the last of 2 or 4 channels: 1 multiplied, 2 not, 0 something else. `bits`: 12, of 16 in `planes`. `tags`
-    (number, code, values) besides.
+    (number, code, values) besides. `compression`: what is said of it, true or not.
     """
     height, width = planes[0].shape[:2]
     samples = len(planes) if planar == 2 else planes[0].size // (height * width)
@@ -28,7 +40,7 @@ def tiff(path, planes, photometric=1, planar=1, order="<", kind=1, deflate=False
             (256, "H", [width]),
             (257, "H", [height]),
             (258, "H", [bits] * samples),
-            (259, "H", [8 if deflate else 1]),
+            (259, "H", [compression or (8 if deflate else 1)]),
             (262, "H", [photometric]),
             (273, "I", starts[:-1]),
             (277, "H", [samples]),

@@ -69,6 +69,25 @@ def test_values_of_tiff_files_that_are_not_read(tmp_path, planes, options, layou
     assert inspect_image(path).reason == f"TIFF with {layout}, {ANEW}"
 
 
+@pytest.mark.parametrize(
+    ("channels", "options", "layout"),
+    [
+        (2, {"planar": 2, "alpha": 0}, "2 channels of 8-bit whole numbers, in separate planes"),
+        (4, {"planar": 2, "alpha": 0, "photometric": 2}, "4 channels of 8-bit whole numbers, in separate planes"),
+        (2, {"photometric": 0}, "2 channels of 8-bit whole numbers, transparency among them, white as zero"),
+    ],
+)
+def test_of_eight_bits_it_is_not_said_to_make_them_eight(tmp_path, channels, options, layout):
+    planes = [PIXELS[..., i] for i in range(channels)] if "planar" in options else [PIXELS[..., :channels]]
+    path = tiff(tmp_path / "x.tif", planes, **options)
+    assert inspect_image(path).reason == f"TIFF with {layout}, which is not read: save it as PNG"
+
+
+def test_a_compression_that_is_not_known(tmp_path):
+    path = tiff(tmp_path / "x.tif", [GREY], compression=34712)
+    assert inspect_image(path).reason == "TIFF with an unknown compression (34712), which is not read: save it as PNG"
+
+
 def test_sixteen_bits_with_transparency_that_are_read(tmp_path):
     wide = np.uint16(257) * PIXELS
     wide[..., 3] = 65535

@@ -56,10 +56,16 @@ def _tiff_reason(content: bytes) -> str:
             return NOT_AN_IMAGE
         bits, kinds = tags.get(258, (1,)), tags.get(339, (1,))
         channels, extra, photometric = tags.get(277, 1), tags.get(338, ()), tags.get(262)
+        planar, compression = tags.get(284) == 2, tags.get(259, 1)
     except Exception:  # nothing can be relied on in a damaged file
         return NOT_AN_IMAGE
+    if compression not in TiffImagePlugin.COMPRESSION_INFO:
+        return f"TIFF with an unknown compression ({compression}), which is not read: save it as PNG"
     layout = f"{channels} channel{'s' if channels != 1 else ''} of {bits[0]}-bit {_NUMBERS.get(kinds[0], 'values')}"
-    notes = (", transparency among them" if {1, 2} & set(extra) else "") + (
-        ", white as zero" if photometric == 0 else ""
+    notes = (
+        (", transparency among them" if {1, 2} & set(extra) else "")
+        + (", white as zero" if photometric == 0 else "")
+        + (", in separate planes" if planar else "")
     )
-    return f"TIFF with {layout}{notes}, which is not read: save it as PNG, or with 8 bits a channel"
+    narrower = ", or with 8 bits a channel" if bits[0] != 8 else ""
+    return f"TIFF with {layout}{notes}, which is not read: save it as PNG{narrower}"
