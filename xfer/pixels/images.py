@@ -22,7 +22,7 @@ from xfer.pixels.mending import mended
 from xfer.pixels.rgb import to_rgb, wide_values
 from xfer.pixels.stored import prepare
 from xfer.pixels.tiff import ends_early
-from xfer.pixels.unread import NOT_AN_IMAGE, reason_unread
+from xfer.pixels.unread import NOT_AN_IMAGE, reason_undecoded, reason_unread
 from xfer.system.own_process import quieten_tiff
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".jfif", ".jpe")
@@ -138,7 +138,12 @@ def _decode(content: bytes, smallest: bool, levels: Levels | None) -> Decoded:
 
 def _load_upright(image: Image.Image) -> bool:
     """Whether rows and columns have changed places."""
-    image.load()  # before its orientation: to find that, Pillow may load it too, and errors would be lost
+    try:  # before its orientation: to find that, Pillow may load it too, and errors would be lost
+        image.load()
+    except Exception as error:
+        if reason := reason_undecoded(image):
+            raise DataError(reason) from error
+        raise
     turned = _orientation(image) in SIDEWAYS
     with suppress(Exception):  # damaged EXIF data makes no picture unusable
         ImageOps.exif_transpose(image, in_place=True)

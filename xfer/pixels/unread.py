@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import re
 
-from PIL import TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
 NOT_AN_IMAGE = "not an image"
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _NUMBERS = {1: "whole numbers", 2: "whole numbers with sign", 3: "floats"}  # of TIFF's tag SampleFormat
+
+_RARE = ("lzma", "webp", "zstd")  # compressions that libtiff can be built without
 
 _BEGINNINGS = (
     (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", "HEIC, which is not read: save it as JPEG or PNG"),
@@ -33,6 +35,18 @@ def reason_unread(content: bytes) -> str:
     if head.startswith(_TIFF):
         return _tiff_reason(content)
     return next((reason for start, reason in _BEGINNINGS if re.match(start, head, re.DOTALL)), NOT_AN_IMAGE)
+
+
+def reason_undecoded(image: Image.Image) -> str | None:
+    """Of a TIFF picture whose layout was understood: its compression, where this Pillow was built without it."""
+    compression = image.info.get("compression")
+    if image.format != "TIFF" or compression not in _RARE:
+        return None
+    try:
+        Image.new("RGB", (16, 16)).save(io.BytesIO(), "TIFF", compression=compression)
+    except Exception:
+        return f"TIFF with {compression} compression, which is not read: save it as PNG"
+    return None
 
 
 def _is_cut_in_segments(content: bytes) -> bool:
