@@ -22,7 +22,7 @@ def tiff(
     """A strip for each array of `planes`, (H, W) or (H, W, C); `kind` 1 unsigned, 2 signed, 3 float.
 
     `alpha` of the last of 2 or 4 channels: 1 multiplied, 2 not, 0 something else. `bits`: 12, of 16 in `planes`. `tags`
-    (number, code, values) besides. `compression`: what is said of it, true or not.
+    (number, code, values) besides, or instead. `compression`: what is said of it, true or not.
     """
     height, width = planes[0].shape[:2]
     samples = len(planes) if planar == 2 else planes[0].size // (height * width)
@@ -52,7 +52,7 @@ def tiff(
     )
     if samples in (2, 4) and photometric != 5:
         tags.insert(-1, (338, "H", [alpha]))
-    tags = sorted([*tags, *given])
+    tags = sorted({tag[0]: tag for tag in [*tags, *given]}.values())
     directory = starts[-1] + starts[-1] % 2
     beyond = directory + 2 + 12 * len(tags) + 4
     entries, blob = b"", b""

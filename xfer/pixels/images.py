@@ -23,7 +23,6 @@ from xfer.pixels.rgb import to_rgb, wide_values
 from xfer.pixels.stored import prepare
 from xfer.pixels.tiff import ends_early
 from xfer.pixels.unread import NOT_AN_IMAGE, reason_undecoded, reason_unread
-from xfer.system.own_process import quieten_tiff
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".jfif", ".jpe")
 """What counts as a picture by its name, upper case or lower: torchvision's list, and two more names of JPEG."""
@@ -124,8 +123,6 @@ def _decode(content: bytes, smallest: bool, levels: Levels | None) -> Decoded:
         if smallest:
             image.draft(image.mode, (1, 1))
         shrunk = image.size != size
-        if image.format == "TIFF":
-            quieten_tiff()
         prepare(image)
         deep = is_deep(image)
         turned = _load_upright(image)

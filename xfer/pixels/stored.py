@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from xfer.errors import DataError
+from xfer.system.own_process import quieten_tiff
 
 _BITS, _PHOTOMETRIC, _PLANAR, _KIND = 258, 262, 284, 339
 """Tags of TIFF: of each channel; what zero means; 2 for separate planes; 1 unsigned, 2 signed, 3 floats."""
@@ -24,6 +25,7 @@ _KEY_FACTORS = {"L;2": 255 / 3, "L;4": 255 / 15, "RGB;16B": 1 / 256}
 def prepare(image: ImageFile.ImageFile) -> None:
     """To be called on an opened picture before it is loaded. Raises DataError for what Pillow would decode wrongly."""
     if image.format == "TIFF":
+        quieten_tiff()
         _prepare_tiff(image)
     elif image.format == "PNG" and "transparency" in image.info:
         _scale_key(image)
