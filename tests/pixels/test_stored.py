@@ -23,8 +23,11 @@ def grey(values):
     return np.repeat(np.asarray(values, np.uint8)[..., None], 3, axis=2)
 
 
-def test_sixteen_bits_with_white_as_zero(tmp_path):
-    path = tiff(tmp_path / "x.tif", [65535 - LEVELS.astype(np.uint16) * 257], photometric=0)
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("deflate", [False, True])
+@pytest.mark.parametrize("planar", [1, 2])
+def test_sixteen_bits_with_white_as_zero(tmp_path, order, deflate, planar):
+    path = tiff(tmp_path / "x.tif", [65535 - LEVELS.astype(np.uint16) * 257], 0, planar, order, deflate=deflate)
     np.testing.assert_array_equal(pixels(path), grey(LEVELS))
 
 
@@ -82,6 +85,7 @@ def test_a_plane_alone_is_as_it_would_be_among_none(tmp_path, values, kind, phot
         (3, np.uint8, 6, 2, "YCbCr"),
         (4, np.uint8, 2, 1, "RGBA"),
         (4, np.uint16, 2, 1, "16-bit RGBA"),
+        (2, np.uint16, 1, 0, "I;16 and of no known meaning"),
     ],
 )
 def test_separate_planes_that_are_refused(tmp_path, channels, dtype, photometric, alpha, what):

@@ -36,6 +36,8 @@ def ftyp(brand):
             "not an image but a pointer of Git LFS: fetch the picture with git lfs pull",
         ),
         (b"no picture", "not an image"),
+        (b"GIF89a\x08\0\x08\0\xf7", "truncated or damaged in its header"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", "truncated or damaged in its header"),
         (bytes(400), "not an image"),
         (b"II*\0\x08\0\0\0\x01\0", "truncated"),
         (b"II*\0\x08\0\0\0\0\0\0\0\0\0", "not an image"),
@@ -58,8 +60,13 @@ def test_files_that_are_something_else(tmp_path, content, reason):
             "2 channels of 16-bit whole numbers, transparency among them",
         ),
         (
-            [GREY.astype(np.uint16)],
+            [GREY.astype(np.uint32)],
             {"photometric": 0, "order": ">"},
+            "1 channel of 32-bit whole numbers, white as zero",
+        ),
+        (
+            [GREY.astype(np.uint16)],
+            {"tags": [(262, "I", [0])], "order": ">"},  # in four bytes, where the format has two
             "1 channel of 16-bit whole numbers, white as zero",
         ),
     ],

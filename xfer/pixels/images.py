@@ -20,9 +20,9 @@ from xfer.pixels.lazy import Jpeg
 from xfer.pixels.levels import WIDE, Extent, Levels, extent_of
 from xfer.pixels.mending import mended
 from xfer.pixels.rgb import to_rgb, wide_values
-from xfer.pixels.stored import prepare
-from xfer.pixels.tiff import ends_early
-from xfer.pixels.unread import NOT_AN_IMAGE, reason_undecoded, reason_unread
+from xfer.pixels.stored import call_zero_white, prepare
+from xfer.pixels.tiff import ends_early, with_black_zero
+from xfer.pixels.unread import NOT_AN_IMAGE, is_cut_webp, reason_undecoded, reason_unread
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".jfif", ".jpe")
 """What counts as a picture by its name, upper case or lower: torchvision's list, and two more names of JPEG."""
@@ -104,16 +104,24 @@ def decode(content: bytes, smallest: bool = False, levels: Levels | None = None)
     except DataError:
         raise
     except UnidentifiedImageError as error:
+        if (negative := with_black_zero(content)) is not None:
+            return _decode(negative, smallest, levels, white_zero=True)
         if (repaired := mended(content)) is None:
             raise DataError(reason_unread(content)) from error
-    except Exception:
+    except Exception as error:
+        if is_cut_webp(content):
+            raise DataError("truncated") from error
         if (repaired := mended(content)) is None:
             raise
     # Not in the clause above: until it ends, the error holds all that was read of a large text.
-    return _decode(repaired[0], smallest, levels)._replace(flaw=repaired[1])
+    try:
+        return _decode(repaired[0], smallest, levels)._replace(flaw=repaired[1])
+    except UnidentifiedImageError as error:
+        raise DataError(reason_unread(content)) from error
 
 
-def _decode(content: bytes, smallest: bool, levels: Levels | None) -> Decoded:
+def _decode(content: bytes, smallest: bool, levels: Levels | None, white_zero: bool = False) -> Decoded:
+    """`white_zero`: whatever the file says of it."""
     with Image.open(io.BytesIO(content)) as image:
         if image.format in PROGRAMS:
             raise DataError(NOT_AN_IMAGE)
@@ -126,6 +134,8 @@ def _decode(content: bytes, smallest: bool, levels: Levels | None) -> Decoded:
         prepare(image)
         deep = is_deep(image)
         turned = _load_upright(image)
+        if white_zero:
+            call_zero_white(image)
         colours = _colours(image, content) if deep and levels and levels.depth < WIDE else None
         whole, values = to_rgb(image, levels, colours), wide_values(image)
         seen = (size[::-1] if turned else size) if shrunk else whole.size

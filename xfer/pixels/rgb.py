@@ -16,7 +16,7 @@ def to_rgb(image: Image.Image, levels: Levels | None = None, colours: NDArray[np
     `colours` (H, W, 3): those of the picture, where it holds but their upper bytes.
     """
     if colours is not None:
-        return _on_white(Image.fromarray(to_bytes(colours, levels=levels)), image)
+        return _on_white(Image.fromarray(to_bytes(colours, levels=levels)), image.convert("RGBA"))
     if image.mode == "RGB" and "transparency" not in image.info:
         return image if image.format == "JPEG" else image.copy()  # others may want their file again
     if (values := wide_values(image)) is not None:
@@ -27,16 +27,15 @@ def to_rgb(image: Image.Image, levels: Levels | None = None, colours: NDArray[np
     if image.mode == "La":
         image = image.convert("LA")
     if image.has_transparency_data and not _is_unset(image):
-        return _on_white(image.convert("RGBA"), image)
+        visible = image.convert("RGBA")
+        return _on_white(visible, visible)
     return image.convert("RGB")
 
 
-def _on_white(visible: Image.Image, image: Image.Image) -> Image.Image:
-    """Where `image` is transparent."""
-    if not image.has_transparency_data:
-        return visible
-    white = Image.new("RGB", image.size, "white")
-    white.paste(visible, mask=image.convert("RGBA"))
+def _on_white(visible: Image.Image, alpha: Image.Image) -> Image.Image:
+    """`alpha`: an RGBA image."""
+    white = Image.new("RGB", visible.size, "white")
+    white.paste(visible, mask=alpha)
     return white
 
 

@@ -11,8 +11,8 @@ from PIL import Image, ImageFile
 from xfer.errors import DataError
 from xfer.system.own_process import quieten_tiff
 
-_BITS, _PHOTOMETRIC, _PLANAR, _KIND = 258, 262, 284, 339
-"""Tags of TIFF: of each channel; what zero means; 2 for separate planes; 1 unsigned, 2 signed, 3 floats."""
+_BITS, _PHOTOMETRIC, _CHANNELS, _PLANAR, _KIND = 258, 262, 277, 284, 339
+"""TIFF: of each channel; what zero means; how many channels; 2 for separate planes; 1 unsigned, 2 signed, 3 floats."""
 
 _SUBSAMPLING = 530  # of the two colours of YCbCr, across and down
 
@@ -35,6 +35,11 @@ def is_white_zero(image: Image.Image) -> bool:
     """Whether the values of a loaded picture are wide and 0 is white: with narrower ones, Pillow sees to that."""
     wide = image.mode.startswith(("I", "F"))
     return wide and image.format == "TIFF" and _tags(image).get(_PHOTOMETRIC) == 0
+
+
+def call_zero_white(image: Image.Image) -> None:
+    """Of a loaded TIFF picture, which `is_white_zero` from then on."""
+    _tags(image)[_PHOTOMETRIC] = 0
 
 
 def declared_values(image: Image.Image) -> NDArray[np.generic] | None:
@@ -77,6 +82,10 @@ def _separate_planes(image: ImageFile.ImageFile) -> None:
     raw = all(tile.codec_name == "raw" for tile in image.tile)
     wide = raw and set(_tags(image).get(_BITS, ())) == {16}
     if len(image.getbands()) == 1:  # a plane alone is separate from nothing
+        if raw and _tags(image).get(_CHANNELS, 1) > 1:
+            raise DataError(
+                f"separate planes of {image.mode} and of no known meaning are not read. Cure: save it as PNG"
+            )
         if raw:
             _tags(image)[_PLANAR] = 1
             cast(Any, image)._setup()

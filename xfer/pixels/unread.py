@@ -16,6 +16,7 @@ _RARE = ("lzma", "webp", "zstd")  # compressions that libtiff can be built witho
 
 _BEGINNINGS = (
     (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", "HEIC, which is not read: save it as JPEG or PNG"),
+    (rb"GIF8[79]a|\x89PNG\r\n\x1a\n|....ftypavi[fs]|\0\0\0\x0cjP  ", "truncated or damaged in its header"),
     (rb"....ftyp(qt  |iso|mp4|avc|M4V|3gp)", f"{NOT_AN_IMAGE} but a film"),
     (rb"....ftypcrx", "a raw file of a camera, which is not read: save it as JPEG or PNG"),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL, which is not read: save it as JPEG or PNG"),
@@ -35,6 +36,15 @@ def reason_unread(content: bytes) -> str:
     if head.startswith(_TIFF):
         return _tiff_reason(content)
     return next((reason for start, reason in _BEGINNINGS if re.match(start, head, re.DOTALL)), NOT_AN_IMAGE)
+
+
+def is_cut_webp(content: bytes) -> bool:
+    """Whether a WebP file is shorter than it says."""
+    return (
+        content[:4] == b"RIFF"
+        and content[8:12] == b"WEBP"
+        and len(content) < 8 + int.from_bytes(content[4:8], "little")
+    )
 
 
 def reason_undecoded(image: Image.Image) -> str | None:
