@@ -48,15 +48,14 @@ def is_cut_webp(content: bytes) -> bool:
 
 
 def reason_undecoded(image: Image.Image) -> str | None:
-    """Of a TIFF picture whose layout was understood: its compression, where this Pillow was built without it."""
+    """Of a TIFF picture whose layout was understood: a compression that this Pillow may have been built without.
+
+    Whether it was cannot be tried: to save with one that is missing, some versions end the process.
+    """
     compression = image.info.get("compression")
     if image.format != "TIFF" or compression not in _RARE:
         return None
-    try:
-        Image.new("RGB", (16, 16)).save(io.BytesIO(), "TIFF", compression=compression)
-    except Exception:
-        return f"TIFF with {compression} compression, which is not read: save it as PNG"
-    return None
+    return f"TIFF with {compression} compression, damaged or not read by this Pillow: save it as PNG"
 
 
 def _is_cut_in_segments(content: bytes) -> bool:
