@@ -6,28 +6,53 @@ import zlib
 import numpy as np
 
 
-def tiff(path, planes, photometric=1, planar=1, order="<", kind=1):
-    """Uncompressed, a strip for each array of `planes`, (H, W) or (H, W, C); `kind` 1 unsigned, 2 signed, 3 float."""
+def tiff(
+    path,
+    planes,
+    photometric=1,
+    planar=1,
+    order="<",
+    kind=1,
+    deflate=False,
+    alpha=2,
+    bits=None,
+    tags=(),
+    compression=None,
+):
+    """A strip for each array of `planes`, (H, W) or (H, W, C); `kind` 1 unsigned, 2 signed, 3 float.
+
+    `alpha` of the last of 2 or 4 channels: 1 multiplied, 2 not, 0 something else. `bits`: 12, of 16 in `planes`. `tags`
+    (number, code, values) besides, or instead. `compression`: what is said of it, true or not.
+    """
     height, width = planes[0].shape[:2]
     samples = len(planes) if planar == 2 else planes[0].size // (height * width)
-    bits = planes[0].dtype.itemsize * 8
     strips = [np.ascontiguousarray(p).astype(p.dtype.newbyteorder(order)).tobytes() for p in planes]
+    if bits == 12:
+        pairs = [p.reshape(-1, 2).astype(int) for p in planes]  # an even number to a row
+        joined = [np.stack([p[:, 0] >> 4, (p[:, 0] & 15) << 4 | p[:, 1] >> 8, p[:, 1] & 255], 1) for p in pairs]
+        strips = [values.astype(np.uint8).tobytes() for values in joined]
+    bits = bits or planes[0].dtype.itemsize * 8
+    strips = [zlib.compress(s) for s in strips] if deflate else strips
     starts = [8 + sum(map(len, strips[:i])) for i in range(len(strips) + 1)]
-    tags = [
-        (256, "H", [width]),
-        (257, "H", [height]),
-        (258, "H", [bits] * samples),
-        (259, "H", [1]),
-        (262, "H", [photometric]),
-        (273, "I", starts[:-1]),
-        (277, "H", [samples]),
-        (278, "H", [height]),
-        (279, "I", [len(s) for s in strips]),
-        (284, "H", [planar]),
-        (339, "H", [kind] * samples),
-    ]
+    given, tags = (
+        tags,
+        [
+            (256, "H", [width]),
+            (257, "H", [height]),
+            (258, "H", [bits] * samples),
+            (259, "H", [compression or (8 if deflate else 1)]),
+            (262, "H", [photometric]),
+            (273, "I", starts[:-1]),
+            (277, "H", [samples]),
+            (278, "H", [height]),
+            (279, "I", [len(s) for s in strips]),
+            (284, "H", [planar]),
+            (339, "H", [kind] * samples),
+        ],
+    )
     if samples in (2, 4) and photometric != 5:
-        tags.insert(-1, (338, "H", [2]))  # the last is alpha
+        tags.insert(-1, (338, "H", [alpha]))
+    tags = sorted({tag[0]: tag for tag in [*tags, *given]}.values())
     directory = starts[-1] + starts[-1] % 2
     beyond = directory + 2 + 12 * len(tags) + 4
     entries, blob = b"", b""

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from picture_files import tiff
 from PIL import Image
 
 from xfer.pixels.images import SUFFIXES, open_image
@@ -194,8 +195,8 @@ def test_damaged_exif_data_spoils_nothing(tmp_path, exif):
     np.testing.assert_array_equal(pixels(tmp_path / "x.png"), NOISE)
 
 
-@pytest.mark.parametrize("quiet", [True, False])
-def test_pillow_is_silent_when_it_is_told_to_be(tmp_path, quiet):
+@pytest.mark.parametrize("call", ["begin()", "silence_decoders()", ""])
+def test_pillow_is_silent_when_it_is_told_to_be(tmp_path, call):
     """Large pictures and damaged EXIF data are used without a word on the console; an import alone changes nothing."""
     Image.fromarray(NOISE).save(tmp_path / "x.png", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x03")
     Image.new("1", (10_000, 9_500)).save(tmp_path / "large.tif", compression="group4")
@@ -203,19 +204,22 @@ def test_pillow_is_silent_when_it_is_told_to_be(tmp_path, quiet):
     content = bytearray((tmp_path / "damaged.tif").read_bytes())
     content[200:500] = RNG.bytes(300)
     (tmp_path / "damaged.tif").write_bytes(content)
+    tiff(tmp_path / "many.tif", [NOISE[..., 0]], tags=[(277, "H", [65535])])  # channels
     script = f"""
 import sys
 from xfer.pixels.inspected import inspect_image
 from xfer.system import own_process
-{"own_process.begin()" if quiet else ""}
+{f"own_process.{call}" if call else ""}
 print([inspect_image(path).reason for path in sys.argv[1:]])
 """
-    files = [str(tmp_path / name) for name in ("x.png", "large.tif", "damaged.tif")]
+    files = [str(tmp_path / name) for name in ("x.png", "large.tif", "damaged.tif", "many.tif")]
     done = subprocess.run([sys.executable, "-c", script, *files], capture_output=True, text=True, check=True)
-    assert done.stdout == "[None, None, 'cannot be decoded (decoder error -2)']\n"
-    if quiet:
+    many = "TIFF with 65535 channels of 8-bit whole numbers, which is not read: save it as PNG"
+    assert done.stdout == f"[None, None, 'cannot be decoded (decoder error -2)', '{many}']\n"
+    if call:
         assert done.stderr == ""
     else:
         assert "UserWarning" in done.stderr
         assert "tempfile.tif: " in done.stderr
+        assert "More samples per pixel" in done.stderr
         assert "DecompressionBombWarning" in done.stderr

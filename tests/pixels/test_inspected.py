@@ -43,7 +43,7 @@ def stored(format="PNG"):
         (stored("PNG")[:100] + b"xxxx" + stored("PNG")[104:], "cannot be decoded"),
         (stored("BMP")[:-2000], "truncated"),
         (stored("TIFF")[:5000], "truncated"),
-        (stored("WEBP")[:2000], "cannot be decoded"),
+        (stored("WEBP")[:2000], "truncated"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n", "not an image"),
     ],
 )

@@ -15,7 +15,7 @@ from xfer.data.loader import read_now
 from xfer.inspection.check import check_data
 from xfer.inspection.findings import find
 from xfer.pixels.augment import Levels, Resize
-from xfer.pixels.images import open_image
+from xfer.pixels.images import open_image, upright
 from xfer.recipe.load import make_recipe
 from xfer.results.checkpoint import load_checkpoint
 from xfer.testing.numpy_backend import NumpyBackend
@@ -108,11 +108,82 @@ def test_twelve_bits_in_sixteen(twelve):
     assert list(open_dataset(str(root), workers=1).warnings()) == [f"warning: {dark_text}. Cure: data.depth = 12"]
     assert list(open_dataset(str(root), workers=1, depth=12).warnings()) == []
     assert [f for f in findings(root, **{"data.depth": 12}) if "16-bit" in f[1]] == []
-    assert "range     16-bit greys 0 to 4,095 are black to white" in checked(root, "--set", "data.depth=12")
+    assert "range     16-bit values 0 to 4,095 are black to white" in checked(root, "--set", "data.depth=12")
     data = open_dataset(str(root), workers=1, depth=12)
     pictures = read_now(data.train, data.seen([Resize(size=[16, 16])]), np.arange(len(data.train.files)))
     for file, picture in zip(data.train.files, pictures, strict=True):
         np.testing.assert_array_equal(picture, np.repeat(stored[file][..., None], 3, axis=2))
+
+
+COLOURS = RNG.integers(0, 4096, (16, 16, 3)).astype(np.uint16)
+SOLID = np.where(RNG.integers(0, 2, (16, 16)), 65535, 0).astype(np.uint16)
+KEY = [int(value) for value in COLOURS[3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("write", "visible"),
+    [
+        (lambda path: png(path, COLOURS, 2), None),
+        (lambda path: png(path, COLOURS, 2, key=KEY), ((COLOURS ^ COLOURS[3, 4]) >> 8).any(axis=2)),
+        (lambda path: png(path, np.dstack([COLOURS, SOLID]), 6), SOLID),
+        (lambda path: tiff(path, [COLOURS], 2), None),
+        (lambda path: tiff(path, [COLOURS], 2, order=">"), None),
+        (lambda path: tiff(path, [COLOURS], 2, deflate=True), None),
+        (lambda path: tiff(path, [COLOURS], 2, order=">", deflate=True), None),
+        (lambda path: tiff(path, [COLOURS[..., i] for i in range(3)], 2, planar=2), None),
+        (lambda path: tiff(path, [COLOURS[..., i] for i in range(3)], 2, planar=2, order=">"), None),
+        (lambda path: tiff(path, [np.dstack([COLOURS, SOLID])], 2), SOLID),
+    ],
+)
+def test_twelve_bits_in_colours_of_sixteen(tmp_path, write, visible):
+    path = write(tmp_path / "x")
+    right = np.rint(COLOURS * (255 / 4095)).astype(np.uint8)
+    right = right if visible is None else np.where(visible[..., None], right, 255)
+    np.testing.assert_array_equal(np.asarray(open_image(path, Levels(depth=12))), right)
+
+
+def test_twelve_bits_in_colours_that_stand_on_their_head(tmp_path):
+    orientation = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x03\0\0\0\0\0\0"
+    path = png(tmp_path / "x.png", COLOURS, 2, chunks=[(b"eXIf", orientation)])
+    right = np.rint(COLOURS[::-1, ::-1] * (255 / 4095))
+    np.testing.assert_array_equal(np.asarray(open_image(path, Levels(depth=12))), right)
+
+
+def test_twelve_bits_of_grey_with_alpha(tmp_path):
+    path = png(tmp_path / "x.png", np.dstack([COLOURS[..., 0], SOLID]), 4)
+    right = np.where(SOLID, np.rint(COLOURS[..., 0] * (255 / 4095)), 255)
+    seen = np.asarray(open_image(path, Levels(depth=12)))
+    np.testing.assert_array_equal(seen, np.repeat(right[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("options", [{"planar": 2, "deflate": True}, {"alpha": 1}])
+def test_colours_of_sixteen_bits_that_are_not_scaled(tmp_path, options):
+    planes = [COLOURS[..., i] for i in range(3)] if "planar" in options else [np.dstack([COLOURS, SOLID])]
+    path = tiff(tmp_path / "x.tif", planes, 2, **options)
+    open_image(path)
+    with pytest.raises(xfer.errors.DataError, match=r"16-bit colours are not scaled to data\.depth in such a TIFF"):
+        open_image(path, Levels(depth=12))
+
+
+def test_an_opened_image_whose_colours_would_be_near_black(tmp_path):
+    with (
+        Image.open(png(tmp_path / "x.png", COLOURS, 2)) as image,
+        pytest.raises(xfer.errors.DataError, match=r"from a file alone\. Cure: give its name"),
+    ):
+        upright(image, Levels(depth=12))
+
+
+def test_a_data_set_of_colours_near_black(tmp_path):
+    for name in ("ants", "bees"):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            png(tmp_path / name / f"{i}.png", RNG.integers(0, 4096, (16, 16, 3)).astype(np.uint16), 2)
+    dark = "16-bit pictures are near black: none has a value above 4,095 of 65,535"
+    assert [f for f in findings(tmp_path) if "16-bit" in f[1]] == [("warning", dark, "data.depth = 12")]
+    assert [f for f in findings(tmp_path, **{"data.depth": 12}) if "16-bit" in f[1]] == []
+    data = open_dataset(str(tmp_path), workers=1, depth=12)
+    seen = read_now(data.train, data.seen([Resize(size=[16, 16])]), np.arange(len(data.train.files)))
+    assert seen.mean() == pytest.approx(127, abs=5)
 
 
 def test_a_depth_that_cuts_values_off(twelve):

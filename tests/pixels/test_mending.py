@@ -1,6 +1,7 @@
 """What viewers show although a part of the file is missing, or too large for a decoder, is used, and said."""
 
 import io
+import struct
 import tracemalloc
 import zlib
 
@@ -116,6 +117,27 @@ def test_png_files_with_large_texts_or_profiles(tmp_path, chunks):
     tracemalloc.stop()
     assert (inspected.reason, inspected.flaw, inspected.kind) == (None, "", "PNG RGB")
     assert most < 3 * path.stat().st_size + 80_000_000  # Pillow's own limit is 64 MiB
+
+
+@pytest.mark.parametrize("tail", [b"", b"\0\0", b"\0\0\x76\x4eIDAT", b"\0\0\x76\x4eIDATxyz", b"\0\0\x76\x4etEXtxyz"])
+def test_a_png_file_that_breaks_off_behind_its_picture(tmp_path, tail):
+    path = png(tmp_path / "x.png", np.asarray(SMOOTH), 2)
+    path.write_bytes(path.read_bytes()[:-12] + tail)
+    assert (inspect_image(path).reason, inspect_image(path).flaw) == (None, "")
+    np.testing.assert_array_equal(np.asarray(open_image(path)), np.asarray(SMOOTH))
+
+
+def test_a_png_file_that_lacks_a_part_of_its_picture_is_truncated(tmp_path):
+    path = png(tmp_path / "x.png", np.asarray(SMOOTH), 2)
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert inspect_image(path).reason == "truncated"
+
+
+def test_a_png_file_whose_animation_is_damaged_is_the_picture_behind_it(tmp_path):
+    animation = [(b"acTL", struct.pack(">II", 2, 0)), (b"fdAT", struct.pack(">I", 7) + b"no frame")]
+    path = png(tmp_path / "x.png", np.asarray(SMOOTH), 2, chunks=animation)
+    assert (inspect_image(path).reason, inspect_image(path).flaw) == (None, "")
+    np.testing.assert_array_equal(np.asarray(open_image(path)), np.asarray(SMOOTH))
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"])

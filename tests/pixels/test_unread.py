@@ -36,6 +36,8 @@ def ftyp(brand):
             "not an image but a pointer of Git LFS: fetch the picture with git lfs pull",
         ),
         (b"no picture", "not an image"),
+        (b"GIF89a\x08\0\x08\0\xf7", "truncated or damaged in its header"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", "truncated or damaged in its header"),
         (bytes(400), "not an image"),
         (b"II*\0\x08\0\0\0\x01\0", "truncated"),
         (b"II*\0\x08\0\0\0\0\0\0\0\0\0", "not an image"),
@@ -58,8 +60,13 @@ def test_files_that_are_something_else(tmp_path, content, reason):
             "2 channels of 16-bit whole numbers, transparency among them",
         ),
         (
-            [GREY.astype(np.uint16)],
+            [GREY.astype(np.uint32)],
             {"photometric": 0, "order": ">"},
+            "1 channel of 32-bit whole numbers, white as zero",
+        ),
+        (
+            [GREY.astype(np.uint16)],
+            {"tags": [(262, "I", [0])], "order": ">"},  # in four bytes, where the format has two
             "1 channel of 16-bit whole numbers, white as zero",
         ),
     ],
@@ -67,6 +74,32 @@ def test_files_that_are_something_else(tmp_path, content, reason):
 def test_values_of_tiff_files_that_are_not_read(tmp_path, planes, options, layout):
     path = tiff(tmp_path / "x.tif", planes, **options)
     assert inspect_image(path).reason == f"TIFF with {layout}, {ANEW}"
+
+
+@pytest.mark.parametrize(
+    ("channels", "options", "layout"),
+    [
+        (2, {"planar": 2, "alpha": 0}, "2 channels of 8-bit whole numbers, in separate planes"),
+        (4, {"planar": 2, "alpha": 0, "photometric": 2}, "4 channels of 8-bit whole numbers, in separate planes"),
+        (2, {"photometric": 0}, "2 channels of 8-bit whole numbers, transparency among them, white as zero"),
+    ],
+)
+def test_of_eight_bits_it_is_not_said_to_make_them_eight(tmp_path, channels, options, layout):
+    planes = [PIXELS[..., i] for i in range(channels)] if "planar" in options else [PIXELS[..., :channels]]
+    path = tiff(tmp_path / "x.tif", planes, **options)
+    assert inspect_image(path).reason == f"TIFF with {layout}, which is not read: save it as PNG"
+
+
+def test_a_compression_that_is_not_known(tmp_path):
+    path = tiff(tmp_path / "x.tif", [GREY], compression=34712)
+    assert inspect_image(path).reason == "TIFF with an unknown compression (34712), which is not read: save it as PNG"
+
+
+@pytest.mark.parametrize(("name", "number"), [("webp", 50001), ("zstd", 50000), ("lzma", 34925)])
+def test_a_compression_that_pillow_may_lack(tmp_path, name, number):
+    path = tiff(tmp_path / "x.tif", [PIXELS[..., :3]], 2, compression=number)  # it is not, so that no Pillow reads it
+    reason = f"TIFF with {name} compression, damaged or not read by this Pillow: save it as PNG"
+    assert inspect_image(path).reason == reason
 
 
 def test_sixteen_bits_with_transparency_that_are_read(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from faults import TASK, Stage
+from PIL import Image
 
 from xfer.cli.main import main
 from xfer.errors import BackendError, WeightsError
@@ -117,6 +118,16 @@ def test_files_of_other_names_or_shapes_are_not_run(files, change, note):
     content = json.loads(run("--weights", a, "--weights-other", b, "--json").stdout)
     (off,) = [row for row in content["rows"] if not row["passes"]]
     assert (off["note"], off["max_abs"], content["images"]) == (note, None, 0)
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("what", [".", "*.gif"])
+def test_pictures_of_any_suffix_that_can_be_read(tmp_path, what):
+    for i in range(4):
+        Image.new("RGB", (16, 16), (60 * i, 0, 0)).save(tmp_path / f"{i}.gif")
+    good = run(*RANDOM, "--backends", "numpy,other", "--images", tmp_path / what)
+    assert good.exit_code == 0, good.output
+    assert "same top-1 on 4 of 4 images" in good.stdout
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def open_dataset(
     Without train and val folders, `val_fraction` of each class is split off, the same for the same seed; a class of
     two or more keeps one on each side; None splits nothing off, and `val` is empty. `held_out`: the folder that
     becomes `val`; `test` is refused where train has no third split beside it.
-    `workers` 0: one thread for each processor. `cache` None: the user's. `depth`: bits that 16-bit greys use.
+    `workers` 0: one thread for each processor. `cache` None: the user's. `depth`: bits that 16-bit values use.
     Raises DataError when there is nothing to train on, an unreadable picture where `on_bad_image` is `error`, or a
     picture in both splits or in two classes where `on_leak` is; `drop` leaves such out, see
     `xfer.data.leaks.find_leaks`.

@@ -13,6 +13,9 @@ MAX_PIXELS = 178_956_970
 MAX_RATIO = 100
 """Of the longer side to the shorter. Resized by its shorter side to 256, a line of pixels would fill the memory."""
 
+_ENDED = ("truncated", "cannot load this", "not enough image data", "reached eof while", "bytes but only got")
+"""What Pillow says of a file that breaks off; the second where its header is there, and none of its pixels."""
+
 
 def too_large(width: int, height: int) -> str | None:
     """The limit that a size in pixels is beyond."""
@@ -31,8 +34,7 @@ def reason_for(error: Exception) -> str:
         return f"more than {MAX_PIXELS:,} pixels"
     if isinstance(error, UnidentifiedImageError):
         return NOT_AN_IMAGE
-    # The second: its header is there, and none of its pixels.
-    if isinstance(error, EOFError) or any(words in str(error).lower() for words in ("truncated", "cannot load this")):
+    if isinstance(error, EOFError) or any(words in str(error).lower() for words in _ENDED):
         return "truncated"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[0].lower() + error.strerror[1:]

@@ -5,22 +5,24 @@ from __future__ import annotations
 import io
 import os
 from contextlib import suppress
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from xfer.errors import DataError
 from xfer.pixels.content import read_content
+from xfer.pixels.deep import extent_of_deep, is_deep, joined, keep_lower
 from xfer.pixels.faults import reason_for, too_large
 from xfer.pixels.jpeg import Header, read_header
 from xfer.pixels.lazy import Jpeg
-from xfer.pixels.levels import Extent, Levels, extent_of
+from xfer.pixels.levels import WIDE, Extent, Levels, extent_of
 from xfer.pixels.mending import mended
 from xfer.pixels.rgb import to_rgb, wide_values
-from xfer.pixels.stored import prepare
-from xfer.pixels.tiff import ends_early
-from xfer.pixels.unread import NOT_AN_IMAGE, reason_unread
-from xfer.system.own_process import quieten_tiff
+from xfer.pixels.stored import call_zero_white, prepare
+from xfer.pixels.tiff import ends_early, with_black_zero
+from xfer.pixels.unread import NOT_AN_IMAGE, is_cut_webp, reason_undecoded, reason_unread
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".jfif", ".jpe")
 """What counts as a picture by its name, upper case or lower: torchvision's list, and two more names of JPEG."""
@@ -67,6 +69,11 @@ def upright(image: Image.Image, levels: Levels | None = None) -> Image.Image:
     """
     if reason := too_large(*image.size):
         raise DataError(reason)
+    if isinstance(image, ImageFile.ImageFile) and image.tile:  # opened and not loaded
+        if levels and levels.depth < WIDE and is_deep(image):
+            raise DataError("16-bit colours are scaled to data.depth from a file alone. Cure: give its name")
+        prepare(image)
+        image.load()
     turned = image
     if _orientation(image) in range(2, 9):
         with suppress(Exception):  # damaged EXIF data makes no picture unusable
@@ -93,21 +100,29 @@ def decode(content: bytes, smallest: bool = False, levels: Levels | None = None)
     if ends_early(content):
         raise DataError("truncated")
     try:
-        return _decode(io.BytesIO(content), smallest, levels)
+        return _decode(content, smallest, levels)
     except DataError:
         raise
     except UnidentifiedImageError as error:
+        if (negative := with_black_zero(content)) is not None:
+            return _decode(negative, smallest, levels, white_zero=True)
         if (repaired := mended(content)) is None:
             raise DataError(reason_unread(content)) from error
-    except Exception:
+    except Exception as error:
+        if is_cut_webp(content):
+            raise DataError("truncated") from error
         if (repaired := mended(content)) is None:
             raise
     # Not in the clause above: until it ends, the error holds all that was read of a large text.
-    return _decode(io.BytesIO(repaired[0]), smallest, levels)._replace(flaw=repaired[1])
+    try:
+        return _decode(repaired[0], smallest, levels)._replace(flaw=repaired[1])
+    except UnidentifiedImageError as error:
+        raise DataError(reason_unread(content)) from error
 
 
-def _decode(file: BinaryIO, smallest: bool, levels: Levels | None) -> Decoded:
-    with Image.open(file) as image:
+def _decode(content: bytes, smallest: bool, levels: Levels | None, white_zero: bool = False) -> Decoded:
+    """`white_zero`: whatever the file says of it."""
+    with Image.open(io.BytesIO(content)) as image:
         if image.format in PROGRAMS:
             raise DataError(NOT_AN_IMAGE)
         if reason := too_large(*image.size):
@@ -116,16 +131,39 @@ def _decode(file: BinaryIO, smallest: bool, levels: Levels | None) -> Decoded:
         if smallest:
             image.draft(image.mode, (1, 1))
         shrunk = image.size != size
-        if image.format == "TIFF":
-            quieten_tiff()
         prepare(image)
-        image.load()
-        turned = _orientation(image) in SIDEWAYS
-        with suppress(Exception):  # damaged EXIF data makes no picture unusable
-            ImageOps.exif_transpose(image, in_place=True)
-        whole, values = to_rgb(image, levels), wide_values(image)
+        deep = is_deep(image)
+        turned = _load_upright(image)
+        if white_zero:
+            call_zero_white(image)
+        colours = _colours(image, content) if deep and levels and levels.depth < WIDE else None
+        whole, values = to_rgb(image, levels, colours), wide_values(image)
         seen = (size[::-1] if turned else size) if shrunk else whole.size
-        return Decoded(whole, seen, kind, extent=None if values is None else extent_of(values))
+        extent = extent_of_deep(image) if deep else None if values is None else extent_of(values)
+        return Decoded(whole, seen, kind, extent=extent)
+
+
+def _load_upright(image: Image.Image) -> bool:
+    """Whether rows and columns have changed places."""
+    try:  # before its orientation: to find that, Pillow may load it too, and errors would be lost
+        image.load()
+    except Exception as error:
+        if reason := reason_undecoded(image):
+            raise DataError(reason) from error
+        raise
+    turned = _orientation(image) in SIDEWAYS
+    with suppress(Exception):  # damaged EXIF data makes no picture unusable
+        ImageOps.exif_transpose(image, in_place=True)
+    return turned
+
+
+def _colours(upper: Image.Image, content: bytes) -> NDArray[np.uint16]:
+    """(H, W, 3), of a file whose upper bytes are loaded."""
+    with Image.open(io.BytesIO(content)) as lower:
+        prepare(lower)
+        in_green = keep_lower(lower)
+        _load_upright(lower)
+        return joined(upper, lower, in_green)
 
 
 def _turned(content: bytes, header: Header) -> bool:

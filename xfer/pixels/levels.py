@@ -28,7 +28,7 @@ class Extent(NamedTuple):
 
 
 class Levels(Section):
-    """Floats from the first of `floats` to the second, and 16-bit greys from 0 to 2^`depth` - 1, go from 0 to 255.
+    """Floats from the first of `floats` to the second, and 16-bit values from 0 to 2^`depth` - 1, go from 0 to 255.
 
     First in a list of augmentations: training puts it there, so that a checkpoint sees later pictures as it saw those
     of its data set. `floats` None: each picture by its own values, see `range_of`.
@@ -41,8 +41,8 @@ class Levels(Section):
     def text(self) -> str:
         """For people."""
         floats = [] if self.floats is None else [f"floats {self.floats[0]:g} to {self.floats[1]:g}"]
-        greys = [] if self.depth == WIDE else [f"16-bit greys 0 to {2**self.depth - 1:,}"]
-        return f"{' and '.join(floats + greys)} are black to white"
+        whole = [] if self.depth == WIDE else [f"16-bit values 0 to {2**self.depth - 1:,}"]
+        return f"{' and '.join(floats + whole)} are black to white"
 
 
 def all_levels(extents: Iterable[Extent | None], depth: int) -> Levels | None:
@@ -56,7 +56,7 @@ def all_levels(extents: Iterable[Extent | None], depth: int) -> Levels | None:
 
 
 def misfit_of(extents: Iterable[Extent | None], depth: int) -> tuple[str, str] | None:
-    """What is wrong with a `depth` for the 16-bit greys of a data set, and the cure."""
+    """What is wrong with a `depth` for the 16-bit values of a data set, and the cure."""
     top = int(max((e.high for e in extents if e and e.kind == "u"), default=0))
     cure = f"data.depth = {max(top.bit_length(), LEAST_BITS)}"
     if depth == WIDE and 0 < top < 2**DARK_BITS:

@@ -1,4 +1,4 @@
-"""Files that decoders refuse and viewers show: JPEG without its last bytes, PNG with more text than anyone needs.
+"""Files that decoders refuse and viewers show: JPEG and PNG without their last bytes, PNG with more than its picture.
 
 Markers of JPEG: ITU-T T.81, annex B. Chunks of PNG: W3C PNG, 5.3 and 11.3.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import re
+import struct
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,20 +27,19 @@ _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither a value of 25
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 _SCAN = 0xDA
 _PNG = b"\x89PNG\r\n\x1a\n"
-_NOTES = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
+_BESIDES = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"acTL", b"fcTL", b"fdAT"})  # the last three: an animation
 
 
 def mended(content: bytes) -> tuple[bytes, str] | None:
     """A file of the same picture that can be decoded, and what is wrong with this one; None where that is not known.
 
-    Nothing is wrong with a PNG file that carries large texts or a large colour profile, and the second is empty.
+    The second is empty where nothing that is wrong is of use: in a PNG file large texts and profiles, the end, and a
+    damaged animation, behind which it holds a picture as well.
     """
     if content.startswith(b"\xff\xd8"):
         whole = completed(content)
         return None if whole is None else (whole, CUT_SHORT)
-    if content.startswith(_PNG) and any(name in _NOTES for name, _ in _chunks(content)):
-        return _PNG + b"".join(content[chunk] for name, chunk in _chunks(content) if name not in _NOTES), ""
-    return None
+    return _mended_png(content) if content.startswith(_PNG) else None
 
 
 def completed(content: bytes) -> bytes | None:
@@ -78,6 +79,21 @@ def _has_all_scans(content: bytes) -> bool:
             following = _NEXT_MARKER.search(content, at)
             at = following.start() if following else len(content)
     return 0 < components == len(refined)
+
+
+def _mended_png(content: bytes) -> tuple[bytes, str] | None:
+    """With whole chunks alone. Whether the last values of the picture are missing, a decoder will tell."""
+    kept, others = [_PNG], False
+    for name, place in _chunks(content):
+        whole = place.stop <= len(content)
+        if whole and name not in _BESIDES:
+            kept.append(content[place])
+        else:
+            others = True
+            if name == b"IDAT":
+                data = content[place.start + 8 : place.stop - 4]
+                kept.append(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)))
+    return (b"".join(kept), "") if others else None
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, slice]]:

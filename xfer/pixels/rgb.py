@@ -7,11 +7,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from xfer.pixels.levels import WIDE, Levels, extent_of, range_of
-from xfer.pixels.stored import is_white_zero
+from xfer.pixels.stored import declared_values, is_white_zero
 
 
-def to_rgb(image: Image.Image, levels: Levels | None = None) -> Image.Image:
-    """On white where it is transparent; wide values as `to_bytes` makes them."""
+def to_rgb(image: Image.Image, levels: Levels | None = None, colours: NDArray[np.uint16] | None = None) -> Image.Image:
+    """On white where it is transparent; wide values as `to_bytes` makes them.
+
+    `colours` (H, W, 3): those of the picture, where it holds but their upper bytes.
+    """
+    if colours is not None:
+        return _on_white(Image.fromarray(to_bytes(colours, levels=levels)), image.convert("RGBA"))
     if image.mode == "RGB" and "transparency" not in image.info:
         return image if image.format == "JPEG" else image.copy()  # others may want their file again
     if (values := wide_values(image)) is not None:
@@ -19,16 +24,25 @@ def to_rgb(image: Image.Image, levels: Levels | None = None) -> Image.Image:
         if isinstance(key := image.info.get("transparency"), int):
             grey[values == key] = 255
         return Image.fromarray(grey).convert("RGB")
+    if image.mode == "La":
+        image = image.convert("LA")
     if image.has_transparency_data and not _is_unset(image):
         visible = image.convert("RGBA")
-        white = Image.new("RGB", image.size, "white")
-        white.paste(visible, mask=visible)
-        return white
+        return _on_white(visible, visible)
     return image.convert("RGB")
 
 
+def _on_white(visible: Image.Image, alpha: Image.Image) -> Image.Image:
+    """`alpha`: an RGBA image."""
+    white = Image.new("RGB", visible.size, "white")
+    white.paste(visible, mask=alpha)
+    return white
+
+
 def wide_values(image: Image.Image) -> NDArray[np.generic] | None:
-    """(H, W) uint16, int32 or float32 of a picture that has more than 8 bits a value."""
+    """(H, W) of a picture that has more than 8 bits a value, or a sign: of any type but uint8."""
+    if (declared := declared_values(image)) is not None:
+        return declared
     if not image.mode.startswith(("I", "F")):
         return None
     values = np.asarray(image)

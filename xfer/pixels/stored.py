@@ -1,14 +1,22 @@
-"""What a file says of its values and Pillow passes over: planes of 16 bits, transparent colours, white as zero."""
+"""What a file says of its values and Pillow passes over: planes, signs, 12 bits, transparent colours, white as zero."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from xfer.errors import DataError
+from xfer.system.own_process import quieten_tiff
 
-_BITS, _PHOTOMETRIC, _PLANAR = 258, 262, 284  # TIFF tags: of each channel; what zero means; 2 for separate planes
+_BITS, _PHOTOMETRIC, _CHANNELS, _PLANAR, _KIND = 258, 262, 277, 284, 339
+"""TIFF: of each channel; what zero means; how many channels; 2 for separate planes; 1 unsigned, 2 signed, 3 floats."""
+
+_SUBSAMPLING = 530  # of the two colours of YCbCr, across and down
+
+_NATIVE = {"F;32BF": "F;32NF", "I;32BS": "I;32NS", "I;16BS": "I;16NS"}
 
 _KEY_FACTORS = {"L;2": 255 / 3, "L;4": 255 / 15, "RGB;16B": 1 / 256}
 """What Pillow multiplies the values of a PNG picture by, and not its transparent colour; the last it rounds down."""
@@ -16,8 +24,9 @@ _KEY_FACTORS = {"L;2": 255 / 3, "L;4": 255 / 15, "RGB;16B": 1 / 256}
 
 def prepare(image: ImageFile.ImageFile) -> None:
     """To be called on an opened picture before it is loaded. Raises DataError for what Pillow would decode wrongly."""
-    if image.format == "TIFF" and _tags(image).get(_PLANAR) == 2:
-        _widen_planes(image)
+    if image.format == "TIFF":
+        quieten_tiff()
+        _prepare_tiff(image)
     elif image.format == "PNG" and "transparency" in image.info:
         _scale_key(image)
 
@@ -28,18 +37,67 @@ def is_white_zero(image: Image.Image) -> bool:
     return wide and image.format == "TIFF" and _tags(image).get(_PHOTOMETRIC) == 0
 
 
+def call_zero_white(image: Image.Image) -> None:
+    """Of a loaded TIFF picture, which `is_white_zero` from then on."""
+    _tags(image)[_PHOTOMETRIC] = 0
+
+
+def declared_values(image: Image.Image) -> NDArray[np.generic] | None:
+    """(H, W) of a loaded TIFF picture whose values Pillow has taken for others, None where it has not.
+
+    int8, int64 for unsigned ones of 32 bits, and uint16 for 12 bits: brought to 16, as the file says what is white.
+    """
+    if image.format != "TIFF":
+        return None
+    kind, bits = (set(_tags(image).get(tag, (1,))) for tag in (_KIND, _BITS))
+    if image.mode == "L" and (kind, bits) == ({2}, {8}):
+        return np.asarray(image).view(np.int8)
+    if image.mode == "I" and (kind, bits) == ({1}, {32}):
+        return np.asarray(image).view(np.uint32).astype(np.int64)
+    if image.mode == "I;16" and bits == {12}:
+        values = np.asarray(image).astype(np.uint16)
+        return values << 4 | values >> 8
+    return None
+
+
 def _tags(image: Image.Image) -> Any:
     return getattr(image, "tag_v2", {})
 
 
-def _widen_planes(image: ImageFile.ImageFile) -> None:
-    """Of the layout `RGB;16L` Pillow keeps one letter for each plane, and so reads 8 bits a value."""
-    if set(_tags(image).get(_BITS, ())) != {16} or any(tile.codec_name != "raw" for tile in image.tile):
+def _prepare_tiff(image: ImageFile.ImageFile) -> None:
+    if _tags(image).get(_PLANAR) == 2:
+        _separate_planes(image)
+    if image.mode == "YCbCr" and _tags(image).get(_SUBSAMPLING, (1, 1)) != (1, 1):
+        raise DataError("YCbCr with colours of half the size and no compression is not read. Cure: save it as PNG")
+    # What has been decompressed is in the machine's order, whatever the file's.
+    image.tile = [
+        tile._replace(args=(_NATIVE.get(layout, layout), *others)) if tile.codec_name == "libtiff" else tile
+        for tile in image.tile
+        for layout, *others in [cast(Any, tile.args)]
+    ]
+
+
+def _separate_planes(image: ImageFile.ImageFile) -> None:
+    """Of a layout Pillow keeps a letter for each plane: of `RGB;16L` an R of 8 bits, of `L;I` an L, no negative."""
+    raw = all(tile.codec_name == "raw" for tile in image.tile)
+    wide = raw and set(_tags(image).get(_BITS, ())) == {16}
+    if len(image.getbands()) == 1:  # a plane alone is separate from nothing
+        if raw and _tags(image).get(_CHANNELS, 1) > 1:
+            raise DataError(
+                f"separate planes of {image.mode} and of no known meaning are not read. Cure: save it as PNG"
+            )
+        if raw:
+            _tags(image)[_PLANAR] = 1
+            cast(Any, image)._setup()
         return
-    if image.mode not in ("RGB", "RGBA"):
-        raise DataError(f"separate planes of 16-bit {image.mode} are not read. Cure: save it with 8 bits a channel")
-    order = "L" if _tags(image).prefix == b"II" else "B"
-    image.tile = [tile._replace(args=_widened(tile.args, order)) for tile in image.tile]
+    multiplied = raw and any(cast(Any, tile.args)[0] == "a" for tile in image.tile)  # colours by alpha
+    if multiplied or image.mode not in ("RGB", "RGBA", *(() if wide else ("CMYK",))):
+        what = f"{'16-bit ' if wide else ''}{image.mode}"
+        raise DataError(f"separate planes of {what} are not read. Cure: save it as PNG")
+    if wide:
+        order = "L" if _tags(image).prefix == b"II" else "B"
+        known = [tile for tile in image.tile if cast(Any, tile.args)[0] in image.getbands()]
+        image.tile = [tile._replace(args=_widened(tile.args, order)) for tile in known]
 
 
 def _widened(layout: Any, order: str) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Whether a TIFF file says all of what its values are: TIFF 6.0, section 2.
+"""Whether a TIFF file says all of what its values are, and so that Pillow knows it: TIFF 6.0, section 2.
 
 Pillow goes on with what it has read of a directory that breaks off, and shows other pixels than the file's.
 """
@@ -9,6 +9,7 @@ import struct
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes, of each type
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+_BITS, _PHOTOMETRIC, _CHANNELS = 258, 262, 277
 _OF_PIXELS = frozenset({*range(256, 260), 262, 273, *range(277, 280), 284, 320, *range(322, 326), 338, 339})
 """Tags that decide the pixels; a file whose comments are cut off shows the same without them."""
 
@@ -32,3 +33,25 @@ def ends_early(content: bytes) -> bool:
         if tag in _OF_PIXELS and size > 4 and value + size > len(content):
             return True
     return False
+
+
+def with_black_zero(content: bytes) -> bytes | None:
+    """A file of the same values that calls zero black; None for all but what Pillow knows only so.
+
+    That is a single channel of 16 bits, big-endian, whose zero is white.
+    """
+    if not content.startswith(b"MM\0*") or ends_early(content):
+        return None
+    (at,) = struct.unpack_from(">I", content, 4)
+    (count,) = struct.unpack_from(">H", content, at)
+    entries = {struct.unpack_from(">H", content, i)[0]: i for i in range(at + 2, at + 2 + 12 * count, 12)}
+
+    def value(tag: int, default: int) -> int:
+        kind, _, short = struct.unpack_from(">HIH", content, entries[tag] + 2) if tag in entries else (3, 1, default)
+        return int(short) if kind == 3 else -1
+
+    if (value(_BITS, 1), value(_CHANNELS, 1), value(_PHOTOMETRIC, 1)) != (16, 1, 0):
+        return None
+    changed = bytearray(content)
+    struct.pack_into(">H", changed, entries[_PHOTOMETRIC] + 8, 1)
+    return bytes(changed)

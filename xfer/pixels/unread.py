@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import re
 
-from PIL import TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
 NOT_AN_IMAGE = "not an image"
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _NUMBERS = {1: "whole numbers", 2: "whole numbers with sign", 3: "floats"}  # of TIFF's tag SampleFormat
 
+_RARE = ("lzma", "webp", "zstd")  # compressions that libtiff can be built without
+
 _BEGINNINGS = (
     (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", "HEIC, which is not read: save it as JPEG or PNG"),
+    (rb"GIF8[79]a|\x89PNG\r\n\x1a\n|....ftypavi[fs]|\0\0\0\x0cjP  ", "truncated or damaged in its header"),
     (rb"....ftyp(qt  |iso|mp4|avc|M4V|3gp)", f"{NOT_AN_IMAGE} but a film"),
     (rb"....ftypcrx", "a raw file of a camera, which is not read: save it as JPEG or PNG"),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL, which is not read: save it as JPEG or PNG"),
@@ -33,6 +36,26 @@ def reason_unread(content: bytes) -> str:
     if head.startswith(_TIFF):
         return _tiff_reason(content)
     return next((reason for start, reason in _BEGINNINGS if re.match(start, head, re.DOTALL)), NOT_AN_IMAGE)
+
+
+def is_cut_webp(content: bytes) -> bool:
+    """Whether a WebP file is shorter than it says."""
+    return (
+        content[:4] == b"RIFF"
+        and content[8:12] == b"WEBP"
+        and len(content) < 8 + int.from_bytes(content[4:8], "little")
+    )
+
+
+def reason_undecoded(image: Image.Image) -> str | None:
+    """Of a TIFF picture whose layout was understood: a compression that this Pillow may have been built without.
+
+    Whether it was cannot be tried: to save with one that is missing, some versions end the process.
+    """
+    compression = image.info.get("compression")
+    if image.format != "TIFF" or compression not in _RARE:
+        return None
+    return f"TIFF with {compression} compression, damaged or not read by this Pillow: save it as PNG"
 
 
 def _is_cut_in_segments(content: bytes) -> bool:
@@ -56,8 +79,16 @@ def _tiff_reason(content: bytes) -> str:
             return NOT_AN_IMAGE
         bits, kinds = tags.get(258, (1,)), tags.get(339, (1,))
         channels, extra, photometric = tags.get(277, 1), tags.get(338, ()), tags.get(262)
+        planar, compression = tags.get(284) == 2, tags.get(259, 1)
     except Exception:  # nothing can be relied on in a damaged file
         return NOT_AN_IMAGE
+    if compression not in TiffImagePlugin.COMPRESSION_INFO:
+        return f"TIFF with an unknown compression ({compression}), which is not read: save it as PNG"
     layout = f"{channels} channel{'s' if channels != 1 else ''} of {bits[0]}-bit {_NUMBERS.get(kinds[0], 'values')}"
-    notes = (", transparency among them" if extra else "") + (", white as zero" if photometric == 0 else "")
-    return f"TIFF with {layout}{notes}, which is not read: save it as PNG, or with 8 bits a channel"
+    notes = (
+        (", transparency among them" if {1, 2} & set(extra) else "")
+        + (", white as zero" if photometric == 0 else "")
+        + (", in separate planes" if planar else "")
+    )
+    narrower = ", or with 8 bits a channel" if bits[0] != 8 else ""
+    return f"TIFF with {layout}{notes}, which is not read: save it as PNG{narrower}"

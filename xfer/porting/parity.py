@@ -22,6 +22,7 @@ from xfer.formats.files import read_with_metadata
 from xfer.nets.catalogue import ARCHS
 from xfer.nets.pretrained import IMAGENET, RANDOM, resolve_source
 from xfer.pixels.augment import default_eval
+from xfer.pixels.images import MORE_SUFFIXES, SUFFIXES
 from xfer.porting import probe
 from xfer.porting.differences import ParityReport, Row, Side, compare, compare_arrays
 from xfer.porting.probe import Array, Measurement, Task, Triple
@@ -51,7 +52,8 @@ def parity(
 
     weights        a file, `imagenet` or `random`; `weights_other` is the second backend's own file
     backends       two of `name` or `name:device`, `torch:cuda`; the first is the reference
-    images         files, folders and patterns, seen through the usual evaluation; none: smooth noise from the seed
+    images         files, folders and patterns, of any suffix that can be read, seen through the usual evaluation;
+                   none: smooth noise from the seed
     size           side of the images in pixels
     classes        of a fresh head from the seed, in place of the head of the weights
     tolerance      of a relative difference
@@ -86,7 +88,7 @@ def _target(name: str) -> tuple[str, str]:
 
 def _pictures(images: Sequence[str], size: int) -> Array:
     """(N, size, size, 3) uint8, as in evaluation. Raises DataError."""
-    files = find_images(images)
+    files = find_images(images, (*SUFFIXES, *MORE_SUFFIXES))
     split, indices = Split(files, np.zeros(len(files), np.int64)), np.arange(len(files))
     return read_now(split, default_eval(size), indices)
 

@@ -41,7 +41,7 @@ class Data(Section):
     on_leak: OnLeak = "warn"  # copies of pictures in both splits or in two classes
     pipeline: Literal["core", "native"] = "core"
     decode: Literal["exact", "draft"] = "exact"
-    depth: Depth = WIDE  # bits that 16-bit greys use
+    depth: Depth = WIDE  # bits that 16-bit values use
     workers: Annotated[int, Field(ge=0)] = 0  # threads or processes that decode; 0: one for each processor
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import logging
 import warnings
 from contextlib import suppress
 from functools import cache
@@ -15,7 +16,7 @@ from threading import Event
 
 _WHILE_IMPORTING = (100_000, 50, 1000)
 _USUAL = gc.get_threshold()
-_OWN = Event()  # the process is xfer's own
+_SILENT = Event()  # libtiff is, from the first TIFF file on
 
 
 def begin() -> None:
@@ -23,14 +24,21 @@ def begin() -> None:
     # A framework makes some 300,000 objects as it is imported, and nearly all of them stay. Looking through them again
     # and again took half a second: a sixth of importing torch and torchvision.
     gc.set_threshold(*_WHILE_IMPORTING)
+    silence_decoders()
+
+
+def silence_decoders() -> None:
+    """For a program that imports xfer, too, if it likes: what decoders write names no file, and xfer's errors do."""
     # Pillow warns of pictures that are large or have damaged EXIF data, and they can be used all the same. For good:
     # warnings.catch_warnings around each picture would change the filters of every thread that is decoding. The second
     # is its DecompressionBombWarning, known by its words, so that Pillow need not be imported for it.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
 
+    # What it logs is an error that it raises besides; logging prints that where nobody listens.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     quieten_tiff.cache_clear()
-    _OWN.set()
+    _SILENT.set()
 
 
 @cache
@@ -39,7 +47,7 @@ def quieten_tiff() -> None:
 
     What it says is an error of Pillow's besides, or nothing that spoils the picture.
     """
-    if _OWN.is_set():
+    if _SILENT.is_set():
         with suppress(AttributeError, OSError):  # linked into Pillow, so that it cannot be reached
             library = ctypes.CDLL(import_module("PIL._imaging").__file__)
             for handler in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
