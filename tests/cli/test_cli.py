@@ -205,9 +205,10 @@ def test_predict_goes_on_past_bad_files_and_says_so_with_exit_code_1(run, data, 
         f"not used: truncated  {folder / '1a.png'}",
         f"not used: empty file  {folder / 'empty.jpg'}",
     ]
-    assert "2 of 6 pictures could not be used: the reasons are above" in result.stderr
+    assert f"2 of 6 pictures could not be used, the first: {folder / '1a.png'} (truncated)." in result.stderr
+    assert "All are above, in the last rows" in result.stderr
     result = xfer_("predict", run, folder, "-o", tmp_path / "p.csv", code=1)
-    assert f"2 of 6 pictures could not be used: the reasons are in {tmp_path / 'p.csv'}" in result.stderr
+    assert f"All are in {tmp_path / 'p.csv'}, in the last rows" in result.stderr
     with (tmp_path / "p.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["predicted"] != "", row["reason"]) for row in rows] == [(True, "")] * 4 + [

@@ -141,7 +141,8 @@ def predict_(
     if predictions.skipped:
         lost, total = len(predictions.skipped), len(predictions.files) + len(predictions.skipped)
         where = f"in {output}" if output else "above"
-        click.echo(f"{lost} of {total} pictures could not be used: the reasons are {where}, in the last rows", err=True)
+        (first, reason), count = predictions.skipped[0], f"{lost} of {total} pictures could not be used"
+        click.echo(f"{count}, the first: {first} ({reason}). All are {where}, in the last rows", err=True)
         sys.exit(1)
 
 
