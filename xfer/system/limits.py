@@ -27,7 +27,9 @@ class Limit:
 
 LIMITS: dict[str, Limit] = {
     "toml": Limit(2**20, "bytes", "a recipe or a study", "the longest that comes with xfer has 2 kB"),
-    "json": Limit(2**26, "bytes", "a record: result.json, metrics.jsonl, env.json", "100,000 epochs take 20 MB"),
+    "json": Limit(2**25, "bytes", "a record: result.json, metrics.jsonl, env.json", "100,000 epochs take 20 MB"),
+    "csv": Limit(2**28, "bytes", "predictions.csv", "50,000 pictures of 200 classes take 220 MB"),
+    "header": Limit(2**25, "bytes", "what a weights file says of its tensors", "a state of 100,000 epochs has 25 MB"),
 }
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from xfer.errors import CheckpointError
+from xfer.system.doors import open_regular
 
 try:
     import fcntl
@@ -113,8 +114,8 @@ def _sign(handle: int) -> None:
 
 def _holder(path: Path) -> str:
     text = ""
-    with suppress(OSError):
-        text = path.read_bytes()[:200].decode("utf-8", "replace")
+    with suppress(OSError), open_regular(path) as file:
+        text = file.read(200).decode("utf-8", "replace")
     return " ".join(text.split()) or UNKNOWN
 
 
