@@ -30,6 +30,7 @@ LIMITS: dict[str, Limit] = {
     "json": Limit(2**25, "bytes", "a record: result.json, metrics.jsonl, env.json", "100,000 epochs take 20 MB"),
     "csv": Limit(2**28, "bytes", "predictions.csv", "50,000 pictures of 200 classes take 220 MB"),
     "header": Limit(2**25, "bytes", "what a weights file says of its tensors", "a state of 100,000 epochs has 25 MB"),
+    "depth": Limit(64, "levels", "folders inside each other", "data sets have three or four"),
 }
 
 
