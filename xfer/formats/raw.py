@@ -25,7 +25,6 @@ KINDS = frozenset(
 )
 """Number types that a weight file may hold: NumPy's names, and bfloat16."""
 
-MAX_TENSORS = 100_000  # in a file; one that has no numbers takes a kilobyte all the same
 MAX_INT = 2**63 - 1
 MAX_DIMS = 32  # NumPy 1.x's own limit
 

@@ -22,14 +22,14 @@ LOCK = "run.lock"  # held by the one process that writes there
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The epochs of a run, as in `metrics.jsonl`."""
     try:
-        with open_lines(path / "metrics.jsonl", "json") as lines:
+        with open_lines(path / "metrics.jsonl", "metrics") as lines:
             return [_record(parse_json(line)) for line in lines]
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: its metrics.jsonl cannot be read ({error})") from error
 
 
 def _record(content: Any) -> dict[str, Any]:
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or any(isinstance(value, list | dict) for value in content.values()):
         raise ValueError("a line holds no record of an epoch")
     return content
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from xfer.system.limits import limit, variable_of
 
+MOST_OBJECTS = 500_000  # a weights file of 100,000 tensors has 300,000
 LONGEST_LINE = 2**22  # characters of a table's row: 100,000 classes have them
 
 _KINDS = (
@@ -75,7 +76,10 @@ def read_json(path: Path, name: str = "json") -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """As `json.loads`, but raises nothing but ValueError."""
+    """As `json.loads`, but raises nothing but ValueError: also for more than MOST_OBJECTS, which take the most room."""
+    written = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if written.count(b"[") + written.count(b"{") > MOST_OBJECTS:
+        raise ValueError(f"more than {MOST_OBJECTS:,} lists and objects in it")
     try:
         return json.loads(text)
     except RecursionError:
