@@ -5,6 +5,7 @@ command. The laws that single modules keep about such input have their own tests
 hand to the message that is tested.
 """
 
+import os
 import signal
 import threading
 import time
@@ -18,6 +19,7 @@ from bad_input import (
     checkpoints,
     copies,
     data_check,
+    doors,
     flags,
     folders,
     links,
@@ -40,7 +42,7 @@ from xfer.system.memory import peak_memory
 
 SECONDS = 10
 DATA = (folders, names, links, pictures, copies, data_check, archives)
-THEMES = (*DATA, weights, recipes, checkpoints, runs, flags, predicting)
+THEMES = (*DATA, weights, recipes, checkpoints, runs, flags, predicting, doors)
 
 
 def by_name(rows):
@@ -226,6 +228,8 @@ CHANGES = {
     "is emptied": lambda path: path.write_bytes(b""),
     "is cut short": lambda path: path.write_bytes(path.read_bytes()[:100]),
     "becomes a folder": lambda path: (path.unlink(), path.mkdir()),
+    "becomes a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "becomes a device": lambda path: (path.unlink(), path.symlink_to("/dev/zero")),
 }
 
 

@@ -1,5 +1,6 @@
 """Features on disk: right or not there, whatever happened to the files; one computes; bounded; `xfer cache`."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -35,6 +36,12 @@ def key(number):
 def kept(rows=6, seed=0):
     rng = np.random.default_rng(seed)
     return Kept(rng.random((rows, 5), np.float32), rng.integers(0, 256, (rows, 16), np.uint8))
+
+
+def npy(shape, dtype="<f4"):
+    """A file of NumPy's that says it has this shape, and holds no number."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
 
 
 def equal(a, b):
@@ -362,3 +369,41 @@ def test_prune_keeps_to_the_limit_a_size_or_nothing(cached, monkeypatch):
     assert "0 left" in cache_("prune", "--all")
     assert "expected a number of bytes" in cache_("prune", "--to", "few", code=2)
     assert "expected one of them" in cache_("prune", "--to", "1", "--all", code=2)
+
+
+# What is no file in an entry
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes and devices are no files on Windows")
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
+@pytest.mark.parametrize("name", ["meta.json", "values.npy", "digests.npy"])
+def test_what_is_no_file_is_not_kept_and_can_be_removed(name, make, store, quick, monkeypatch):
+    write(store, key(1), kept(), {"data": "set"})
+    (store.root / key(1) / name).unlink()
+    make(store.root / key(1) / name)
+    assert read(store, key(1), IN_MEMORY) is None
+    monkeypatch.setenv("XFER_CACHE", str(store.root.parent))
+    listed = CliRunner().invoke(main, ["cache", "ls"])
+    assert (listed.exit_code, listed.output.count(key(1)[:12])) == (0, 1)
+    assert CliRunner().invoke(main, ["cache", "prune", "--all"]).exit_code == 0
+    assert list(store.root.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(npy("(1000000000000000,)"), id="far more numbers than there are"),
+        pytest.param(npy("(" * 300 + "1" + ")" * 300), id="a shape nested without end"),
+        pytest.param(npy("(6,)", "|O"), id="pickled objects"),
+    ],
+)
+def test_a_file_that_is_as_written_and_no_array_is_not_kept(content, store, quick):
+    write(store, key(1), kept(), {})
+    folder = store.root / key(1)
+    (folder / "values.npy").write_bytes(content)
+    about = json.loads((folder / "meta.json").read_text())
+    digest = hashlib.blake2b(content, digest_size=32).hexdigest()
+    about["files"]["values.npy"] = {"bytes": len(content), "blake2b": digest}
+    (folder / "meta.json").write_text(json.dumps(about))
+    assert read(store, key(1), IN_MEMORY) is None

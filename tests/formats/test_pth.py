@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Mapping
 from io import BytesIO
@@ -383,3 +384,18 @@ def test_a_damaged_pickle_behind_good_checksums_gives_arrays_or_one_error(
         parse_pth(archive_of(records | {"archive/data.pkl": bytes(pickled)}))
     except ValueError:
         return
+
+
+def test_what_is_beside_the_weights_is_not_read(tmp_path: Path) -> None:
+    large = {"optimizer": np.zeros(2**23, np.float32)}  # 32 MiB
+    records = records_of(zipped(ARRAYS, tmp_path)) | {
+        "archive/data/99": records_of(zipped(large, tmp_path))["archive/data/0"]
+    }
+    (tmp_path / "w.pth").write_bytes(archive_of(records))
+    tracemalloc.start()
+    try:
+        assert_equal(read_pth(tmp_path / "w.pth"), ARRAYS)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20

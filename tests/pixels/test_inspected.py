@@ -113,7 +113,7 @@ def test_lossless_jpeg_which_cannot_be_decoded_smaller_is_no_damage(tmp_path):
 
 
 def test_what_is_no_file(tmp_path):
-    assert inspect_image(tmp_path).reason == "is a directory"
+    assert inspect_image(tmp_path).reason == "a folder, expected a regular file"
     assert inspect_image(tmp_path / "none.jpg").reason == "no such file or directory"
 
 

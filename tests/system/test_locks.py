@@ -102,3 +102,11 @@ def test_a_file_that_names_nobody_of_this_host_is_believed(tmp_path, monkeypatch
         (tmp_path / "lock").write_text(text)
         with pytest.raises(CheckpointError, match="is held by"), locked(tmp_path / "lock"):
             pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes on Windows")
+def test_a_pipe_in_its_place_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "lock")
+    with pytest.raises(CheckpointError, match=r"lock: is no lock of xfer's"), locked(tmp_path / "lock"):
+        pass
+    assert (tmp_path / "lock").is_fifo()

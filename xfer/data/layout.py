@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from xfer.errors import DataError
+from xfer.system.limits import limit, variable_of
 
 ROLES = {
     "train": ("train", "training"),
@@ -128,7 +131,7 @@ def subfolders(folder: Path) -> list[str]:
     """Names of the folders in a folder, sorted, without hidden ones. Raises DataError where it cannot be read."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(e.name for e in entries if e.is_dir() and not is_hidden(e.name))
+            return sorted(e.name for e in entries if _is_folder(e) and not is_hidden(e.name))
     except OSError as error:
         raise DataError(f"data {folder}: cannot be read ({error.strerror or error})") from error
 
@@ -139,24 +142,39 @@ def is_hidden(name: str) -> bool:
 
 
 def walk_files(folder: str) -> Iterator[str]:
-    """Paths of all files below a folder, relative to it, in torchvision's order. Links are followed, not in circles.
-
-    Raises DataError for a folder that cannot be read.
-    """
-
-    def fail(error: OSError) -> None:
-        raise DataError(f"data {error.filename}: cannot be read ({error.strerror})") from error
-
-    def visits() -> Iterator[tuple[str, list[str]]]:
-        for path, folders, files in os.walk(folder, onerror=fail, followlinks=True):
-            folders[:] = [f for f in folders if not is_hidden(f) and not _is_circle(path, f)]
-            yield path, files
-
-    for path, files in sorted(visits()):
+    """Paths of all files below a folder, relative to it, in torchvision's order. Raises DataError as `walk`."""
+    for path, files in sorted(walk(folder)):
         inside = os.path.relpath(path, folder)
         for name in sorted(files):
-            if not is_hidden(name):
-                yield os.path.normpath(os.path.join(inside, name))
+            yield os.path.normpath(os.path.join(inside, name))
+
+
+def walk(folder: str) -> Iterator[tuple[str, list[str]]]:
+    """A folder and all below it, in no order, each with the names of its files; hidden ones are left out.
+
+    Links are followed, but not to a folder above, and no folder is entered twice: links that lead to each other would
+    never end, and a few that lead to the same ones make millions of paths. A folder itself goes before links to it.
+    Raises DataError for a folder that cannot be read, and for more folders inside each other than are allowed.
+    """
+    seen, most = set[tuple[int, int]](), limit("depth")
+    folders, links = deque([(folder, 0)]), deque[tuple[str, int]]()
+    while folders or links:
+        path, depth = (folders or links).popleft()
+        if depth > most:
+            raise DataError(f"data {path}: is more than {most} folders deep. Cure: {variable_of('depth')}")
+        try:
+            status = os.stat(path)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(path) as found:
+                entries = [(e.name, _is_folder(e), e.is_symlink()) for e in found if not is_hidden(e.name)]
+        except OSError as error:
+            raise DataError(f"data {error.filename}: cannot be read ({error.strerror})") from error
+        yield path, [name for name, is_folder, _ in entries if not is_folder]
+        for name, is_folder, is_link in entries:
+            if is_folder and not (is_link and _is_above(path, name)):
+                (links if is_link else folders).append((os.path.join(path, name), depth + 1))
 
 
 def has_suffix(name: str, suffixes: Sequence[str]) -> bool:
@@ -164,11 +182,15 @@ def has_suffix(name: str, suffixes: Sequence[str]) -> bool:
     return name.lower().endswith(tuple(s.lower() for s in suffixes))
 
 
-def _is_circle(parent: str, name: str) -> bool:
-    path = os.path.join(parent, name)
-    if not os.path.islink(path):
-        return False
-    target, here = os.path.realpath(path), os.path.realpath(parent)
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    with suppress(OSError):  # a link that leads to itself
+        return entry.is_dir()
+    return False
+
+
+def _is_above(parent: str, link: str) -> bool:
+    """Whether a link in a folder leads to that folder, or to one that it lies in."""
+    target, here = os.path.realpath(os.path.join(parent, link)), os.path.realpath(parent)
     return here == target or here.startswith(target.rstrip(os.sep) + os.sep)
 
 

@@ -25,8 +25,10 @@ NOT_A_SUFFIX = "not an image suffix"
 def scan(part: Path, classes: Sequence[str], suffixes: Sequence[str]) -> tuple[Split, list[Skipped]]:
     """All files with the suffixes, class by class, and those without, or in no class."""
     counts: list[int] = []
-    outside = (entry for entry in sorted(part.iterdir()) if has_suffix(entry.name, suffixes) and entry.is_file())
-    skipped = [Skipped(str(entry), "in no class folder") for entry in outside if not is_hidden(entry.name)]
+    with os.scandir(part) as found:
+        named = (entry for entry in found if has_suffix(entry.name, suffixes) and not is_hidden(entry.name))
+        outside = sorted(entry.name for entry in named if entry.is_file())
+    skipped = [Skipped(str(part / name), "in no class folder") for name in outside]
 
     def names() -> Iterator[str]:
         for name in classes:

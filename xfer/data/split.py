@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.arrays import Int64
+from xfer.errors import DataError
 from xfer.pixels.content import file_digest, stamp
+from xfer.system.memory import shortage
 
 T = TypeVar("T", bound=np.generic)
 
@@ -25,7 +27,12 @@ class Files(Sequence[str]):
 
     @classmethod
     def below(cls, root: str, names: Iterable[str]) -> Files:
-        return cls(root, np.array([os.fsencode(name) for name in names], np.bytes_))
+        encoded = [os.fsencode(name) for name in names]
+        longest = max(map(len, encoded), default=0)
+        if short := shortage(longest * len(encoded)):  # each takes as much as the longest
+            raise DataError(f"data {root}: {len(encoded):,} names, the longest of {longest} bytes: {short}. "
+                            "Cure: shorter names, or fewer pictures at a time")  # fmt: skip
+        return cls(root, np.array(encoded, np.bytes_))
 
     def __len__(self) -> int:
         return len(self.names)

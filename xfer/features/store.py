@@ -8,7 +8,6 @@ An entry appears whole, by the renaming of its folder. Whoever reads, makes or r
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from xfer.errors import CheckpointError
 from xfer.progress import Progress
+from xfer.system.doors import open_regular, read_json
 from xfer.system.download import cache_dir
 from xfer.system.files import sync, write_json
 from xfer.system.limits import parse_size
@@ -103,12 +103,12 @@ def read(store: Store, key: str, mapped_above: int) -> Kept | None:
     """What is kept, if every bit of it is as it was written."""
     folder = store.root / key
     try:
-        files = json.loads((folder / _META).read_bytes())["files"]
+        files = read_json(folder / _META)["files"]
         values, digests = (_load(folder / name, files[name], mapped_above) for name in (_VALUES, _DIGESTS))
         now = time.time_ns()
         with suppress(OSError):  # a cache that others may write and this user only read
             os.utime(folder, ns=(now, now))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, EOFError, MemoryError):
         return None
     return Kept(values, digests)
 
@@ -150,7 +150,7 @@ def _save(path: Path, array: NDArray[Any]) -> dict[str, Any]:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
 
 
@@ -172,7 +172,7 @@ def _entry(path: Path) -> Entry | None:
     except OSError:  # removed in the meantime
         return None
     try:
-        about = dict(json.loads((path / _META).read_bytes()))
+        about = dict(read_json(path / _META))
     except (OSError, ValueError, TypeError):
         about = {}
     return Entry(path.name, size, used, {name: value for name, value in about.items() if name != "files"})

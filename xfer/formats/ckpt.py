@@ -12,18 +12,22 @@ may be `crc_num` and the CRC-32 of all before it, 10 bytes big-endian. A scalar 
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from xfer.errors import WeightsError
-from xfer.formats.raw import KINDS, MAX_DIMS, dense, little_endian, reading
+from xfer.formats.raw import KINDS, MAX_DIMS, dense, little_endian, reading, refuse_beyond_memory
+from xfer.system.doors import open_regular
 
 MAX_VALUES = 100_000  # tensors and slices of tensors; a value of ten bytes would take hundreds in memory
+_FIRST = b"\x0a"  # the tag of field 1, with which every file begins
 _CRC_MARK = b"crc_num"
 _CRC_SIZE = len(_CRC_MARK) + 10
 _TYPES = {kind.capitalize().replace("Uint", "UInt").replace("Bf", "BF"): kind for kind in KINDS}
@@ -46,8 +50,13 @@ def read_ckpt(path: Path) -> dict[str, NDArray[Any]]:
     Raises WeightsError.
     """
     cure = "save it with mindspore.save_checkpoint again, unencrypted, or get the file again"
-    with reading(path, "a MindSpore checkpoint", cure):
-        return parse_ckpt(path.read_bytes())
+    with reading(path, "a MindSpore checkpoint", cure), open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if file.read(1) not in (b"", _FIRST):
+            raise ValueError("it is no list of named tensors, or not a protobuf message")
+        refuse_beyond_memory(2 * size)  # its bytes, and the arrays
+        file.seek(0)
+        return parse_ckpt(BufferedReader(file).read(size))
 
 
 def parse_ckpt(data: bytes) -> dict[str, NDArray[Any]]:

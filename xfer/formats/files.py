@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from xfer.formats.mindspore_names import from_mindspore_names, from_resnet_names
 from xfer.formats.prefixes import without_wrappers
 from xfer.formats.pth import begins_as_pth, read_checkpoint, write_pth
 from xfer.formats.sealed import FORMAT, read_checked, write_with_seal
+from xfer.system.doors import read_json
 from xfer.system.files import replacing
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
@@ -40,7 +41,7 @@ def read_weights(path: Path) -> tuple[Weights, dict[str, str]]:
     not as it was written.
     """
     _check_suffix(path, READABLE)
-    if not path.is_file():
+    if not os.path.exists(path):
         raise WeightsError(f"{path}: no such file. Cure: check the path")
     arrays, metadata = _read(path)
     if metadata.get("format") == FORMAT:  # the names in a checkpoint of xfer's are the network's own
@@ -109,11 +110,11 @@ def beside(path: Path) -> Path:
 
 def _metadata_beside(path: Path, weights: Weights) -> dict[str, str]:
     try:
-        record = json.loads(beside(path).read_text(encoding="utf-8"))
+        record = read_json(beside(path))
         if record["weights_digest"] != digest(weights):  # the weights were replaced, and these words are of others
             return {}
         return {str(key): str(value) for key, value in record["metadata"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.errors import WeightsError
+from xfer.system.limits import limit, variable_of
+from xfer.system.memory import shortage
 
 Order = Literal["<", ">"]
 BFLOAT16 = "bfloat16"
@@ -61,12 +63,28 @@ def little_endian(array: NDArray[Any]) -> bytes:
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
+class TooLargeError(ValueError):
+    """A file that may be sound, and is beyond a limit, or what there is of memory. The text says the cure."""
+
+
 class OtherKindError(ValueError):
     """A whole and well-formed file, but of something that has its own cure."""
 
     def __init__(self, reason: str, cure: str) -> None:
         super().__init__(reason)
         self.cure = cure
+
+
+def refuse_long_header(size: int) -> None:
+    """Raises TooLargeError where what a file says of its tensors takes more bytes than is allowed."""
+    if size > (most := limit("header")):
+        raise TooLargeError(f"has a header of {size:,} bytes, expected at most {most:,}. Cure: {variable_of('header')}")
+
+
+def refuse_beyond_memory(needed: int) -> None:
+    """Raises TooLargeError where `needed` bytes are more than there is room for."""
+    if short := shortage(needed):
+        raise TooLargeError(f"{short}. Cure: a machine with more memory, or fewer programs beside it")
 
 
 @contextmanager
@@ -78,6 +96,10 @@ def reading(path: Path, expected: str, cure: str) -> Iterator[None]:
         raise WeightsError(
             f"{path}: cannot be read ({error.strerror or error}). Cure: check the path and its permissions"
         ) from error
+    except TooLargeError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    except MemoryError:
+        raise WeightsError(f"{path}: does not fit into memory. Cure: a machine with more of it") from None
     except ValueError as error:
         cure = error.cure if isinstance(error, OtherKindError) else cure
         raise WeightsError(f"{path}: not {expected} ({one_line(error)}). Cure: {cure}") from error

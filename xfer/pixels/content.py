@@ -6,6 +6,9 @@ import errno
 import hashlib
 import io
 import os
+from functools import partial
+
+from xfer.system.doors import open_regular
 
 MAX_BYTES = 2**29
 """Larger files are refused before they are read: nobody has to find out how much of one fits into memory."""
@@ -14,14 +17,14 @@ MAX_BYTES = 2**29
 def read_content(path: str | os.PathLike[str]) -> tuple[bytes, tuple[int, int]]:
     """All of a file, and its stamp of before it was read: what is written meanwhile shows as a change.
 
-    Raises OSError, also for a file that is empty or larger than MAX_BYTES.
+    Raises OSError, also for a file that is empty or larger than MAX_BYTES, and as `xfer.system.doors` for none.
     """
-    if (size := os.path.getsize(path)) == 0:  # before it is opened: a pipe would wait for somebody to write
-        raise OSError(errno.EINVAL, "empty file")
-    if size > MAX_BYTES:
-        raise OSError(errno.EFBIG, f"more than {MAX_BYTES >> 20} MiB")
-    with open(path, "rb", buffering=0) as file:
+    with open_regular(path) as file:
         came = stamp(file.fileno())
+        if came[0] == 0:
+            raise OSError(errno.EINVAL, "empty file")
+        if came[0] > MAX_BYTES:
+            raise OSError(errno.EFBIG, f"more than {MAX_BYTES >> 20} MiB")
         return _read(file, came[0]), came
 
 
@@ -39,10 +42,13 @@ def stamp(file: str | os.PathLike[str] | int) -> tuple[int, int]:
 
 def file_digest(path: str | os.PathLike[str]) -> bytes:
     """16 bytes of BLAKE2b over the bytes of a file. Raises OSError."""
-    with open(path, "rb") as file:
-        return content_digest(file.read())
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, _hash).digest()
 
 
 def content_digest(content: bytes) -> bytes:
     """What `file_digest` gives for a file of these bytes."""
-    return hashlib.blake2b(content, digest_size=16).digest()
+    return _hash(content).digest()
+
+
+_hash = partial(hashlib.blake2b, digest_size=16)

@@ -11,32 +11,38 @@ from typing import Any
 
 from xfer.errors import ConfigError
 from xfer.recipe.keys import flat
+from xfer.system.doors import read_text
 
 ESCAPES = {"\b": r"\b", "\t": r"\t", "\n": r"\n", "\f": r"\f", "\r": r"\r"}
 """What a path's backslash and a letter become in double quotes, without an error -> how they were written."""
 _VALID = re.compile(r'\\(?:[btnfr"\\]|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})')
+
+MAX_PARTS = 64  # of a dotted key: tomllib takes minutes for one of 100,000
+_DEEP = re.compile(rf"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{MAX_PARTS}}}""")
 
 
 def read_toml(path: Path, what: str = "recipe") -> dict[str, Any]:
     """Raises ConfigError, in one line, for a file that is missing, no text, no TOML, or whose paths are not meant."""
     where = f"{what} {path}"
     try:
-        text = path.read_text(encoding="utf-8-sig")  # Notepad and PowerShell begin UTF-8 with a byte-order mark
+        text = read_text(path, "toml", "utf-8-sig")  # Notepad and PowerShell begin UTF-8 with a byte-order mark
     except FileNotFoundError:
         raise ConfigError(f"{where}: no such file") from None
     except UnicodeDecodeError as error:
         encoding = "UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else f"no UTF-8 ({error})"
         raise ConfigError(f"{where}: cannot be read: it is {encoding}. Cure: save it as UTF-8 in an editor") from None
     except OSError as error:
-        raise ConfigError(f"{where}: cannot be read ({error})") from None
+        raise ConfigError(f"{where}: cannot be read ({error.strerror or error})") from None
     return parse_toml(text, where)
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
     """Raises ConfigError, in one line that begins with `where`, for no TOML and for a path that is not meant."""
+    if deep := _DEEP.search(text):
+        raise ConfigError(f"{where}: {deep[0][:40]}...: a key of more than {MAX_PARTS} parts, which no recipe has")
     try:
         content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: a number of more digits than Python reads, too
         raise ConfigError(f"{where}: not valid TOML ({error}){_backslash_cure(str(error), text)}") from None
     _refuse_escaped_paths(content, where)
     return content

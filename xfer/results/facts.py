@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from xfer.errors import XferError
+from xfer.recipe.toml import read_toml
 from xfer.results.read import ENV
+from xfer.system.doors import read_text
 from xfer.system.outputs import read_record
 
 _SOURCES = {"imagenet": "ImageNet", "random": "random numbers"}
@@ -28,8 +30,8 @@ def facts(run_folder: Path) -> list[tuple[str, str]]:
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_toml(path)
+    except XferError:
         return {}
 
 
@@ -54,7 +56,7 @@ def _frozen(recipe: Mapping[str, Any]) -> str:
 def _time(run_folder: Path) -> str:
     """Of the last line of the log, in the local time of the machine that trained."""
     try:
-        times = _TIME.findall((run_folder / "log.txt").read_text(encoding="utf-8", errors="replace"))
+        times = _TIME.findall(read_text(run_folder / "log.txt", "metrics", errors="replace"))
     except OSError:
         return ""
     return str(times[-1]) if times else ""

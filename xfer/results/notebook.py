@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from xfer.errors import DataError
+from xfer.pixels.content import read_content
 from xfer.pixels.images import open_lazily
 from xfer.results.figures import FIGURES, NONE, cell
 
@@ -36,7 +37,8 @@ def of_run(path: Path, result: Mapping[str, Any]) -> str:
     """The key figures of a run, and its curves where they were drawn."""
     figures = [(FIGURES[key][0], cell(result[key], FIGURES[key][1])) for key in _OF_A_RUN if key in result]
     title, curves = f"{result.get('arch', NONE)} on {result.get('dataset', NONE)}", path / "plots" / "curves.png"
-    drawn = _image(curves.read_bytes(), "png", "loss, accuracy and learning rate by epoch") if curves.exists() else ""
+    words = "loss, accuracy and learning rate by epoch"
+    drawn = _image(read_content(curves)[0], "png", words) if curves.exists() else ""
     return table(title, [*figures, ("Folder", escape(str(path)))]) + drawn
 
 

@@ -27,9 +27,11 @@ from xfer.pixels.images import SUFFIXES
 from xfer.progress import Progress, silent
 from xfer.results import notebook
 from xfer.results.checkpoint import Checkpoint, shortened
+from xfer.system.doors import open_regular
 from xfer.system.files import write_json, write_text
 
 BATCH = 32
+_BEGINNING = 2**22  # bytes in which the first record of a file of predictions ends
 _SHOWN, _WIDTH = 10, 80  # files in what is shown of predictions, and characters of their names
 OnBadImage = Literal["error", "skip"]
 
@@ -187,10 +189,12 @@ def is_own(path: Path) -> bool:
     """Whether a file holds predictions as `save` writes them where labels are not known."""
     columns = ["file", "predicted", "probability"]
     try:
-        with path.open(encoding="utf-8") as file:
-            if path.suffix != ".json":
-                return file.readline().startswith(",".join(columns))
-            rows = json.load(file)
-            return isinstance(rows, list) and all(isinstance(row, dict) and list(row)[:3] == columns for row in rows)
+        with open_regular(path) as file:
+            beginning = file.read(_BEGINNING).decode("utf-8", "replace")
+        if path.suffix != ".json":
+            return beginning.startswith(",".join(columns))
+        before, brace, _ = beginning.partition("{")
+        record, _ = json.JSONDecoder().raw_decode(beginning, len(before))
+        return before.strip() == "[" and bool(brace) and list(record)[:3] == columns
     except (OSError, ValueError, RecursionError):
         return False

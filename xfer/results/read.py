@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from xfer.data.dataset import is_there
 from xfer.errors import CheckpointError
 from xfer.recipe.load import load_recipe
 from xfer.recipe.recipe import Recipe
+from xfer.system.doors import open_lines, parse_json, read_json
 from xfer.system.outputs import read_record
 
 ENV = "env.json"
@@ -22,15 +22,22 @@ LOCK = "run.lock"  # held by the one process that writes there
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The epochs of a run, as in `metrics.jsonl`."""
     try:
-        return [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        with open_lines(path / "metrics.jsonl", "metrics") as lines:
+            return [_record(parse_json(line)) for line in lines]
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: its metrics.jsonl cannot be read ({error})") from error
+
+
+def _record(content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict) or any(isinstance(value, list | dict) for value in content.values()):
+        raise ValueError("a line holds no record of an epoch")
+    return content
 
 
 def read_result(path: Path) -> Mapping[str, Any]:
     """What `result.json` of a finished run says. Raises CheckpointError where there is none."""
     try:
-        result = json.loads((path / "result.json").read_text(encoding="utf-8"))
+        result = read_json(path / "result.json")
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: expected the folder of a finished run, with a result.json ({error})") from error
     if not isinstance(result, dict):
@@ -41,7 +48,7 @@ def read_result(path: Path) -> Mapping[str, Any]:
 def backend_name(path: Path) -> str:
     """The backend that a run was last trained with. Raises CheckpointError."""
     try:
-        return str(json.loads((path / ENV).read_text(encoding="utf-8"))["backend"])
+        return str(read_json(path / ENV)["backend"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: its env.json names no backend ({error}). Cure: --backend NAME") from error
 

@@ -17,6 +17,7 @@ from xfer.recipe.recipe import Recipe
 from xfer.results.read import read_recipe, read_result
 from xfer.studies.plan import Planned
 from xfer.system import processes
+from xfer.system.doors import open_regular
 from xfer.system.parallel import processors
 
 WORKER = "xfer.training.worker"
@@ -62,11 +63,11 @@ def log_name(backend: str, number: int) -> str:
 def is_foreign(log: Path) -> bool:
     """Whether a file that has the name of a log is something else: it begins with another line than the command."""
     try:
-        with log.open(encoding="utf-8", errors="replace") as lines:
-            first = lines.readline(10_000)
+        with open_regular(log) as file:
+            first = file.read(10_000).decode("utf-8", "replace").split("\n", 1)
     except OSError:
         return False
-    return bool(first) and f" {WORKER} " not in first
+    return first != [""] and f" {WORKER} " not in first[0]
 
 
 def _content(recipe: Recipe) -> dict[str, Any]:

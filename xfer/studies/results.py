@@ -19,6 +19,7 @@ from xfer.results.run import Run
 from xfer.studies.plan import Planned
 from xfer.studies.splits import Validated, differences_of, unlike
 from xfer.studies.statistics import difference_interval, holm, seed_interval, sign_flip
+from xfer.system.doors import read_json
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def summarise(name: str, groups: Sequence[Group], failed: Sequence[Failed], marg
 
 def _finished(group: Group, seed: int, run: Run) -> Finished:
     try:
-        environment = json.loads((run.path / "env.json").read_text(encoding="utf-8"))
+        environment = read_json(run.path / "env.json")
         return Finished(
             mode=group.mode,
             backend=group.backend,

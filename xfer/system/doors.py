@@ -7,13 +7,19 @@ did not just write itself is read through here.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedReader, FileIO, TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from xfer.system.limits import limit, variable_of
+
+MOST_OBJECTS = 500_000  # a weights file of 100,000 tensors has 300,000
+LONGEST_LINE = 2**22  # characters of a table's row: 100,000 classes have them
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -24,23 +30,27 @@ _KINDS = (
 )
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> FileIO:
     """A regular file, open for reading, unbuffered: what was looked at is what is read, whatever takes its place.
 
     Raises OSError, for a pipe, a socket, a device or a folder with a `strerror` that says which, without waiting.
     """
-    # Without O_NONBLOCK a pipe waits for its writer in `open` already. Regular files do not know it.
+    _refuse_others(os.stat(path), path)  # before it is opened: that alone sets some devices going
+    # And if a pipe takes its place now, it waits for no writer. Regular files do not know O_NONBLOCK.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "no regular file")
-            raise OSError(errno.EINVAL, f"{kind}, expected a regular file", os.fspath(path))
+        _refuse_others(os.fstat(descriptor), path)
         return open(descriptor, "rb", buffering=0)
     except BaseException:
         with suppress(OSError):
             os.close(descriptor)
         raise
+
+
+def _refuse_others(status: os.stat_result, path: str | os.PathLike[str]) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(status.st_mode)), "no regular file")
+        raise OSError(errno.EINVAL, f"{kind}, expected a regular file", os.fspath(path))
 
 
 def read_regular(path: str | os.PathLike[str], name: str) -> bytes:
@@ -51,10 +61,51 @@ def read_regular(path: str | os.PathLike[str], name: str) -> bytes:
         while len(content) <= most and (more := file.read(most + 1 - len(content))):
             content += more
     if len(content) > most:
-        raise OSError(errno.EFBIG, f"more than {most:,} bytes. Cure: {variable_of(name)}", os.fspath(path))
+        raise _too_much(path, name, most)
     return content
 
 
-def read_text(path: Path, name: str, encoding: str = "utf-8") -> str:
+def read_text(path: Path, name: str, encoding: str = "utf-8", errors: str = "strict") -> str:
     """As `read_regular`. Raises UnicodeDecodeError, a ValueError, besides."""
-    return read_regular(path, name).decode(encoding)
+    return read_regular(path, name).decode(encoding, errors)
+
+
+def read_json(path: Path, name: str = "json") -> Any:
+    """What a JSON file says. Raises OSError as `read_regular`, and ValueError, also for what is nested too deeply."""
+    return parse_json(read_regular(path, name))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """As `json.loads`, but raises nothing but ValueError: also for more than MOST_OBJECTS, which take the most room."""
+    written = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if written.count(b"[") + written.count(b"{") > MOST_OBJECTS:
+        raise ValueError(f"more than {MOST_OBJECTS:,} lists and objects in it")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+@contextmanager
+def open_lines(path: Path, name: str, errors: str = "strict") -> Iterator[Iterator[str]]:
+    """The lines of a UTF-8 file one by one, with their ends, as `csv` wants them.
+
+    Raises OSError as `read_regular`, and ValueError for a line of more than LONGEST_LINE characters.
+    """
+    most = limit(name)
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise _too_much(path, name, most)
+        with TextIOWrapper(BufferedReader(file), encoding="utf-8", errors=errors, newline="") as text:
+            yield _lines(text)
+
+
+def _lines(text: TextIOWrapper) -> Iterator[str]:
+    while line := text.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            raise ValueError(f"a line of more than {LONGEST_LINE:,} characters")
+        yield line
+
+
+def _too_much(path: str | os.PathLike[str], name: str, most: int) -> OSError:
+    return OSError(errno.EFBIG, f"more than {most:,} bytes. Cure: {variable_of(name)}", os.fspath(path))

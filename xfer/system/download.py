@@ -14,6 +14,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from xfer.errors import XferError
+from xfer.system.doors import open_regular
 
 TIMEOUT = 20.0  # seconds without a byte
 _CHUNK = 2**18  # bytes
@@ -120,5 +121,5 @@ def _fault(path: Path, sha256: str | None, sha1: str | None, size: int | None) -
 
 def file_hash(path: Path, kind: str = "sha256") -> str:
     """Hexadecimal digest of a file's bytes."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, kind).hexdigest()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from xfer.errors import CheckpointError
+from xfer.system.doors import open_regular
 
 try:
     import fcntl
@@ -46,7 +48,11 @@ def locked(path: Path, wait: bool = False) -> Iterator[None]:
 
 def _refuse_foreign(path: Path) -> None:
     """A lock is empty or signed, as by `_sign`; anything else is somebody's file of the same name, and would go."""
-    if path.is_file() and not _holder(path).startswith(("process ", UNKNOWN)):
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)  # looked at once: its holder may remove it at any time
+    except OSError:
+        return
+    if not (regular and _holder(path).startswith(("process ", UNKNOWN))):
         raise CheckpointError(f"{path}: is no lock of xfer's, and would be replaced. Cure: move it elsewhere")
 
 
@@ -113,8 +119,8 @@ def _sign(handle: int) -> None:
 
 def _holder(path: Path) -> str:
     text = ""
-    with suppress(OSError):
-        text = path.read_bytes()[:200].decode("utf-8", "replace")
+    with suppress(OSError), open_regular(path) as file:
+        text = file.read(200).decode("utf-8", "replace")
     return " ".join(text.split()) or UNKNOWN
 
 

@@ -5,13 +5,13 @@ A folder is that of a run, a study, ... by what is in it, not by what its files 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from xfer.errors import CheckpointError
+from xfer.system.doors import read_json
 from xfer.system.files import parts
 
 
@@ -48,8 +48,8 @@ def refuse_foreign_file(file: Path, what: str, own: bool, overwrite: bool) -> No
 def read_record(file: Path) -> dict[str, Any]:
     """What a JSON file says that tells what a folder is; empty where it is none, or says something else."""
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        record = read_json(file)
+    except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
 

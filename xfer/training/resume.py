@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,12 +84,18 @@ def find_run(resume: str | Path, output: Path | None, overwrite: bool = False) -
     if str(resume) == AUTO:
         if output is not None:
             return output if is_run(output) else None
-        waiting = [path for path in Path("runs").glob("*") if is_run(path) and not is_finished(path)]
+        waiting = (path for path in _folders_in("runs") if is_run(path) and not is_finished(path))
         return max(waiting, key=_last_written, default=None)
     path = Path(resume)
     if not is_run(path):
         raise CheckpointError(f"--resume {path}: expected the folder of a run, with a config.toml, or 'auto'")
     return path
+
+
+def _folders_in(parent: str) -> Iterator[Path]:
+    """One by one; none where there is no such folder."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(parent) as entries:
+        yield from (Path(entry.path) for entry in entries if entry.is_dir())
 
 
 def refuse_folder(path: Path, output: Path | None, new: bool) -> None:

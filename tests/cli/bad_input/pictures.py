@@ -57,7 +57,7 @@ def _(here):
     return train("set", "--set", "data.on_bad_image=error")
 
 
-@row("a pipe with a picture's name", "empty file")
+@row("a pipe with a picture's name", "a pipe, expected a regular file")
 def _(here):
     path = class_folders() / "train/ants/0.png"
     path.unlink()
@@ -65,7 +65,7 @@ def _(here):
     return train("set", "--set", "data.on_bad_image=error")
 
 
-@row("a device with a picture's name", "empty file")
+@row("a device with a picture's name", "a device, expected a regular file")
 def _(here):
     path = class_folders() / "train/ants/0.png"
     path.unlink()
