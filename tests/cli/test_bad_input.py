@@ -33,7 +33,7 @@ from bad_input import (
 from bad_input.shared import FINISHED_RUN, TRAIN, check, class_folders, picture, spoil, train
 from click.testing import CliRunner
 
-import xfer.data.archives
+import xfer.data.streams
 from xfer.cli.main import main
 from xfer.formats.files import read_weights
 from xfer.nets.weights import init_weights
@@ -69,7 +69,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def at_home(monkeypatch, tmp_path, trained):
-    monkeypatch.setattr(xfer.data.archives, "FREE_BYTES", 1 << 20)  # or else a bomb would have to be a large one
+    monkeypatch.setattr(xfer.data.streams, "FREE_BYTES", 1 << 20)  # or else a bomb would have to be a large one
     monkeypatch.setenv(FINISHED_RUN, str(trained))
     monkeypatch.setenv("XFER_CACHE", str(tmp_path / "cache"))
     (tmp_path / "here").mkdir()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from xfer.cli.flags import Command
 from xfer.cli.options import json_option, overwrite_option, quiet_option
+
+if TYPE_CHECKING:
+    from xfer.system.kept import Kept
 
 
 @click.command()
@@ -103,7 +105,7 @@ def check(source: str, output: Path | None, overwrite: bool, sets: tuple[str, ..
 
 @click.group()
 def cache() -> None:
-    """Features that runs share: what frozen layers made of pictures."""
+    """What runs share: features of frozen layers, unpacked and drawn sets of pictures, downloads."""
 
 
 @cache.command()
@@ -111,35 +113,54 @@ def cache() -> None:
 def ls(json_: bool) -> None:
     """What is kept, least recently used first."""
     from xfer.cli import console
+    from xfer.features import disk
     from xfer.features.store import entries, open_store
+    from xfer.system.download import cache_dir
+    from xfer.system.limits import limit
 
-    store = open_store()
-    kept = entries(store)
-    total = sum(entry.bytes for entry in kept)
+    store, most = open_store(), limit("data_cache")
+    there = disk.read_cache(store)
+    features, sets, downloads = (
+        sum(entry.bytes for entry in kept) for kept in (there.features, there.sets, there.downloads)
+    )
     if json_:
-        rows = [{"key": e.key, "bytes": e.bytes, "used": e.used, **e.about} for e in kept]
-        console.as_json({"path": str(store.root), "limit": store.limit, "total": total, "entries": rows})
+        rows = [{"key": e.key, "bytes": e.bytes, "used": e.used, **e.about} for e in entries(store)]
+        console.as_json(
+            {"path": str(store.root), "limit": store.limit, "total": features, "entries": rows}
+            | {"sets": {"limit": most, "total": sets, "entries": [_row(entry) for entry in there.sets]}}
+            | {"downloads": {"total": downloads, "entries": [_row(entry) for entry in there.downloads]}}
+        )
         return
-    for entry in kept:
+    for entry in (*there.features, *there.sets, *there.downloads):
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
-        click.echo(f"{entry.key[:12]}  {_size(entry.bytes):>9s}  {used}  {_about(entry.about)}")
-    click.echo(f"{len(kept)} entries, {_size(total)} of at most {_size(store.limit)} in {store.root}")
+        name = entry.path.name if entry in there.downloads else entry.path.name[:12]
+        click.echo(f"{name:12s}  {_size(entry.bytes):>9s}  {used}  {entry.about}")
+    click.echo(f"{len(there.features)} entries, {_size(features)} of at most {_size(store.limit)} in {store.root}")
+    click.echo(
+        f"{len(there.sets)} sets of pictures, {_size(sets)} of at most {_size(most)}, "
+        f"and {len(there.downloads)} downloads, {_size(downloads)}, in {cache_dir()}"
+    )
+
+
+def _row(entry: Kept) -> dict[str, Any]:
+    return {"path": str(entry.path), "bytes": entry.bytes, "used": entry.used, "about": entry.about}
 
 
 @cache.command()
-@click.option("--to", metavar="SIZE", help="Bytes to leave, or 500MB, 20GB, ... Default: XFER_CACHE_LIMIT.")
-@click.option("--all", "all_", is_flag=True, help="Leave nothing.")
+@click.option("--to", metavar="SIZE", help="Bytes to leave of all, or 500MB, 20GB, ... Default: the limits.")
+@click.option("--all", "all_", is_flag=True, help="Leave nothing, downloads neither.")
 def prune(to: str | None, all_: bool) -> None:
-    """Remove the least recently used features, and what interrupted runs left. What is in use stays."""
-    from xfer.features import store as feature_store
+    """Remove the least recently used, and what interrupted runs left. What is in use stays."""
+    from xfer.features import disk
+    from xfer.features.store import open_store
     from xfer.system.limits import parse_size
 
     if all_ and to is not None:
         raise click.UsageError("--to and --all: expected one of them.")
-    store = feature_store.open_store()
-    limit = 0 if all_ else store.limit if to is None else parse_size("--to", to)
-    gone = feature_store.prune(store, limit)
-    left = feature_store.entries(store)
+    store = open_store()
+    gone = disk.prune_cache(store, 0 if all_ else None if to is None else parse_size("--to", to))
+    there = disk.read_cache(store)
+    left = [*there.features, *there.sets, *there.downloads]
     removed = f"{len(gone)} entries removed, {_size(sum(entry.bytes for entry in gone))}"
     click.echo(f"{removed}; {len(left)} left, {_size(sum(entry.bytes for entry in left))}")
 
@@ -149,14 +170,3 @@ def _size(count: int) -> str:
         if count >= unit:
             return f"{count / unit:.1f} {name}"
     return f"{count} bytes"
-
-
-def _about(facts: Mapping[str, Any]) -> str:
-    """`hymenoptera_data val, 153 pictures: resnet18 up to head, torch on cpu, float32`"""
-    view = f" view {facts['view']} of seed {facts['seed']}" if {"view", "seed"} <= set(facts) else ""
-    try:
-        pictures = f"{facts['data']} {facts['split']}{view}, {facts['n']} pictures"
-        where = f"{facts['backend']} on {facts['device']}, {facts['dtype']}"
-        return f"{pictures}: {facts['arch']} up to {facts['boundary']}, {where}"
-    except KeyError:  # it will be computed anew when it is asked for
-        return "damaged"

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import io
 import lzma
+import os
 import re
-import shutil
-import stat
-import tarfile
-import tempfile
-import zipfile
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import BinaryIO
 
+from xfer.data.made import made
+from xfer.data.streams import Allowance, allowance
+from xfer.data.tars import BrokenTarError, tar_members
+from xfer.data.zips import STARTS, BrokenZipError, open_entry, zip_entries
 from xfer.errors import DataError
 from xfer.progress import Progress, silent
+from xfer.system.doors import open_regular
+from xfer.system.limits import variable_of
+from xfer.system.web import is_page
 
 SUFFIXES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
 
-MAX_BYTES = 2**39  # of content: 512 GiB, three times ImageNet
-MAX_FILES = 10_000_000
-MAX_RATIO = 200  # content to archive, once there is more content than FREE_BYTES; pictures hardly shrink at all
-FREE_BYTES = 2**30
+DEEPEST = 64  # folders in each other
+LONGEST = 255  # bytes of a name of a file or folder, as file systems have it
 
 _CHUNK = 2**20
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError)
+_BROKEN = (BrokenTarError, BrokenZipError, zlib.error, lzma.LZMAError, EOFError, ValueError)
+_NAME_FAULTS = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Entry:
 
     name: str
     position: int
-    content: IO[bytes] | None
+    content: io.RawIOBase | None
 
 
 def is_archive(path: Path) -> bool:
@@ -44,51 +49,65 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def unpack(archive: Path, target: Path, progress: Progress = silent) -> Path:
-    """Unpack into the folder `target`, which appears complete or not at all; one that is there already is kept.
+def unpack(archive: Path, unpacked: Path, progress: Progress = silent) -> Path:
+    """The content of an archive, in a folder below `unpacked` that is found by the archive's bytes.
 
-    Raises DataError for an archive that is broken, encrypted or absurdly large (MAX_BYTES, MAX_FILES, MAX_RATIO), and
-    for one that holds links, devices, or names that lead out of the target.
+    It is unpacked where it is not there, or no longer what it was. Raises DataError for an archive that is broken,
+    encrypted or absurdly large (the limits `archive...`), and for one that holds links, devices, or names that lead out
+    of the folder or that no folder takes.
     """
-    if not target.is_dir():
-        with appearing(target) as folder:
-            extract(archive, folder, progress)
-    return target
+    with _opened(archive) as file:
+        before = os.fstat(file.fileno())
+        digest = _digest(file, before.st_size, f"reading {archive.name}", progress)
+
+        def fill(folder: Path) -> None:
+            _extract(archive, file, folder, progress)
+            after = os.fstat(file.fileno())
+            if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+                raise DataError(f"archive {archive}: was changed while it was read. Cure: try again when it is whole")
+
+        return made(unpacked / digest, fill, str(archive), progress)
 
 
-@contextmanager
-def appearing(target: Path) -> Iterator[Path]:
-    """A new folder beside `target` to fill. It becomes `target` at the end, or vanishes with an error."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-        try:
-            yield beside
-            beside.chmod(0o755)  # mkdtemp's folders are closed to others
-            _settle(beside, target)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-    except OSError as error:
-        cure = "Cure: make room or grant access there, or set XFER_CACHE to another folder"
-        raise DataError(f"{target}: cannot be made ({error}). {cure}") from error
-
-
-def _settle(beside: Path, target: Path) -> None:
-    try:
-        beside.rename(target)
-    except OSError:
-        if not target.is_dir():  # another process was faster, with the same content
-            raise
+def _digest(file: BinaryIO, size: int, what: str, progress: Progress) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+        progress(what, file.tell(), max(size, file.tell()))
+    return digest.hexdigest()
 
 
 def extract(archive: Path, folder: Path, progress: Progress = silent) -> None:
     """Unpack into a folder that is there and empty. Raises as `unpack` does, and leaves what it has written."""
+    with _opened(archive) as file:
+        _extract(archive, file, folder, progress)
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[io.BufferedReader]:
     try:
-        _fill(archive, folder, progress)
+        raw = open_regular(archive)
+    except OSError as error:
+        raise DataError(f"archive {archive}: cannot be read ({error.strerror or error})") from error
+    with raw, open(raw.fileno(), "rb", closefd=False) as file:
+        yield file
+
+
+def _extract(archive: Path, file: BinaryIO, folder: Path, progress: Progress) -> None:
+    file.seek(0)
+    begin = file.read(_CHUNK)
+    file.seek(0)
+    if is_page(begin):
+        cure = "Cure: delete it, and download it anew, in a browser if it has to be signed in for"
+        raise DataError(f"archive {archive}: is a web page. {cure}")
+    try:
+        _fill(archive, file, folder, progress)
     except (*_BROKEN, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the disk; those of gzip and bzip2 have none
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk; those of bzip2 have none
             raise
         cure = "Cure: delete it, and download or copy it anew"
+        if "Memory usage limit" in str(error):
+            cure = f"Cure: pack it anew, with a smaller dictionary, or {variable_of('archive_memory')}"
         raise DataError(f"archive {archive}: broken, or cut short ({_text(error)}). {cure}") from error
 
 
@@ -97,103 +116,62 @@ def _text(error: Exception) -> str:
     return first.rstrip(":")
 
 
-def _fill(archive: Path, folder: Path, progress: Progress) -> None:
-    size = archive.stat().st_size
-    limit = min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * size))
-    entries, total = _zip_entries(archive) if _is_zip(archive) else (_tar_entries(archive), size)
-    written = 0
-    with closing(entries):  # and so the archive with the entry that is open in it, whatever is refused on the way
-        for count, entry in enumerate(entries, 1):
-            if count > MAX_FILES:
-                raise DataError(f"archive {archive}: more than {MAX_FILES:,} files in it, which is refused")
-            path = folder / _inside(archive, entry.name)
-            (path if entry.content is None else path.parent).mkdir(parents=True, exist_ok=True)
-            if entry.content is not None:
-                written += _write(entry.content, path, archive, limit - written)
+def _fill(archive: Path, file: BinaryIO, folder: Path, progress: Progress) -> None:
+    size = os.fstat(file.fileno()).st_size
+    allowed = allowance(archive, size)
+    is_zip = file.read(4) in STARTS or archive.suffix.lower() == ".zip"
+    total, entries = _of_zip(file, allowed) if is_zip else (size, _of_tar(file, allowed))
+    with closing(entries):
+        for entry in entries:
+            try:
+                _write(entry, folder / _inside(archive, entry.name))
+            except OSError as error:
+                if error.errno not in _NAME_FAULTS:
+                    raise
+                why = error.strerror
+                raise DataError(f"archive {archive}: {_short(entry.name)} cannot be written here ({why})") from error
             progress(f"unpacking {archive.name}", entry.position, total)
     progress(f"unpacking {archive.name}", total, total)
 
 
-def _is_zip(archive: Path) -> bool:
-    with archive.open("rb") as file:
-        return file.read(4) in (b"PK\3\4", b"PK\5\6") or archive.suffix.lower() == ".zip"
+def _write(entry: Entry, path: Path) -> None:
+    (path if entry.content is None else path.parent).mkdir(parents=True, exist_ok=True)
+    if entry.content is not None:
+        with path.open("wb") as file:
+            while chunk := entry.content.read(_CHUNK):
+                file.write(chunk)
 
 
 def _inside(archive: Path, name: str) -> PurePosixPath:
     """The name as a relative path. A backslash separates too: some archivers of Windows write them."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", name):
-        raise DataError(f"archive {archive}: {name!r} would be written outside its folder, which is refused")
+        raise DataError(f"archive {archive}: {_short(name)} would be written outside its folder, which is refused")
+    if "\0" in name or any(len(os.fsencode(part)) > LONGEST for part in path.parts):
+        raise DataError(f"archive {archive}: {_short(name)} is no name of a file here, which is refused")
+    if len(path.parts) > DEEPEST:
+        raise DataError(f"archive {archive}: {_short(name)} lies in more than {DEEPEST} folders, which is refused")
     return path
 
 
-def _write(content: IO[bytes], path: Path, archive: Path, limit: int) -> int:
-    """Copy one file, and give its bytes. What headers say of sizes is not believed: the bytes are counted."""
-    written = 0
-    with content, path.open("wb") as file:
-        while chunk := content.read(_CHUNK):
-            written += file.write(chunk)
-            if written > limit:
-                raise DataError(
-                    f"archive {archive}: its content is over {MAX_RATIO} times its size, or over "
-                    f"{MAX_BYTES >> 30} GiB, which is refused. Cure: unpack it yourself and give the folder"
-                )
-    return written
+def _short(name: str) -> str:
+    return repr(name if len(name) <= 100 else f"{name[:60]}...{name[-30:]}")
 
 
-def _zip_entries(archive: Path) -> tuple[Generator[Entry, None, None], int]:
-    members = zipfile.ZipFile(archive)
-    total = sum(info.file_size for info in members.infolist())
+def _of_zip(file: BinaryIO, allowed: Allowance) -> tuple[int, Generator[Entry, None, None]]:
+    total, found = zip_entries(file, allowed)
 
     def entries() -> Generator[Entry, None, None]:
         position = 0
-        with members:
-            for info in members.infolist():
-                kind = stat.S_IFMT(info.external_attr >> 16)
-                if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                    raise DataError(f"archive {archive}: {info.filename!r} is a link or device, which is refused")
-                if info.flag_bits & 1:
-                    raise DataError(f"archive {archive}: encrypted. Cure: unpack it yourself and give the folder")
-                position += info.file_size
-                name = _zip_name(info)
-                if name.endswith(("/", "\\")):
-                    yield Entry(name, position, None)
-                else:
-                    with members.open(info) as content:
-                        yield Entry(name, position, content)
+        for entry in found:
+            position += entry.size
+            content = None if entry.is_folder else open_entry(file, entry, allowed)
+            yield Entry(entry.name, position, content)
 
-    return entries(), total
+    return total, entries()
 
 
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    """macOS writes UTF-8 without saying so, and zipfile then reads code page 437."""
-    if info.flag_bits & 0x800:
-        return info.filename
-    try:
-        return info.filename.encode("cp437").decode("utf-8")
-    except UnicodeError:
-        return info.filename
-
-
-def _tar_entries(archive: Path) -> Generator[Entry, None, None]:
-    with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:*") as tar:
-        while (member := tar.next()) is not None:
-            tar.members = []  # type: ignore[attr-defined]  # TarFile would remember every one
-            if not member.isreg() and not member.isdir():
-                raise DataError(f"archive {archive}: {member.name!r} is a link or device, which is refused")
-            yield Entry(member.name, raw.tell(), tar.extractfile(member) if member.isreg() else None)
-        _check_end(tar)
-
-
-def _check_end(tar: tarfile.TarFile) -> None:
-    """TarFile takes a header that is damaged or cut for the end; behind the true one there are only zeros.
-
-    Reading on to the last byte also lets gzip, bzip2 and xz compare their checksums.
-    """
-    stream = tar.fileobj
-    assert stream is not None
-    if stream.tell() < tar.offset + tarfile.BLOCKSIZE:
-        raise tarfile.ReadError("it has no end mark")
-    while chunk := stream.read(_CHUNK):
-        if chunk.strip(b"\0"):
-            raise tarfile.ReadError("a damaged header")
+def _of_tar(file: BinaryIO, allowed: Allowance) -> Generator[Entry, None, None]:
+    file.seek(0)
+    for member in tar_members(file, allowed):
+        yield Entry(member.name, file.tell(), member.content)

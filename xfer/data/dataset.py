@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from xfer.data.archives import is_archive, unpack
 from xfer.data.layout import NO_TABLES, Layout, find_layout, is_table, refuse_unknown, unwrapped
 from xfer.data.leaks import Leaks, OnLeak, find_leaks
 from xfer.data.lists import Skipped
+from xfer.data.made import UNPACKED
 from xfer.data.named import NAMED, fetch
 from xfer.data.scan import inspect_all, scan, suffixes_cure
 from xfer.data.split import Split, divide, take
@@ -185,10 +185,7 @@ def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
         raise DataError(f"data {path}: {NO_TABLES}")
     if not is_archive(path):
         raise DataError(f"data {path}: is a file. Expected a folder, or an archive ({', '.join(ARCHIVE_SUFFIXES)})")
-    state = path.stat()
-    key = hashlib.blake2b(f"{path}|{state.st_size}|{state.st_mtime_ns}".encode(), digest_size=6).hexdigest()
-    stem = path.name.split(".")[0]
-    return stem, unpack(path, cache / "unpacked" / f"{stem}-{key}", progress)
+    return path.name.split(".")[0], unpack(path, cache / UNPACKED, progress)
 
 
 def _check(

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from xfer.data.archives import appearing, extract
+from xfer.data.archives import extract
 from xfer.data.layout import has_suffix, walk_files
+from xfer.data.made import DATASETS, made
 from xfer.errors import DataError
 from xfer.pixels.images import SUFFIXES
 from xfer.progress import Progress, silent
@@ -76,17 +77,14 @@ def fetch(name: str, cache: Path, progress: Progress = silent) -> Path:
 def _draw_demo(cache: Path, progress: Progress) -> Path:
     from xfer.data.demo import DEMO_VERSION, write_demo
 
-    target = cache / "datasets" / f"demo-{DEMO_VERSION}"
-    if not target.is_dir():
-        with appearing(target) as folder:
-            write_demo(folder, progress)
-    return target
+    place = cache / DATASETS / f"demo-{DEMO_VERSION}"
+    return made(place, lambda folder: write_demo(folder, progress), NAMED["demo"], progress)
 
 
 def _fetch(named: NamedSet, cache: Path, progress: Progress) -> Path:
-    target = cache / "datasets" / named.name
     archive = cache / "downloads" / named.url.rsplit("/", 1)[1]
-    if not target.is_dir():
+
+    def fill(folder: Path) -> None:
         for done, total in download(
             named.url,
             archive,
@@ -96,10 +94,10 @@ def _fetch(named: NamedSet, cache: Path, progress: Progress) -> Path:
             alternative=", or give a folder with a copy of it: --data DIR",
         ):
             progress(f"downloading {archive.name}", done, total)
-        with appearing(target) as folder:
-            extract(archive, folder, progress)
-            _check(named, folder / named.folder, archive)
-    return target / named.folder
+        extract(archive, folder, progress)
+        _check(named, folder / named.folder, archive)
+
+    return made(cache / DATASETS / named.name, fill, named.note, progress) / named.folder
 
 
 def _check(named: NamedSet, folder: Path, archive: Path) -> None:

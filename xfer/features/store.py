@@ -188,15 +188,20 @@ def prune(store: Store, to: int) -> list[Entry]:
     for entry in known:
         if total <= to:
             break
-        if _remove(store, entry.key):
+        if remove(store, entry.key):
             total -= entry.bytes
             gone.append(entry)
-    for key in {path.name.strip(".").split(".")[0] for path in _listed(store, rf"\.{_KEY}\.\d+\.part|{_KEY}\.lock")}:
-        _remove(store, key, whole=False)
+    sweep(store)
     return gone
 
 
-def _remove(store: Store, key: str, whole: bool = True) -> bool:
+def sweep(store: Store) -> None:
+    """Remove what dead processes left half written, and their locks."""
+    for key in {path.name.strip(".").split(".")[0] for path in _listed(store, rf"\.{_KEY}\.\d+\.part|{_KEY}\.lock")}:
+        remove(store, key, whole=False)
+
+
+def remove(store: Store, key: str, whole: bool = True) -> bool:
     """Remove an entry, or only what is half written of it. False where another process has it."""
     try:
         with locked(_lock(store, key)):

@@ -5,19 +5,29 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
+import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
-from http.client import HTTPException, HTTPResponse
+from contextlib import ExitStack, closing
+from functools import partial
+from http.client import HTTPException
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
 
 from xfer.errors import XferError
+from xfer.system import kept
 from xfer.system.doors import open_regular
+from xfer.system.files import replacing
+from xfer.system.kept import Kept
+from xfer.system.limits import limit, variable_of
+from xfer.system.web import is_page, urlopen
 
-TIMEOUT = 20.0  # seconds without a byte
+FOLDERS = ("downloads", "weights")
+"""Of the cache, where downloads are kept."""
+
+SLOWEST = 1000  # bytes a second: fewer are a server that keeps its visitors busy
 _CHUNK = 2**18  # bytes
+_BEGIN = 1024
 _NETWORK_FAULTS = (URLError, HTTPException, ConnectionError, TimeoutError, ssl.SSLError, ValueError)
 
 
@@ -43,22 +53,29 @@ def download(
     """Fetch a URL (http or https) into a file, yielding (bytes so far, bytes in all or None) on the way.
 
     A target that has the hash and size already is kept, and nothing is yielded. A prefix of a hash will do. The
-    target appears complete and checked, or not at all. Every fault raises `error`, in one line that names the URL,
-    the file that would do instead, and where to put it; `alternative` is a further cure ("or ...").
+    target appears complete and checked, or not at all; a web page is no file. Of several processes one fetches it.
+    Every fault raises `error`, in one line that names the URL, the file that would do instead, and where to put it;
+    `alternative` is a further cure ("or ..."). Bytes and seconds are bounded by the limits `download...`.
     """
-    fault = _fault(target, sha256, sha1, size)
-    if fault is None:
+    if _fault(target, sha256, sha1, size) is None:
+        kept.touch(target)
         return
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
     cure = f"Cure: download it by hand{_described(sha256, sha1)} and put it at {target}{alternative}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            yield from _fetch(url, file, size)
-        fault = _fault(part, sha256, sha1, size)
-        if fault is not None:
-            raise error(f"{what}: what {url} sent {fault}. {cure}")
-        os.replace(part, target)
+        kept.sweep(target.parent)
+        with ExitStack() as held:
+            while not kept.taken(held, target):
+                yield 0, None  # another process fetches it
+                time.sleep(kept.POLL)
+            fault = _fault(target, sha256, sha1, size)
+            if fault is None:  # another was faster
+                return
+            with replacing(target) as part:
+                with part.open("wb") as file:
+                    yield from _fetch(url, file, size)
+                if (wrong := _fault(part, sha256, sha1, size)) is not None:
+                    raise error(f"{what}: what {url} sent {wrong}. {cure}")
     except _NETWORK_FAULTS as problem:
         if isinstance(problem, HTTPError):
             problem.close()  # it holds the connection
@@ -69,9 +86,15 @@ def download(
             f"{what}: cannot write {target} ({problem.strerror or problem}). "
             "Cure: make room or grant access there, or set XFER_CACHE to another folder"
         ) from problem
-    finally:
-        with suppress(OSError):  # a folder that could not be made
-            part.unlink(missing_ok=True)
+
+
+def downloads(cache: Path) -> list[Kept]:
+    """All that lies in a cache folder's FOLDERS, put there by hand or not."""
+    files = [cache / folder / name for folder in FOLDERS for name in kept.names(cache / folder)]
+    states = [(file, file.lstat()) for file in files if file.is_file()]
+    return [
+        Kept(file, state.st_size, state.st_mtime, "downloaded", partial(kept.remove, file)) for file, state in states
+    ]
 
 
 def _reason(problem: Exception) -> str:
@@ -86,22 +109,25 @@ def _described(sha256: str | None, sha1: str | None) -> str:
 
 
 def _fetch(url: str, file: BinaryIO, size: int | None) -> Iterator[tuple[int, int | None]]:
-    if not url.startswith(("https://", "http://")):
-        raise ValueError("not an http or https address")
-    # Certificates are checked by urlopen's default context.
-    request = Request(url, headers={"User-Agent": "xfer"})
-    with closing(cast(HTTPResponse, urlopen(request, timeout=TIMEOUT))) as response:
-        if url.startswith("https://") and not response.geturl().startswith("https://"):
-            raise ValueError("it leads to an address without encryption")
+    patience, seconds, most = (limit(name) for name in ("download_stall", "download_seconds", "download"))
+    begun = since = time.monotonic()
+    with closing(urlopen(url, patience, begun + seconds)) as response:
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isdecimal() else size
-        done = 0
+        if total is not None and total > most:
+            raise ValueError(f"{total} bytes, more than {variable_of('download')} allows")
+        done = before = 0
         yield done, total
-        while chunk := response.read(_CHUNK):
+        while chunk := response.read1(_CHUNK):
             file.write(chunk)
             done += len(chunk)
-            if total is not None and done > total:
-                raise ValueError(f"more than the {total} bytes expected")
+            if done > (most if total is None else total):
+                raise ValueError(f"more than the {most if total is None else total} bytes expected")
+            now = time.monotonic()
+            if now - since > patience:
+                if done - before < SLOWEST * patience:
+                    raise TimeoutError(f"{done - before} bytes in {now - since:.0f} s, which is too slow")
+                since, before = now, done
             yield done, total
         if total is not None and done < total:
             raise ValueError(f"cut off after {done} of {total} bytes")
@@ -111,6 +137,13 @@ def _fault(path: Path, sha256: str | None, sha1: str | None, size: int | None) -
     """What is wrong with a file, as the rest of a sentence, or None."""
     if not path.is_file():
         return "is no file"
+    try:
+        with open_regular(path) as file:
+            begin = file.read(_BEGIN)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if is_page(begin):
+        return "is a web page: the network may want you to sign in first"
     if size is not None and path.stat().st_size != size:
         return f"has {path.stat().st_size} bytes, expected {size}"
     for kind, expected in (("sha256", sha256), ("sha1", sha1)):

@@ -32,6 +32,15 @@ LIMITS: dict[str, Limit] = {
     "csv": Limit(2**28, "bytes", "predictions.csv", "50,000 pictures of 200 classes take 220 MB"),
     "header": Limit(2**26, "bytes", "what a weights file says of its tensors", "a state of 100,000 epochs has 43 MB"),
     "depth": Limit(64, "levels", "folders inside each other", "data sets have three or four"),
+    "archive": Limit(2**39, "bytes", "what comes out of an archive", "three times ImageNet"),
+    "archive_ratio": Limit(200, "times", "that to the archive's size, above 1 GiB", "pictures hardly shrink at all"),
+    "archive_files": Limit(10**7, "files", "an archive, and one in 64 bytes of it", "ImageNet has 1.3 million"),
+    "archive_header": Limit(2**20, "bytes", "names and notes of one file of a tar", "the longest path has 4 kB"),
+    "archive_memory": Limit(2**28, "bytes", "memory to unpack .xz with", "xz -9 takes 65 MiB"),
+    "download": Limit(2**32, "bytes", "a download whose size is not known", "the largest has 0.3 GB"),
+    "download_stall": Limit(20, "seconds", "until it begins, or with less than 1 kB a second", "a slow line has more"),
+    "download_seconds": Limit(7200, "seconds", "all of a download", "0.3 GB at 50 kB a second"),
+    "data_cache": Limit(10**11, "bytes", "unpacked and drawn sets kept together", "what is in use stays all the same"),
 }
 
 

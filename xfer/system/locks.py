@@ -46,6 +46,40 @@ def locked(path: Path, wait: bool = False) -> Iterator[None]:
         os.close(handle)
 
 
+def share(path: Path) -> int | None:
+    """A handle that says the file `path` is in use: `locked` has to wait, or is refused, while any process has one.
+
+    None where another process has it locked. Given back by `unshare`, and by the end of the process. Raises
+    CheckpointError for a file that is no lock; OSError for what no file is, and where the system has no `flock`.
+    """
+    _refuse_foreign(path)
+    if fcntl is None:
+        raise OSError(errno.ENOLCK, "no flock")
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        if error.errno in BUSY:
+            return None
+        raise
+    if not _is_file(handle, path):
+        os.close(handle)
+        return share(path)
+    return handle
+
+
+def unshare(path: Path, handle: int) -> None:
+    """Give back what `share` gave. Who is the last to do so removes the file."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+    except OSError:  # others have it
+        pass
+    finally:
+        os.close(handle)
+
+
 def _refuse_foreign(path: Path) -> None:
     """A lock is empty or signed, as by `_sign`; anything else is somebody's file of the same name, and would go."""
     try:
