@@ -8,15 +8,14 @@ name in `Fixed` or `Random` of `xfer.pixels.augment`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from numpy.random import Generator
 from PIL import Image, ImageOps
-from pydantic import Field
 
 from xfer.errors import DataError
 from xfer.pixels.boxes import Box, Picture, draw_place, draw_sides
-from xfer.pixels.fields import Degrees, Fill, HeightWidth, Interpolation, Probability, Ratio, Scale, Size
+from xfer.pixels.fields import Degrees, Fill, HeightWidth, Interpolation, Padding, Probability, Ratio, Scale, Size
 from xfer.pixels.lazy import Jpeg
 from xfer.section import Section
 
@@ -76,8 +75,8 @@ class RandomResizedCrop(Section):
             if 0 < w <= width and 0 < h <= height:
                 return draw_place(h, w, height, width, rng)
         low, high = self.ratio
-        h = round(width / low) if width / height < low else height
-        w = round(height * high) if width / height > high else width
+        h = max(round(width / low), 1) if width / height < low else height
+        w = max(round(height * high), 1) if width / height > high else width
         return Box((height - h) // 2, (width - w) // 2, h, w)
 
     def apply(self, image: Picture | Jpeg, box: Box) -> Picture:
@@ -101,7 +100,7 @@ class RandomCrop(Section):
 
     op: Literal["RandomCrop"] = "RandomCrop"
     size: Size
-    padding: Annotated[int, Field(ge=0)] = 0
+    padding: Padding = 0
     pad_if_needed: bool = False
     fill: Fill = 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,11 +19,11 @@ from xfer.data.split import Split
 from xfer.errors import BackendError, ConfigError, XferError
 from xfer.formats.files import read_with_metadata
 from xfer.nets.catalogue import ARCHS
-from xfer.nets.pretrained import IMAGENET, RANDOM, resolve_source
+from xfer.nets.pretrained import IMAGENET, RANDOM, normalize_of, resolve_source
 from xfer.pixels.augment import default_eval
 from xfer.porting import probe
 from xfer.porting.differences import ParityReport, Row, Side, compare, compare_arrays
-from xfer.porting.probe import Array, Measurement, Task, Triple
+from xfer.porting.probe import Array, Measurement, Task
 from xfer.progress import Progress, silent
 from xfer.system.processes import Answer, ask
 
@@ -105,15 +104,10 @@ def noise(count: int, size: int, seed: int) -> NDArray[np.uint8]:
 def _with_weights(task: Task, sources: Sequence[str], progress: Progress) -> list[Task]:
     """The task for each source of weights; all normalise as the first source that says how."""
     read = {source: _weights(source, task.arch, progress) for source in dict.fromkeys(sources)}
-    normalisation = next((meta for _, meta in read.values() if "mean" in meta and "std" in meta), None)
-    if normalisation is not None:
-        task = replace(task, mean=_triple(normalisation["mean"]), std=_triple(normalisation["std"]))
+    normalize = next(filter(None, (normalize_of(meta, source) for source, (_, meta) in read.items())), None)
+    if normalize is not None:
+        task = replace(task, mean=normalize.mean, std=normalize.std)
     return [replace(task, weights=read[source][0], source=source) for source in sources]
-
-
-def _triple(text: str) -> Triple:
-    red, green, blue = json.loads(text)
-    return red, green, blue
 
 
 def _weights(source: str, arch: str, progress: Progress) -> tuple[Weights | None, dict[str, str]]:

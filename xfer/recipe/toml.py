@@ -36,7 +36,7 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
     """Raises ConfigError, in one line that begins with `where`, for no TOML and for a path that is not meant."""
     try:
         content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, or a number of more digits than Python reads
         raise ConfigError(f"{where}: not valid TOML ({error}){_backslash_cure(str(error), text)}") from None
     _refuse_escaped_paths(content, where)
     return content

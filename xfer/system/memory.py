@@ -1,10 +1,13 @@
-"""How much memory a process has taken."""
+"""How much memory a process has taken, how much is left to it, and what is refused for want of it."""
 
 from __future__ import annotations
 
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+from xfer.errors import ConfigError
 
 
 def peak_memory() -> int | None:
@@ -25,3 +28,67 @@ def peak_memory() -> int | None:
         return None
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return held if sys.platform == "darwin" else held * 1024
+
+
+def free_memory(root: Path = Path("/")) -> int | None:
+    """Bytes of main memory that this process may still take without swapping; None where the system does not say.
+
+    On Linux: what the machine has left, or the control groups of a container where one of them leaves less. `root` is
+    where the system's files lie.
+    """
+    try:
+        match = re.search(r"MemAvailable:\s*(\d+) kB", (root / "proc/meminfo").read_text(encoding="ascii"))
+    except OSError:
+        return None
+    left = [int(match[1]) * 1024] if match else []
+    for folder in _control_groups(root):
+        for most, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+            with suppress(OSError, ValueError):  # "max" is no bound
+                taken = _number(folder / used) - _reclaimable(folder / "memory.stat")
+                left.append(max(_number(folder / most) - taken, 0))
+    return min(left, default=None)
+
+
+def _control_groups(root: Path) -> list[Path]:
+    """The folders of the groups that bound the memory of this process, of version 2 or 1: its own, and those above."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    folders = []
+    for line in lines:
+        _, _, place = line.partition(":")
+        controllers, _, path = place.partition(":")
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / ("memory" if controllers else "")
+        group = top / path.strip("/")
+        folders += [group, *(above for above in group.parents if above.is_relative_to(top))]
+    return folders
+
+
+def _number(file: Path) -> int:
+    return int(file.read_text(encoding="ascii"))
+
+
+def _reclaimable(file: Path) -> int:
+    """Bytes of files that a group keeps in memory only as long as nobody needs the room."""
+    match = re.search(r"^inactive_file (\d+)$", file.read_text(encoding="ascii"), re.MULTILINE)
+    return int(match[1]) if match else 0
+
+
+def refuse_memory(what: str, needed: int, cure: str) -> None:
+    """Raises ConfigError where `what` needs more bytes of main memory than are free; never where nobody knows."""
+    free = free_memory()
+    if free is not None and needed > free:
+        raise ConfigError(
+            f"{what}: needs about {amount(needed)} of memory, this machine has {amount(free)} free. Cure: {cure}"
+        )
+
+
+def amount(count: int) -> str:
+    """`1.9 TiB`, `24 GiB`, `512 MiB`."""
+    for unit, name in ((2**60, "EiB"), (2**50, "PiB"), (2**40, "TiB"), (2**30, "GiB")):
+        if count >= unit:
+            return f"{count / unit:.{1 if count < 10 * unit else 0}f} {name}"
+    return f"{count / 2**20:.0f} MiB"
