@@ -21,12 +21,13 @@ from xfer.section import Section
 MOST_BATCH = 1_000_000
 MOST_SIZE = 10_000  # pixels; the usual resizing before a crop of that size makes an eighth more
 MOST_WORKERS = 256
+MOST_SEED = 2**63 - 1
 MOST_LISTED = 100  # phases, augmentations, suffixes
 
 Epochs = Annotated[int, Field(ge=1, le=MOST_EPOCHS)]
 Blocks = Annotated[int, Field(ge=1, le=MOST_BLOCKS)]
 Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(ge=0, le=1e6)]
 Small = Annotated[float, Field(ge=1e-30, le=1e30)]  # what float32 can hold
