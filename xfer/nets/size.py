@@ -32,8 +32,9 @@ def least_weights(arch: Arch, spec: ModelSpec) -> int:
     blocks = 0
     if arch.layers is not None and body.layers is not None:
         widths = [arch.features >> len(arch.layers) - 1 - stage for stage in range(len(body.layers))]
-        share = 17 / 16 if widths[0] >= 256 else 18  # of the square of the width
-        blocks = sum(int(share * width**2) * count for count, width in zip(body.layers, widths, strict=True))
+        # Squares of the width of each block, and what the first plain one has less: it takes half as many maps.
+        each, less = (17 / 16, 0) if widths[0] >= 256 else (18, 4)
+        blocks = sum(int((each * count - less) * width**2) for count, width in zip(body.layers, widths, strict=True))
     height, width = spec.image_size
     flat = arch.flattened * (height // 4 - 3) * (width // 4 - 3) * arch.features
     return blocks + max(flat, 0) + sum(a * b for a, b in pairwise((body.features, *spec.extra, spec.num_classes)))
