@@ -3,19 +3,26 @@
 import math
 import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from xfer.archs import MOST_BLOCKS, MOST_WIDTH
 from xfer.errors import ConfigError
 from xfer.pixels.augment import working_pixels
+from xfer.pixels.fields import MOST_PIXELS
+from xfer.porting.parity import MOST_STEPS
 from xfer.recipe.keys import flat
 from xfer.recipe.load import load_recipe, make_recipe, to_toml
 from xfer.recipe.meaning import epochs, image_size, plan, small_from_random
-from xfer.recipe.recipe import Recipe
-from xfer.recipe.schedule import factor
+from xfer.recipe.recipe import MOST_BATCH, MOST_LISTED, MOST_SIZE, MOST_WORKERS, Recipe
+from xfer.recipe.schedule import MOST_EPOCHS, factor
+from xfer.studies.plan import MOST_RUNS
+from xfer.training.record import MOST_MINUTES
 
+LIMITS = Path(__file__).parents[2] / "docs" / "limits.md"
 SECONDS, BYTES = 1, 1 << 24
 quick = settings(
     derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -152,3 +159,24 @@ def test_a_factor_beyond_all_numbers_is_infinite_and_no_traceback():
     recipe = make_recipe({}, {"schedule.kind": "step", "schedule.gamma": 10.0, "schedule.step_epochs": 1})
     assert factor(recipe.schedule, 300, 1, 1000) == 10.0**300
     assert factor(recipe.schedule, 400, 1, 1000) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("numbers", "bound"),
+    [
+        ("`train.epochs`", MOST_EPOCHS),
+        ("`train.batch_size`", MOST_BATCH),
+        ("`augment.size`", MOST_SIZE),
+        ("a `size`, a `padding` in a list", MOST_PIXELS),
+        ("`model.layers`", MOST_BLOCKS),
+        ("`model.layers`, `model.extra`", MOST_WIDTH),
+        ("phases, augmentations of a list, suffixes", MOST_LISTED),
+        ("`data.workers`", MOST_WORKERS),
+        ("runs of a study", MOST_RUNS),
+        ("`xfer parity --steps`", MOST_STEPS),
+        ("`--checkpoint-every`", MOST_MINUTES),
+    ],
+)
+def test_the_page_of_limits_says_them(numbers, bound):
+    rows = [row for row in LIMITS.read_text(encoding="utf-8").splitlines() if row.startswith(f"| {numbers}")]
+    assert [f"{bound:,}" in row.split("|")[2] for row in rows] == [True]
