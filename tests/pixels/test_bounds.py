@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from xfer.errors import DataError
-from xfer.pixels.augment import RandomResizedCrop, Transform, apply, working_pixels
+from xfer.pixels.augment import RandomResizedCrop, Resize, Transform, apply, working_pixels
 
 LIST = TypeAdapter(tuple[Transform, ...])
 quick = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=1000)
@@ -74,3 +74,10 @@ def test_a_box_of_the_narrowest_shape_has_a_column():
 )
 def test_the_largest_picture_on_the_way_is_known(specs, most):
     assert working_pixels(LIST.validate_python(specs)) == most
+
+
+def test_a_long_picture_is_not_resized_to_what_no_picture_may_be():
+    line = Image.new("RGB", (2000, 20))
+    assert apply(line, (Resize(size=40),)).shape == (40, 4000, 3)
+    with pytest.raises(DataError, match=r"to 2000 x 200000: more than 178,956,970 pixels\. Cure: a smaller size"):
+        apply(line, (Resize(size=2000),))

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from xfer.errors import DataError
 from xfer.pixels.boxes import Box, Picture, draw_place, draw_sides
+from xfer.pixels.faults import MAX_PIXELS
 from xfer.pixels.fields import Degrees, Fill, HeightWidth, Interpolation, Padding, Probability, Ratio, Scale, Size
 from xfer.pixels.lazy import Jpeg
 from xfer.section import Section
@@ -34,7 +35,14 @@ class Resize(Section):
     interpolation: Interpolation = "bilinear"
 
     def apply(self, image: Picture | Jpeg) -> Picture:
-        return _resize(image, self.size_of(image.height, image.width), self.interpolation)
+        """Raises DataError where the other side of a long picture would become larger than any picture may be."""
+        height, width = self.size_of(image.height, image.width)
+        if isinstance(self.size, int) and height * width > MAX_PIXELS:
+            raise DataError(
+                f"Resize of {image.height} x {image.width} to {height} x {width}: more than {MAX_PIXELS:,} pixels. "
+                "Cure: a smaller size, or without this picture"
+            )
+        return _resize(image, (height, width), self.interpolation)
 
     def size_of(self, height: int, width: int) -> HeightWidth:
         """(height, width) that a picture of that size gets."""
