@@ -58,8 +58,11 @@ def test_a_dropped_stage_is_no_longer_known():
         ("efficientnet_lite0", (2, 2), (), "efficientnet_lite0 is no ResNet"),
         ("resnet18", (), (), "expected 1 to 4 numbers"),
         ("resnet18", (2, 2, 2, 2, 2), (), "expected 1 to 4 numbers"),
-        ("resnet18", (2, 0), (), "at least 1"),
-        ("resnet18", None, (8, 0), "at least 1"),
+        ("resnet18", (2, 0), (), "each 1 to 256"),
+        ("resnet18", (2, 257), (), "each 1 to 256"),
+        ("resnet18", None, (8, 0), "widths of 1 to 100,000"),
+        ("resnet18", None, (8, 10**12), "widths of 1 to 100,000"),
+        ("resnet18", None, (8,) * 33, "32 of them at most"),
     ],
 )
 def test_what_cannot_be_built_is_refused_in_one_line(name, layers, extra, message):

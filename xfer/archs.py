@@ -22,6 +22,12 @@ Padding = Literal["symmetric", "same_pool", "same"]
 """Where a ResNet's strided layers are padded: alike on both sides, as torchvision does; by TensorFlow's SAME, with an
 odd pixel right and below, in the max pooling alone (MindCV), or in every layer (MindSpore's tutorials)."""
 
+MOST_BLOCKS = 256
+"""Of a stage: the deepest ResNet that was ever published, of 1202 layers, has 200."""
+
+MOST_HIDDEN, MOST_WIDTH = 32, 100_000
+"""Hidden layers before the head, and units of one."""
+
 EXTRA = "extra"
 """The stage of hidden linear layers before the head, in a network that was given some."""
 
@@ -42,6 +48,7 @@ class Arch:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     layers: tuple[int, ...] | None = None  # blocks of each stage of a ResNet; None: no network to add blocks to
+    flattened: int = 0  # maps, at a quarter of the picture's sides, that a linear layer takes whole; 0: pooled ones
 
     @property
     def stage_names(self) -> tuple[str, ...]:
@@ -74,9 +81,10 @@ def adapted(
 ) -> Arch:
     """The network with other blocks in its stages, and with hidden layers before its head.
 
-    layers   blocks of layer1, layer2, ..., each >= 1; fewer than 4 drop the last stages. None: as they are
-    extra    widths of linear layers, each followed by ReLU, between the pooled features and the head: a stage `extra`
-             of their own, with the weights `extra.0.weight`, `extra.0.bias`, `extra.1.weight`, ...
+    layers   blocks of layer1, layer2, ..., each 1 to MOST_BLOCKS; fewer than 4 drop the last stages. None: as they are
+    extra    widths, 1 to MOST_WIDTH, of MOST_HIDDEN linear layers at most, each followed by ReLU, between the pooled
+             features and the head: a stage `extra` of their own, with the weights `extra.0.weight`, `extra.0.bias`,
+             `extra.1.weight`, ...
     padding  of a ResNet; it changes no name
 
     Raises ConfigError for blocks or padding of a network that is no ResNet, and for numbers out of range.
@@ -85,8 +93,10 @@ def adapted(
         raise ConfigError(f"model.padding = {padding!r}: {arch.name} is no ResNet. Cure: leave it out, or a ResNet")
     if layers is not None:
         arch = _with_layers(arch, tuple(layers))
-    if any(width < 1 for width in extra):
-        raise ConfigError(f"model.extra = {list(extra)}: expected widths of at least 1")
+    if len(extra) > MOST_HIDDEN or any(not 1 <= width <= MOST_WIDTH for width in extra):
+        raise ConfigError(
+            f"model.extra = {list(extra)}: expected widths of 1 to {MOST_WIDTH:,}, {MOST_HIDDEN} of them at most"
+        )
     if not extra:
         return arch
     *body, head = arch.stages
@@ -97,8 +107,10 @@ def _with_layers(arch: Arch, layers: tuple[int, ...]) -> Arch:
     if arch.layers is None:
         raise ConfigError(f"model.layers = {list(layers)}: {arch.name} is no ResNet. Cure: leave it out, or a ResNet")
     most = len(arch.layers)
-    if not 1 <= len(layers) <= most or min(layers) < 1:
-        raise ConfigError(f"model.layers = {list(layers)}: expected 1 to {most} numbers of blocks, each at least 1")
+    if not 1 <= len(layers) <= most or not 1 <= min(layers) <= max(layers) <= MOST_BLOCKS:
+        raise ConfigError(
+            f"model.layers = {list(layers)}: expected 1 to {most} numbers of blocks, each 1 to {MOST_BLOCKS}"
+        )
     stem, *body, head = arch.stages
     # Each stage of a ResNet is twice as wide as the one before it.
     width = arch.features // 2 ** (most - len(layers))

@@ -55,6 +55,14 @@ def expected(what: str, received: object, known: Iterable[str]) -> str:
     return f"{what} = {received!r}: expected one of {', '.join(names)}.{nearest(received, names)}"
 
 
+def refuse_outside(name: str, value: float, low: float, high: float) -> None:
+    """Raises ConfigError for a number that is not in [low, high]; what is no number at all is in no range."""
+    if low <= value <= high:
+        return
+    cure = "a larger number" if value < low else "a smaller number" if value > high else "a number"
+    raise ConfigError(f"{name} = {value}: expected {low:,} to {high:,}. Cure: {cure}")
+
+
 def nearest(received: object, known: Iterable[str]) -> str:
     """` Did you mean 'layer4'?`, or nothing where no known name is near."""
     near = get_close_matches(str(received), list(known), n=1, cutoff=0.5)

@@ -76,7 +76,9 @@ def mean_loss(logits: Float32, labels: Int64, spec: LossSpec) -> float:
     """What a step minimises, over a batch: as `xfer.backend.LossSpec` says, in float64."""
     classes = logits.shape[1]
     weights = np.ones(classes) if spec.class_weights is None else np.asarray(spec.class_weights)
-    targets = (1 - spec.label_smoothing) * np.eye(classes)[labels] + spec.label_smoothing / classes
+    right = np.zeros((len(labels), classes))  # not rows of an eye: that is the square of the classes
+    right[np.arange(len(labels)), labels] = 1
+    targets = (1 - spec.label_smoothing) * right + spec.label_smoothing / classes
     return float(-(targets * weights * log_softmax(logits)).sum() / weights[labels].sum())
 
 

@@ -104,7 +104,7 @@ def test_a_pattern_over_links_in_a_circle_ends():
 
 
 def test_names_that_do_not_fit_into_memory_are_refused(monkeypatch):
-    monkeypatch.setattr(memory, "available_memory", lambda: 1000)
+    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
     assert list(Files.below("/r", ["x" * 9] * 100)) == ["/r/" + "x" * 9] * 100
     with pytest.raises(
         DataError, match=r"101 names, the longest of 10 bytes: needs about 1010 bytes, this machine has"

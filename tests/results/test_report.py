@@ -244,6 +244,10 @@ def test_the_pairs_that_are_confused_most_are_named(tmp_path: Path) -> None:
     assert "Most confused" not in read(predicted_run(tmp_path / "few", 8, [("c1", "c0")])).words
 
 
+def test_no_matrix_is_made_of_more_classes_than_can_be_shown(tmp_path: Path) -> None:
+    assert "Most confused" not in read(predicted_run(tmp_path / "run", 5001, [("c1", "c0")])).words
+
+
 def test_a_long_list_of_confused_pairs_is_cut_short(tmp_path: Path) -> None:
     rows = [(f"c{i}", f"c{i + 1}") for i in range(29) for _ in range(29 - i)]
     words = read(predicted_run(tmp_path / "run", 30, rows)).words.split("Validation by class")[0]

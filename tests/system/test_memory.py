@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from xfer.errors import ConfigError
 from xfer.system import memory
 
 TAKEN = 200_000_000
@@ -45,36 +46,43 @@ def group(folder, limit, taken, freed=0, v2=True):
 
 
 def test_the_machine_says_what_is_free(machine):
-    assert memory.available_memory() == 24 * GIB
+    assert memory.free_memory() == 24 * GIB
     assert memory.shortage(24 * GIB) is None
     assert memory.shortage(1945 * GIB) == "needs about 1.9 TiB, this machine has 24 GiB free"
+
+
+def test_what_needs_more_is_refused_with_both_amounts(machine):
+    memory.refuse_memory("a batch", 24 * GIB, "a smaller one")
+    with pytest.raises(ConfigError) as caught:
+        memory.refuse_memory("a batch", 1945 * GIB, "a smaller one")
+    assert str(caught.value) == ("a batch: needs about 1.9 TiB, this machine has 24 GiB free. Cure: a smaller one")
 
 
 def test_a_container_may_have_less_of_it(machine):
     (machine / "proc/self/cgroup").write_text("0::/a/b\n")
     group(machine / "cgroup/a/b", "max", GIB)
     group(machine / "cgroup/a", 4 * GIB, 2 * GIB, freed=GIB)
-    assert memory.available_memory() == 3 * GIB
+    assert memory.free_memory() == 3 * GIB
 
 
 def test_so_may_an_old_one(machine):
     (machine / "proc/self/cgroup").write_text("9:name=systemd:/\n4:memory:/box\n")
     group(machine / "cgroup/memory/box", 5 * GIB, 2 * GIB, v2=False)
     group(machine / "cgroup/memory/elsewhere", GIB, GIB, v2=False)
-    assert memory.available_memory() == 3 * GIB
+    assert memory.free_memory() == 3 * GIB
 
 
 def test_a_container_that_is_full_has_nothing_free(machine):
     (machine / "proc/self/cgroup").write_text("0::/\n")
     group(machine / "cgroup", GIB, 2 * GIB)
-    assert memory.available_memory() == 0
+    assert memory.free_memory() == 0
     assert memory.shortage(1) == "needs about 1 bytes, this machine has 0 bytes free"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v holds on Linux alone")
 def test_a_limit_of_the_process_counts():
     code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))\n"
-    code += "from xfer.system.memory import available_memory; print(available_memory())"
+    code += "from xfer.system.memory import free_memory; print(free_memory())"
     said = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
     assert 2**30 < said < 2**31
 

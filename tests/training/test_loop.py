@@ -1,3 +1,4 @@
+import tracemalloc
 from dataclasses import replace
 from itertools import islice
 
@@ -97,6 +98,17 @@ def test_each_group_gets_its_own_rate_on_schedule():
     step = Step()
     run(training(step))
     assert np.allclose([lrs for _, lrs in step.calls], [[0.5, 5.0]] * 3 + [[0.05, 0.5]] * 3)
+
+
+def test_the_mean_loss_of_many_classes_takes_no_square_of_them():
+    classes = 20_000
+    logits, labels = np.zeros((2, classes), np.float32), np.array([0, classes - 1])
+    tracemalloc.start()
+    try:
+        assert mean_loss(logits, labels, LossSpec(0.1)) == pytest.approx(np.log(classes))
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_mean_loss_is_over_samples_not_batches():

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from xfer.comparison.predicted import Predicted, mismatch, read_predicted
 from xfer.comparison.statistics import Interval, mcnemar, paired_difference, wilson
-from xfer.errors import CheckpointError, ConfigError
+from xfer.errors import CheckpointError, ConfigError, refuse_outside
 from xfer.recipe.keys import Setting, differing, flat
-from xfer.recipe.recipe import Recipe
+from xfer.recipe.recipe import MOST_SEED, Recipe
 from xfer.results.run import Run
 
 Verdict = Literal["equivalent", "different", "not shown"]
@@ -114,6 +114,7 @@ def compare(runs: Sequence[Run], margin: float = 0.01, seed: int = 0) -> Compari
         raise ConfigError(f"compare: received {len(runs)} run, expected two or more. Cure: name another run folder")
     if not 0 < margin < 1:
         raise ConfigError(f"margin = {margin:g}: expected a share between 0 and 1, for instance 0.01 for one point")
+    refuse_outside("seed", seed, 0, MOST_SEED)
     summaries = tuple(map(_summary, runs))
     first, *others = predicted = [read_predicted(run.path) for run in runs]
     for run, candidate in zip(runs[1:], others, strict=True):

@@ -14,10 +14,11 @@ from xfer.arrays import Int64, Pixels
 from xfer.backend import Batch
 from xfer.data.split import Split
 from xfer.errors import DataError
-from xfer.pixels.augment import Transform, is_random, output_size, transformed
+from xfer.pixels.augment import Transform, is_random, output_size, transformed, working_pixels
 from xfer.pixels.images import open_lazily
 from xfer.pixels.levels import levels_of
-from xfer.system.parallel import map_ahead
+from xfer.system.memory import refuse_memory
+from xfer.system.parallel import map_ahead, processors
 
 BATCHES_AHEAD = 2
 
@@ -65,6 +66,18 @@ def read_batches(
         for part in chunks:
             digests = b"".join(islice(pictures, len(part)))
             yield Batch(room.popleft(), split.labels[part]), np.frombuffer(digests, np.uint8).reshape(-1, 16)
+
+
+def refuse_large_batches(transforms: Sequence[Transform], count: int, workers: int, device: str, cure: str) -> None:
+    """Raises ConfigError where batches of `count` pictures, or a single picture, take more memory than there is.
+
+    Counted are the batch that a step has, on the CPU in float32 too, those that are read ahead, and of each thread the
+    largest picture that the transforms make on the way, as Pillow keeps it, with the one that it is made from.
+    """
+    height, width = output_size(transforms)
+    batches = height * width * 3 * count * ((1 + BATCHES_AHEAD) + (4 if device == "cpu" else 0))
+    on_the_way = 2 * 4 * working_pixels(transforms) * min(workers or processors(), count)
+    refuse_memory(f"batches of {count:,} pictures of {height} x {width} pixels", batches + on_the_way, cure)
 
 
 def read_now(split: Split, transforms: Sequence[Transform], indices: Int64, seed: int = 0) -> Pixels:

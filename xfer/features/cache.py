@@ -7,6 +7,7 @@ kept on disk (`xfer.features.store`) is shared with later runs, and with others 
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ from xfer.features.key import Origin
 from xfer.features.store import Kept, Store
 from xfer.pixels.content import file_digest
 from xfer.progress import Progress
+from xfer.system.memory import refuse_memory
 from xfer.system.parallel import map_ahead
 
 FEATURE_BATCH = 32  # pictures at a time through the prefix; larger gains nothing on a CPU
@@ -86,7 +88,10 @@ class FeatureCache:
         digests, done = np.empty((count, 16), np.uint8), 0
         for batch, batch_digests in parts:
             output = self.prefix(batch.inputs)
-            values = _room((count, *output.shape[1:]), np.dtype(self.dtype)) if values is None else values
+            if values is None:
+                shape, dtype = (count, *output.shape[1:]), np.dtype(self.dtype)
+                self._refuse_views(view, math.prod(shape) * dtype.itemsize)
+                values = _room(shape, dtype)
             values[done : done + len(output)] = _narrowed(output) if self.dtype == "float16" else output
             digests[done : done + len(output)] = batch_digests
             done += len(output)
@@ -99,7 +104,15 @@ class FeatureCache:
         key = origin.key(view)
         with feature_store.hold(store, key, self.progress):
             kept = feature_store.read(store, key, IN_MEMORY)
+            if kept is not None:
+                self._refuse_views(view, kept.values.nbytes)
             return kept or self._put(store, key, self._compute(view), origin.describe(view))
+
+    def _refuse_views(self, view: int, size: int) -> None:
+        """Raises ConfigError at the first of the views where all, of `size` bytes each, are too much to hold."""
+        if size <= IN_MEMORY and self.filling[:1] == (view,):
+            what = f"{self.what}, {len(self.filling):,} views of {len(self.split.labels):,} pictures"
+            refuse_memory(what, size * len(self.filling), "fewer train.views, or features.cache = false")
 
     def _put(self, store: Store, key: str, kept: Kept, about: dict[str, Any]) -> Kept:
         """Keep what can be kept. A folder that cannot be written, or a full disk, is no error."""
@@ -138,7 +151,7 @@ def _narrowed(values: Float32) -> Floats:
 
 
 def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Floats:
-    size = int(np.prod(shape)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     if size <= IN_MEMORY:
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile(prefix="xfer-features-") as file:  # the mapping outlives the name and the handle

@@ -42,6 +42,7 @@ _CONVNET = Arch(
     "fc",
     features=512,
     dropout=0.5,
+    flattened=8,
 )
 
 

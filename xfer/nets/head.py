@@ -69,7 +69,8 @@ def choose_head(
         reason = "its head does not fit the network"
     if not reason and known is not None:
         order = "" if known == list(classes) else ", its rows in the order of the data"
-        return Head(tuple(map(known.index, classes)), f"head kept: {source} knows the {len(known)} classes{order}")
+        rows = {name: row for row, name in enumerate(known)}
+        return Head(tuple(rows[name] for name in classes), f"head kept: {source} knows the {len(known)} classes{order}")
     if policy == "keep":
         raise WeightsError(f"weights.head = 'keep', but of {source}: {reason}. Cure: weights.head = 'fresh'")
     return Head(None, "" if known is None else f"head made anew: of {source}, {reason}")

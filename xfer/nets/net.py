@@ -21,6 +21,7 @@ from xfer.backend import (
     capability,
 )
 from xfer.errors import BackendError
+from xfer.nets.size import refuse_too_large
 
 
 @dataclass(frozen=True)
@@ -79,5 +80,9 @@ class Net:
 
 
 def build_net(backend: Backend, device: str, spec: ModelSpec) -> Net:
-    """A network with weights of no particular value. Raises BackendError where the backend cannot build it."""
+    """A network with weights of no particular value.
+
+    Raises BackendError where the backend cannot build it, and ConfigError for more weights than there is memory for.
+    """
+    refuse_too_large(backend.archs, spec)
     return Net(backend, device, spec, spec.adapted(backend.archs), backend.build(spec, device))

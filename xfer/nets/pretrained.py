@@ -13,6 +13,7 @@ from xfer.errors import WeightsError, expected
 from xfer.formats.files import READABLE, TAKEN_FROM, digest, read_weights, read_with_metadata
 from xfer.formats.sealed import BEST
 from xfer.nets.head import Head
+from xfer.pixels.colour import Normalize, read_normalize
 from xfer.progress import Progress, silent
 from xfer.system.download import cache_dir, download, file_hash
 
@@ -105,6 +106,17 @@ def parent_of(source: str, weights: Weights | None, head: Head) -> dict[str, str
     if path is None or weights is None:
         return None
     return {"path": str(path.resolve()), "weights_digest": digest(weights), "head": head.fate}
+
+
+def normalize_of(metadata: Mapping[str, str], source: str) -> Normalize | None:
+    """What the weights were trained with, where their file says so. Raises WeightsError for what cannot be meant."""
+    if not {"mean", "std"} <= metadata.keys():
+        return None
+    try:
+        return read_normalize(metadata["mean"], metadata["std"])
+    except ValueError as error:
+        cure = "" if "Cure: " in str(error) else ". Cure: another file, or a Normalize in augment.eval"
+        raise WeightsError(f"{source}: its metadata mean and std cannot be used: {error}{cure}") from None
 
 
 def _imagenet(arch: str, cache: Path, progress: Progress) -> tuple[str, Path]:

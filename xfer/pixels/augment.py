@@ -102,6 +102,20 @@ def output_size(transforms: Sequence[Transform]) -> HeightWidth:
     return size
 
 
+def working_pixels(transforms: Sequence[Transform]) -> int:
+    """Of the largest picture on the way through a list: a lower bound, as those that enter may be of any size."""
+    height, width, most = 0, 0, 0
+    for transform in transforms:
+        if isinstance(transform, Resize | CenterCrop | RandomResizedCrop | RandomCrop):
+            high, wide = both(transform.size)
+            if isinstance(transform, RandomCrop):
+                padded = max(high, height + 2 * transform.padding), max(wide, width + 2 * transform.padding)
+                most = max(most, padded[0] * padded[1])
+            height, width = high, wide
+        most = max(most, height * width)
+    return most
+
+
 def split_normalize(transforms: Sequence[Transform]) -> tuple[tuple[PixelTransform, ...], Normalize | None]:
     """What is done to pixels, and the Normalize that may follow. Raises ConfigError for one that is not last."""
     pixels = tuple(t for t in transforms if not isinstance(t, Normalize))

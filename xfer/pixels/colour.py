@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
-from pydantic import model_validator
+from pydantic import ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from xfer.pixels.boxes import Picture, draw_place, draw_sides
@@ -103,6 +104,18 @@ class Normalize(Section):
                 {"mean": str(mean), "std": str(std)},
             )
         return self
+
+
+def read_normalize(mean: str, std: str) -> Normalize:
+    """What JSON in the metadata of a file says. Raises ValueError, in one line, for what no recipe could say either."""
+    try:
+        return Normalize.model_validate({"mean": json.loads(mean), "std": json.loads(std)})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = f"{first['loc'][0]}: " if first["loc"] else ""
+        raise ValueError(f"{where}{first['msg']}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"mean or std: no JSON ({type(error).__name__})") from None
 
 
 def _spread(strength: float | Pair, centre: float) -> Pair | None:

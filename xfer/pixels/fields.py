@@ -36,30 +36,38 @@ def _expect(words: str) -> WrapValidator:
     return WrapValidator(check)
 
 
-Pixels = Annotated[int, Field(ge=1)]
+MOST_PIXELS = 20_000
+"""Of a side, and of what is added to it: more than any camera gives, and a picture of that size takes 1.6 GB."""
+
+Pixels = Annotated[int, Field(ge=1, le=MOST_PIXELS)]
+Padding = Annotated[int, Field(ge=0, le=MOST_PIXELS)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Factor = Annotated[float, Field(ge=0)]
+Shape = Annotated[float, Field(ge=1e-3, le=1e3)]
+Factor = Annotated[float, Field(ge=0, le=1e3)]
+Angle = Annotated[float, Field(ge=-3600, le=3600)]
+Level = Annotated[float, Field(ge=-10)]
+Spread = Annotated[float, Field(ge=1e-4)]
 Turns = Annotated[float, Field(ge=-0.5, le=0.5)]
-Size = Annotated[Pixels | Two[Pixels], _expect("a whole number of pixels, 1 or more, or [height, width]")]
+Size = Annotated[Pixels | Two[Pixels], _expect(f"a whole number of pixels, 1 to {MOST_PIXELS:,}, or [height, width]")]
 Fill = Annotated[Byte | Three[Byte], _expect("a whole number in 0..255, or [red, green, blue]")]
 Paint = Annotated[Fill | Literal["random"], _expect('a whole number in 0..255, [red, green, blue], or "random"')]
 Scale = Annotated[
     Two[Annotated[float, Field(gt=0, le=1)]], AfterValidator(_ordered), _expect("[low, high], 0 < low <= high <= 1")
 ]
-Ratio = Annotated[Two[Positive], AfterValidator(_ordered), _expect("[low, high], 0 < low <= high")]
+Ratio = Annotated[Two[Shape], AfterValidator(_ordered), _expect("[low, high], 0 < low <= high, in 0.001..1000")]
 Strength = Annotated[
     Factor | Annotated[Two[Factor], AfterValidator(_ordered)],
-    _expect("a number >= 0, or [low, high], 0 <= low <= high"),
+    _expect("a number >= 0, or [low, high], 0 <= low <= high, 1000 at most"),
 ]
 Hue = Annotated[
     Annotated[float, Field(ge=0, le=0.5)] | Annotated[Two[Turns], AfterValidator(_ordered)],
     _expect("a number in 0..0.5, or [low, high], -0.5 <= low <= high <= 0.5"),
 ]
 Degrees = Annotated[
-    Factor | Annotated[Two[float], AfterValidator(_ordered)], _expect("a number >= 0, or [low, high], low <= high")
+    Annotated[float, Field(ge=0, le=3600)] | Annotated[Two[Angle], AfterValidator(_ordered)],
+    _expect("a number >= 0, or [low, high], low <= high, 3600 at most"),
 ]
-Mean = Annotated[Three[float], _expect("[red, green, blue]")]
-Std = Annotated[Three[Positive], _expect("[red, green, blue], each above 0")]
+Mean = Annotated[Three[Level], _expect("[red, green, blue], each -10 or more")]
+Std = Annotated[Three[Spread], _expect("[red, green, blue], each above 0, 0.0001 at least")]
 Interpolation = Literal["nearest", "bilinear", "bicubic"]

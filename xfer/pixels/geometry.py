@@ -8,15 +8,15 @@ name in `Fixed` or `Random` of `xfer.pixels.augment`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from numpy.random import Generator
 from PIL import Image, ImageOps
-from pydantic import Field
 
 from xfer.errors import DataError
 from xfer.pixels.boxes import Box, Picture, draw_place, draw_sides
-from xfer.pixels.fields import Degrees, Fill, HeightWidth, Interpolation, Probability, Ratio, Scale, Size
+from xfer.pixels.faults import MAX_PIXELS
+from xfer.pixels.fields import Degrees, Fill, HeightWidth, Interpolation, Padding, Probability, Ratio, Scale, Size
 from xfer.pixels.lazy import Jpeg
 from xfer.section import Section
 
@@ -35,7 +35,14 @@ class Resize(Section):
     interpolation: Interpolation = "bilinear"
 
     def apply(self, image: Picture | Jpeg) -> Picture:
-        return _resize(image, self.size_of(image.height, image.width), self.interpolation)
+        """Raises DataError where the other side of a long picture would become larger than any picture may be."""
+        height, width = self.size_of(image.height, image.width)
+        if isinstance(self.size, int) and height * width > MAX_PIXELS:
+            raise DataError(
+                f"Resize of {image.height} x {image.width} to {height} x {width}: more than {MAX_PIXELS:,} pixels. "
+                "Cure: a smaller size, or without this picture"
+            )
+        return _resize(image, (height, width), self.interpolation)
 
     def size_of(self, height: int, width: int) -> HeightWidth:
         """(height, width) that a picture of that size gets."""
@@ -76,8 +83,8 @@ class RandomResizedCrop(Section):
             if 0 < w <= width and 0 < h <= height:
                 return draw_place(h, w, height, width, rng)
         low, high = self.ratio
-        h = round(width / low) if width / height < low else height
-        w = round(height * high) if width / height > high else width
+        h = max(round(width / low), 1) if width / height < low else height
+        w = max(round(height * high), 1) if width / height > high else width
         return Box((height - h) // 2, (width - w) // 2, h, w)
 
     def apply(self, image: Picture | Jpeg, box: Box) -> Picture:
@@ -101,7 +108,7 @@ class RandomCrop(Section):
 
     op: Literal["RandomCrop"] = "RandomCrop"
     size: Size
-    padding: Annotated[int, Field(ge=0)] = 0
+    padding: Padding = 0
     pad_if_needed: bool = False
     fill: Fill = 0
 

@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
+MOST_COUNTED = 5_000
+"""Classes up to which a matrix of them is made: of more it takes gigabytes, and no picture has room for it."""
+
 Labels = Sequence[int] | NDArray[np.int64]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,21 +14,23 @@ from PIL import Image
 from xfer import errors
 from xfer.arrays import Weights
 from xfer.data.find import find_images
-from xfer.data.loader import read_now
+from xfer.data.loader import read_now, refuse_large_batches
 from xfer.data.split import Split
-from xfer.errors import BackendError, ConfigError, XferError
+from xfer.errors import BackendError, ConfigError, XferError, refuse_outside
 from xfer.formats.files import read_with_metadata
 from xfer.nets.catalogue import ARCHS
-from xfer.nets.pretrained import IMAGENET, RANDOM, resolve_source
+from xfer.nets.pretrained import IMAGENET, RANDOM, normalize_of, resolve_source
 from xfer.pixels.augment import default_eval
 from xfer.pixels.images import MORE_SUFFIXES, SUFFIXES
 from xfer.porting import probe
 from xfer.porting.differences import ParityReport, Row, Side, compare, compare_arrays
-from xfer.porting.probe import Array, Measurement, Task, Triple
+from xfer.porting.probe import Array, Measurement, Task
 from xfer.progress import Progress, silent
+from xfer.recipe.recipe import MOST_BATCH, MOST_SEED, MOST_SIZE
 from xfer.system.processes import Answer, ask
 
 TOLERANCE = 1e-4
+MOST_STEPS, MOST_CLASSES = 100_000, 10_000_000
 NOISE_BATCHES = 2  # batches of noise where there are no pictures
 
 
@@ -54,19 +55,21 @@ def parity(
     backends       two of `name` or `name:device`, `torch:cuda`; the first is the reference
     images         files, folders and patterns, of any suffix that can be read, seen through the usual evaluation;
                    none: smooth noise from the seed
-    size           side of the images in pixels
-    classes        of a fresh head from the seed, in place of the head of the weights
-    tolerance      of a relative difference
+    size           side of the images in pixels, as in a recipe; so are `batch_size` and `seed`
+    classes        of a fresh head from the seed, in place of the head of the weights; at most MOST_CLASSES
+    steps          1 to MOST_STEPS
+    tolerance      of a relative difference, at most 1
 
     Raises XferError for what a user can put right, and BackendError for a process that died.
     """
     if len(backends) != 2:
         raise ConfigError(f"backends: expected two, got {len(backends)}. Cure: --backends torch,mindspore")
-    for name, value in {"size": size, "batch_size": batch_size, "steps": steps, "tolerance": tolerance}.items():
-        if not value > 0:
-            raise ConfigError(f"{name} = {value}: expected a number above 0")
-    if classes is not None and classes < 1:
-        raise ConfigError(f"classes = {classes}: expected a number above 0")
+    refuse_outside("size", size, 1, MOST_SIZE)
+    refuse_outside("batch_size", batch_size, 1, MOST_BATCH)
+    refuse_outside("steps", steps, 1, MOST_STEPS)
+    refuse_outside("classes", 1 if classes is None else classes, 1, MOST_CLASSES)
+    refuse_outside("seed", seed, 0, MOST_SEED)
+    refuse_outside("tolerance", tolerance, 1e-12, 1)
     pixels = _pictures(images, size) if images else noise(NOISE_BATCHES * batch_size, size, seed)
     common = Task(arch, pixels, classes=classes, batch_size=batch_size, steps=steps, seed=seed)
     tasks = _with_weights(common, [str(weights), str(weights if weights_other is None else weights_other)], progress)
@@ -89,8 +92,13 @@ def _target(name: str) -> tuple[str, str]:
 def _pictures(images: Sequence[str], size: int) -> Array:
     """(N, size, size, 3) uint8, as in evaluation. Raises DataError."""
     files = find_images(images, (*SUFFIXES, *MORE_SUFFIXES))
+    _refuse_pictures(len(files), size)
     split, indices = Split(files, np.zeros(len(files), np.int64)), np.arange(len(files))
     return read_now(split, default_eval(size), indices)
+
+
+def _refuse_pictures(count: int, size: int) -> None:
+    refuse_large_batches(default_eval(size), count, 0, "cpu", "a smaller --size or --batch-size, or fewer --images")
 
 
 def noise(count: int, size: int, seed: int) -> NDArray[np.uint8]:
@@ -99,6 +107,7 @@ def noise(count: int, size: int, seed: int) -> NDArray[np.uint8]:
     Pixels that know nothing of their neighbours average out in the first stages; what is left there is smaller than
     rounding later makes it.
     """
+    _refuse_pictures(count, size)
     side = max(2, size // 8)
     coarse = np.random.default_rng((seed, 1)).integers(0, 256, (count, side, side, 3), np.uint8)
     return np.stack([np.array(Image.fromarray(c).resize((size, size), Image.Resampling.BICUBIC)) for c in coarse])
@@ -107,15 +116,10 @@ def noise(count: int, size: int, seed: int) -> NDArray[np.uint8]:
 def _with_weights(task: Task, sources: Sequence[str], progress: Progress) -> list[Task]:
     """The task for each source of weights; all normalise as the first source that says how."""
     read = {source: _weights(source, task.arch, progress) for source in dict.fromkeys(sources)}
-    normalisation = next((meta for _, meta in read.values() if "mean" in meta and "std" in meta), None)
-    if normalisation is not None:
-        task = replace(task, mean=_triple(normalisation["mean"]), std=_triple(normalisation["std"]))
+    normalize = next(filter(None, (normalize_of(meta, source) for source, (_, meta) in read.items())), None)
+    if normalize is not None:
+        task = replace(task, mean=normalize.mean, std=normalize.std)
     return [replace(task, weights=read[source][0], source=source) for source in sources]
-
-
-def _triple(text: str) -> Triple:
-    red, green, blue = json.loads(text)
-    return red, green, blue
 
 
 def _weights(source: str, arch: str, progress: Progress) -> tuple[Weights | None, dict[str, str]]:

@@ -130,6 +130,8 @@ def _classes(weights: Weights, arch: Arch, source: str) -> int:
     name = arch.head_names[0]
     if name not in weights:
         raise WeightsError(f"{source}: {name} of {arch.name} is not in it. Cure: --classes N for a fresh head")
+    if weights[name].ndim != 2:
+        raise WeightsError(f"{source}: {name} has shape {weights[name].shape}, expected (classes, features)")
     return len(weights[name])
 
 

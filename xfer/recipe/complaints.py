@@ -12,6 +12,8 @@ from xfer.recipe.names import MEANT, NEEDLESS, spelt
 from xfer.recipe.recipe import Recipe
 from xfer.section import Section
 
+_LONGEST = 200  # characters of a value that a complaint repeats
+
 
 def first(error: ValidationError, kind: type[Section]) -> str:
     """The first complaint, as what, expected, received."""
@@ -26,7 +28,28 @@ def first(error: ValidationError, kind: type[Section]) -> str:
         return expected(f"{where}.op", problem["ctx"]["tag"], known)
     if problem["type"] == "missing":
         return f"{where} is missing"
-    return f"{where} = {received!r}: {problem['msg']}"
+    return f"{_key(problem['loc'])} = {_shown(received)}: {_reason(problem)}"
+
+
+def _key(place: Sequence[str | int]) -> str:
+    """`train.views`, without the name of the one of its types that the complaint is about."""
+    return ".".join(str(part) for part in place if str(part) != "constrained-int")
+
+
+def _shown(received: Any) -> str:
+    """Its middle is cut out where it is too long to be read."""
+    text = repr(received)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}...{text[-_LONGEST // 2 :]}"
+
+
+def _reason(problem: Any) -> str:
+    kind, bounds = problem["type"], problem.get("ctx", {})
+    if kind in ("less_than_equal", "less_than"):
+        most = bounds.get("le", bounds.get("lt"))
+        return f"expected {'at most' if 'le' in bounds else 'less than'} {most:,}. Cure: a smaller number"
+    if kind == "too_long":
+        return f"{bounds['actual_length']:,} entries, expected at most {bounds['max_length']:,}. Cure: fewer"
+    return str(problem["msg"])
 
 
 def _unknown(place: Sequence[str | int], kind: type[Section]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,10 +12,12 @@ from xfer.archs import Arch, Padding, adapted
 from xfer.arrays import Int64
 from xfer.backend import Backend, LossSpec, ModelSpec, OptimizerSpec, ParamGroups
 from xfer.backends import known_arch
+from xfer.data import loader
 from xfer.data.dataset import Dataset, HeldOut, locate, open_dataset
 from xfer.data.layout import find_splits
 from xfer.errors import ConfigError, XferError, expected
 from xfer.nets.freeze import FreezePolicy, NormStats, resolve, stages_from
+from xfer.nets.pretrained import normalize_of
 from xfer.pixels.augment import is_random, output_size
 from xfer.progress import Progress, silent
 from xfer.recipe.load import make_recipe
@@ -104,9 +105,8 @@ def _normalization(recipe: Recipe, arch: Arch, metadata: Mapping[str, str]) -> t
     """Mean and std as the recipe says; else as the weights were trained with; else as is usual for the network."""
     if (normalize := recipe.augment.normalize) is not None:
         return normalize.mean, normalize.std
-    if "mean" in metadata and "std" in metadata:
-        mean, std = (json.loads(metadata[key]) for key in ("mean", "std"))
-        return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
+    if (normalize := normalize_of(metadata, recipe.weights.source)) is not None:
+        return normalize.mean, normalize.std
     return arch.mean, arch.std
 
 
@@ -135,6 +135,16 @@ def open_data(
         depth=data.depth,
         progress=progress,
     )
+
+
+def refuse_large_batches(recipe: Recipe, data: Dataset, device: str) -> None:
+    """Raises ConfigError where the batches of an epoch, or of a validation, take more memory than there is."""
+    for transforms, split in (
+        (recipe.augment.train_transforms, data.train),
+        (recipe.augment.eval_transforms, data.val),
+    ):
+        count, cure = min(recipe.train.batch_size, len(split.labels)), "a smaller train.batch_size, or smaller pictures"
+        loader.refuse_large_batches(transforms, count, recipe.data.workers, device, cure)
 
 
 def splits_off(recipe: Recipe) -> bool:

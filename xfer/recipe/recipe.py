@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from xfer.archs import Padding
+from xfer.archs import MOST_BLOCKS, MOST_HIDDEN, MOST_WIDTH, Padding
 from xfer.backend import Precision
 from xfer.data.leaks import OnLeak
 from xfer.errors import ConfigError
@@ -15,13 +15,22 @@ from xfer.nets.head import HeadPolicy
 from xfer.pixels.augment import Normalize, Transform, default_eval, default_train, split_normalize
 from xfer.pixels.images import SUFFIXES
 from xfer.pixels.levels import WIDE, Depth
-from xfer.recipe.schedule import Schedule
+from xfer.recipe.schedule import MOST_EPOCHS, Schedule
 from xfer.section import Section
 
-Positive = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+MOST_BATCH = 1_000_000
+MOST_SIZE = 10_000  # pixels; the usual resizing before a crop of that size makes an eighth more
+MOST_WORKERS = 256
+MOST_SEED = 2**63 - 1
+MOST_LISTED = 100  # phases, augmentations, suffixes
+
+Epochs = Annotated[int, Field(ge=1, le=MOST_EPOCHS)]
+Blocks = Annotated[int, Field(ge=1, le=MOST_BLOCKS)]
+Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-NonNegative = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0, le=1e6)]
+Small = Annotated[float, Field(ge=1e-30, le=1e30)]  # what float32 can hold
 ClassWeights = Literal["balanced"] | tuple[float, ...] | dict[str, float] | None
 
 
@@ -36,21 +45,21 @@ class Data(Section):
     source: str = "demo"
     val_fraction: Fraction = 0.2
     split_seed: Seed | Literal["seed"] = "seed"
-    suffixes: tuple[str, ...] = SUFFIXES
+    suffixes: Annotated[tuple[str, ...], Field(max_length=MOST_LISTED)] = SUFFIXES
     on_bad_image: Literal["skip", "error"] = "skip"
     on_leak: OnLeak = "warn"  # copies of pictures in both splits or in two classes
     pipeline: Literal["core", "native"] = "core"
     decode: Literal["exact", "draft"] = "exact"
     depth: Depth = WIDE  # bits that 16-bit values use
-    workers: Annotated[int, Field(ge=0)] = 0  # threads or processes that decode; 0: one for each processor
+    workers: Annotated[int, Field(ge=0, le=MOST_WORKERS)] = 0  # that decode; 0: one for each processor
 
 
 class Augment(Section):
     """What happens to a picture. Lists left out become the usual ones for `size` (height = width, pixels)."""
 
-    size: Annotated[int, Field(ge=8)] = 224
-    train: tuple[Transform, ...] | None = None
-    eval: tuple[Transform, ...] | None = None
+    size: Annotated[int, Field(ge=8, le=MOST_SIZE)] = 224
+    train: Annotated[tuple[Transform, ...], Field(max_length=MOST_LISTED)] | None = None
+    eval: Annotated[tuple[Transform, ...], Field(max_length=MOST_LISTED)] | None = None
 
     @property
     def train_transforms(self) -> tuple[Transform, ...]:
@@ -77,8 +86,8 @@ class Model(Section):
 
     arch: str = "efficientnet_lite0"
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None  # before the head; None: as the architecture has it
-    layers: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=4)] | None = None
-    extra: tuple[Positive, ...] = ()
+    layers: Annotated[tuple[Blocks, ...], Field(min_length=1, max_length=4)] | None = None
+    extra: Annotated[tuple[Width, ...], Field(max_length=MOST_HIDDEN)] = ()
     padding: Padding | Literal["auto"] = "auto"
 
 
@@ -102,9 +111,9 @@ class Train(Section):
 
     train_from: str = "head"
     norm_stats: NormStats = "follow"
-    epochs: Positive = 10
-    batch_size: Positive = 16
-    views: Positive | Literal["fresh", "auto"] = "auto"
+    epochs: Epochs = 10
+    batch_size: Annotated[int, Field(ge=1, le=MOST_BATCH)] = 16
+    views: Epochs | Literal["fresh", "auto"] = "auto"
     precision: Precision = "float32"
 
 
@@ -112,15 +121,15 @@ class Optimizer(Section):
     """`lr` is the base rate; the head's is `lr * head_lr_mult`. Decay is per torch's definition of each rule."""
 
     kind: Literal["sgd", "adam", "adamw"] = "sgd"
-    lr: NonNegative = 0.01
+    lr: Rate = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
-    eps: Annotated[float, Field(gt=0)] = 1e-8
-    weight_decay: NonNegative = 0.0
+    eps: Small = 1e-8
+    weight_decay: Rate = 0.0
     decay_norm_and_bias: bool = True
-    head_lr_mult: NonNegative = 1.0
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    head_lr_mult: Rate = 1.0
+    clip_norm: Small | None = None
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Optimizer:
@@ -145,6 +154,8 @@ class Loss(Section):
         values = weights.values() if isinstance(weights, dict) else weights if isinstance(weights, tuple) else ()
         if any(weight <= 0 for weight in values):
             raise ValueError("expected weights above 0")
+        if any(not 1e-6 <= weight <= 1e6 for weight in values):
+            raise ValueError("expected weights of 0.000001 to 1,000,000")
         return weights
 
 
@@ -161,11 +172,11 @@ class Features(Section):
 class Phase(Section):
     """A part of a run, with an optimizer and a schedule of its own. What is left out is as in train and optimizer."""
 
-    epochs: Positive
+    epochs: Epochs
     train_from: str | None = None
     norm_stats: NormStats | None = None
-    lr: NonNegative | None = None
-    head_lr_mult: NonNegative | None = None
+    lr: Rate | None = None
+    head_lr_mult: Rate | None = None
 
 
 class Recipe(Section):
@@ -181,7 +192,14 @@ class Recipe(Section):
     schedule: Schedule = Schedule(kind="cosine")
     loss: Loss = Loss()
     features: Features = Features()
-    phases: tuple[Phase, ...] = ()
+    phases: Annotated[tuple[Phase, ...], Field(max_length=MOST_LISTED)] = ()
+
+    @field_validator("phases")
+    @classmethod
+    def _epochs_of_all(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        if (together := sum(phase.epochs for phase in phases)) > MOST_EPOCHS:
+            raise ValueError(f"{together:,} epochs together, expected at most {MOST_EPOCHS:,}. Cure: fewer epochs")
+        return phases
 
     @property
     def split_seed(self) -> int:

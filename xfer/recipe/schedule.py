@@ -9,8 +9,11 @@ from pydantic import Field
 
 from xfer.section import Section
 
-NonNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
+MOST_EPOCHS = 100_000
+"""Of a run, and views of a picture: more than a record of epochs may be read from, see `xfer.system.limits`."""
+
+Factor = Annotated[float, Field(ge=0, le=1e6)]
+Divisor = Annotated[float, Field(ge=1e-6, le=1e12)]
 
 
 class Schedule(Section):
@@ -24,14 +27,14 @@ class Schedule(Section):
     """
 
     kind: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
-    step_epochs: Annotated[int, Field(ge=1)] = 7
-    gamma: Positive = 0.1
-    final_factor: NonNegative = 0.0
+    step_epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = 7
+    gamma: Annotated[float, Field(gt=0, le=10)] = 0.1
+    final_factor: Factor = 0.0
     pct_start: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    div_factor: Positive = 25.0
-    final_div_factor: Positive = 1e4
-    warmup_epochs: NonNegative = 0.0
-    warmup_factor: NonNegative = 0.01
+    div_factor: Divisor = 25.0
+    final_div_factor: Divisor = 1e4
+    warmup_epochs: Annotated[float, Field(ge=0, le=MOST_EPOCHS)] = 0.0
+    warmup_factor: Factor = 0.01
 
 
 def factor(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int) -> float:
@@ -43,7 +46,11 @@ def factor(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int) -> 
     step -= warmup
     if schedule.kind == "step":
         # Counted in whole epochs from the start of the phase, warm-up included, as recipes are written.
-        return schedule.gamma ** ((step + warmup) // steps_per_epoch // schedule.step_epochs)
+        falls = (step + warmup) // steps_per_epoch // schedule.step_epochs
+        try:
+            return schedule.gamma**falls
+        except OverflowError:  # of a gamma above 1: the loss will say so
+            return math.inf
     if schedule.kind == "cosine":
         return _cosine(1.0, schedule.final_factor, step / total)
     if schedule.kind == "one_cycle":

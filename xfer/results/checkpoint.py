@@ -6,26 +6,27 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from math import isfinite
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from xfer.archs import Padding
 from xfer.arrays import Weights
 from xfer.backend import Backend, ModelSpec
 from xfer.backends import known_arch
-from xfer.errors import CheckpointError, WeightsError
+from xfer.errors import CheckpointError, ConfigError, WeightsError
 from xfer.formats.files import read_with_metadata, write_weights
 from xfer.formats.sealed import BEST, FORMAT
+from xfer.nets.claims import refuse_claims
 from xfer.nets.net import Net, build_net
 from xfer.nets.weights import merge
-from xfer.pixels.augment import Transform
+from xfer.pixels.augment import Transform, output_size
+from xfer.pixels.colour import read_normalize
 from xfer.results import notebook
 from xfer.results.figures import NONE
 
 _FIRST = 5  # names of classes that are shown of many
+_CLASSES: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
 _TRANSFORMS: TypeAdapter[tuple[Transform, ...]] = TypeAdapter(tuple[Transform, ...])
 _Changes = tuple[tuple[int, ...] | None, tuple[int, ...] | None, Padding | None]
 _CHANGES: TypeAdapter[_Changes] = TypeAdapter(_Changes)
@@ -95,6 +96,7 @@ class Checkpoint:
     def net(self, backend: Backend, device: str) -> Net:
         """The network on `device`, with these weights. Raises WeightsError when they do not fit the architecture."""
         known_arch(backend, self.spec.arch)
+        refuse_claims(backend.archs, self.spec, self.weights, self.name)
         net = build_net(backend, device, self.spec)
         net.load(merge(net.shapes, self.weights, net.arch.head_names, {}, self.name, keep_head=True))
         return net
@@ -133,22 +135,17 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
 
 def _parse(weights: Weights, meta: dict[str, str], file: Path) -> Checkpoint:
     try:
-        classes, (height, width) = tuple(map(str, json.loads(meta["classes"]))), json.loads(meta["image_size"])
-        mean, std = (_triple(json.loads(meta[key])) for key in ("mean", "std"))
-        if not all(map(isfinite, (*mean, *std))) or min(std) <= 0:
-            raise ValueError(f"mean {mean} and std {std}: expected finite numbers, std above 0")
+        classes, normalize = _CLASSES.validate_json(meta["classes"]), read_normalize(meta["mean"], meta["std"])
         transforms = _TRANSFORMS.validate_json(meta["transforms"])
+        size, stated = output_size(transforms), json.loads(meta["image_size"])
+        if stated != list(size):
+            raise ValueError(f"image_size = {stated}, its transforms make pictures of {list(size)}")
         changes = [json.loads(meta.get(key, "null")) for key in ("layers", "extra", "padding")]
         layers, extra, padding = _CHANGES.validate_python(changes)
-        spec = ModelSpec(meta["arch"], len(classes), (int(height), int(width)), mean, std, layers, extra or ())
+        spec = ModelSpec(meta["arch"], len(classes), size, normalize.mean, normalize.std, layers, extra or ())
         spec = replace(spec, padding=padding or "symmetric")
-    except (KeyError, TypeError, ValueError, ValidationError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, ConfigError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CheckpointError(f"{file}: its metadata is damaged ({reason})") from None
     own = {"format", "arch", "classes", "image_size", "mean", "std", "transforms", "layers", "extra", "padding"}
     return Checkpoint(weights, spec, classes, transforms, {k: v for k, v in meta.items() if k not in own}, str(file))
-
-
-def _triple(values: Sequence[Any]) -> tuple[float, float, float]:
-    red, green, blue = (float(v) for v in values)
-    return red, green, blue

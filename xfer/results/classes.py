@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from xfer.plots.confused import confusion_counts, most_confused
+from xfer.plots.confused import MOST_COUNTED, confusion_counts, most_confused
 
 _NONE = "–"
 _MOST_OPEN = 30  # classes; a longer table is folded away
@@ -77,9 +77,9 @@ def class_table(path: Path) -> str:
 
 
 def confused_table(path: Path) -> str:
-    """The pairs of classes in `predictions.csv` confused most, as HTML; empty for none, and for few classes."""
+    """The pairs of classes in `predictions.csv` confused most, as HTML; empty for none, few classes and too many."""
     names, labels, guesses = _read(path)
-    if len(names) <= _FEW:
+    if not _FEW < len(names) <= MOST_COUNTED:
         return ""
     places = {name: place for place, name in enumerate(names)}
     known = [(places[a], places[b]) for a, b in zip(labels, guesses, strict=True) if a in places and b in places]

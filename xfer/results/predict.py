@@ -20,9 +20,11 @@ from xfer.backend import Backend
 from xfer.backends import load_backend, pick_device
 from xfer.data.given import Given, find_given, read_given
 from xfer.data.lists import Skipped
+from xfer.data.loader import refuse_large_batches
 from xfer.data.sources import Pictures
 from xfer.data.split import Split
 from xfer.errors import DataError
+from xfer.nets.net import Net
 from xfer.pixels.images import SUFFIXES
 from xfer.progress import Progress, silent
 from xfer.results import notebook
@@ -118,7 +120,7 @@ def predict(
     if not pictures:
         raise DataError("nothing to predict: expected at least one picture")
     backend = load_backend(backend) if isinstance(backend, str) else backend
-    step = checkpoint.net(backend, pick_device(backend, device)).predict_step()
+    step = _net(checkpoint, backend, device, len(pictures)).predict_step()
     skipped: list[Skipped] = []
 
     def usable() -> Generator[Pixels, None, None]:
@@ -152,9 +154,17 @@ def evaluate(
 ) -> metrics.Evaluation:
     """Loss and accuracy on a split whose labels count the checkpoint's classes."""
     backend = load_backend(backend) if isinstance(backend, str) else backend
-    net = checkpoint.net(backend, pick_device(backend, device))
+    net = _net(checkpoint, backend, device, len(split.labels))
     source = Pictures(split, checkpoint.transforms, seed=0, workers=0)
     return metrics.evaluate(net.predict_step(), source, split.labels, BATCH, progress)
+
+
+def _net(checkpoint: Checkpoint, backend: Backend, device: str, count: int) -> Net:
+    """To go through `count` pictures. Raises ConfigError where there is no memory for batches of them."""
+    device = pick_device(backend, device)
+    cure = "more memory: the checkpoint is for pictures of this size"
+    refuse_large_batches(checkpoint.transforms, min(BATCH, count), 0, device, cure)
+    return checkpoint.net(backend, device)
 
 
 def relabel(split: Split, classes: Sequence[str], wanted: Sequence[str]) -> Split:

@@ -16,10 +16,13 @@ from xfer.nets.pretrained import IMAGENET
 from xfer.recipe.keys import flat
 from xfer.recipe.load import make_recipe, validated
 from xfer.recipe.names import FLAGS
-from xfer.recipe.recipe import Recipe
+from xfer.recipe.recipe import Recipe, Seed
 from xfer.recipe.shipped import find_recipe
 from xfer.recipe.toml import read_toml
 from xfer.section import Section
+
+MOST_RUNS, MOST_MODES = 10_000, 1_000
+"""Of a study; a mode, a seed and a backend make at least one run, so that neither has a bound of its own."""
 
 SPLIT_SEED = 0
 """What all runs of a study split off their validation images with, where neither study nor recipe gives a number."""
@@ -36,12 +39,14 @@ def _each_once(values: Any) -> Any:
         raise ValueError("expected one or more, each of them once")
     if isinstance(values, int) and values < 1:
         raise ValueError("expected a number above 0, or a list of seeds")
+    if isinstance(values, int) and values > MOST_RUNS:
+        raise ValueError(f"expected at most {MOST_RUNS:,}. Cure: fewer seeds")
     return values
 
 
 Name = Annotated[str, AfterValidator(_file_name)]
 Names = Annotated[tuple[Name, ...], AfterValidator(_each_once)]
-Seeds = Annotated[int | tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], AfterValidator(_each_once)]
+Seeds = Annotated[int | tuple[Seed, ...], AfterValidator(_each_once)]
 
 
 class Mode(Section):
@@ -51,6 +56,11 @@ class Mode(Section):
     backends: Names
     seeds: Seeds
     set: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """The seeds one by one."""
+        return range(self.seeds) if isinstance(self.seeds, int) else self.seeds
 
 
 class StudyFile(Section):
@@ -65,7 +75,7 @@ class StudyFile(Section):
     backends: Names = ("torch",)
     seeds: Seeds = 1
     set: dict[str, Any] = Field(default_factory=dict)
-    modes: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
+    modes: Annotated[dict[Name, dict[str, Any]], Field(min_length=1, max_length=MOST_MODES)]
 
 
 @dataclass(frozen=True)
@@ -114,11 +124,16 @@ def read_plan(
     defaults = study.model_dump(mode="json", include={"recipe", "backends", "seeds"}, exclude_none=True)
     arguments = {"backends": list(backends) or None, "seeds": seeds if isinstance(seeds, int | None) else list(seeds)}
     arguments = {key: value for key, value in arguments.items() if value is not None}
+    places = {name: f"{path}: modes.{name}" for name in study.modes}
+    modes = {name: validated(Mode, defaults | study.modes[name] | arguments, places[name]) for name in study.modes}
+    asked = sum(len(mode.backends) * len(mode.numbers) for mode in modes.values())
+    if asked > MOST_RUNS:
+        raise ConfigError(
+            f"{path}: {asked:,} runs, expected at most {MOST_RUNS:,}. Cure: fewer seeds, modes or backends"
+        )
     runs: list[Planned] = []
-    for name, entries in study.modes.items():
-        where = f"{path}: modes.{name}"
-        mode = validated(Mode, defaults | entries | arguments, where)
-        changes = _dotted(study.set, f"{path}: set") | _dotted(mode.set, f"{where}: set")
+    for name, mode in modes.items():
+        changes = _dotted(study.set, f"{path}: set") | _dotted(mode.set, f"{places[name]}: set")
         changes |= _dotted(overrides or {}, "overrides")
         runs.extend(_runs(name, mode, path.parent / mode.recipe, changes, weights))
     if len({run.name for run in runs}) < len(runs):
@@ -131,16 +146,16 @@ def _runs(name: str, mode: Mode, path: Path, changes: dict[str, Any], weights: s
     for framework in mode.backends:
         if framework not in known:
             raise BackendError(expected(f"backend of mode {name}", framework, known))
-        for seed in range(mode.seeds) if isinstance(mode.seeds, int) else mode.seeds:
-            overrides = changes | {"seed": seed}
-            recipe = make_recipe(content, overrides, f"mode {name} ({path})")
-            by_seed = "data.split_seed" not in changes and recipe.data.split_seed == "seed"
-            if by_seed and recipe.split_seed != SPLIT_SEED:
-                overrides["data.split_seed"] = SPLIT_SEED
-                recipe = make_recipe(content, overrides)
-            if weights is not None and recipe.weights.source == IMAGENET:
-                recipe = make_recipe(content, overrides | {"weights.source": weights})
-            yield Planned(name, framework, seed, recipe)
+    changes = changes | {"seed": mode.numbers[0]}
+    recipe = make_recipe(content, changes, f"mode {name} ({path})")
+    by_seed = "data.split_seed" not in changes and recipe.data.split_seed == "seed"
+    if weights is not None and recipe.weights.source == IMAGENET:
+        recipe = make_recipe(content, changes | {"weights.source": weights})
+    fixed = recipe.data.model_copy(update={"split_seed": SPLIT_SEED})
+    for framework in mode.backends:
+        for seed in mode.numbers:  # they differ in nothing else: what a thousand share is read and checked once
+            data = fixed if by_seed and seed != SPLIT_SEED else recipe.data
+            yield Planned(name, framework, seed, recipe.model_copy(update={"seed": seed, "data": data}))
 
 
 def _dotted(table: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -83,8 +83,10 @@ def train_all(runs: Sequence[Planned], parent: Path, device: str, jobs: int) -> 
     The string is why a run failed, in one line. Closing the iterator, or a Ctrl-C, ends the processes.
     """
     for backend, group in groupby(sorted(runs, key=lambda run: run.backend), key=lambda run: run.backend):
-        logs = [parent.parent / "logs" / log_name(backend, number) for number in range(1, jobs + 1)]
-        yield from _train_group(list(group), parent, [_Worker(backend, device, jobs, log) for log in logs])
+        own = list(group)
+        count = min(jobs, len(own))
+        logs = [parent.parent / "logs" / log_name(backend, number) for number in range(1, count + 1)]
+        yield from _train_group(own, parent, [_Worker(backend, device, jobs, log) for log in logs])
 
 
 def _train_group(

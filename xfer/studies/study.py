@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from xfer.errors import CheckpointError, ConfigError
+from xfer.errors import CheckpointError, ConfigError, refuse_outside
 from xfer.recipe.overrides import StudyOverrides, overrides_of
 from xfer.results.read import is_own
 from xfer.results.run import Run
@@ -19,11 +19,14 @@ from xfer.studies.processes import is_done, is_foreign, log_name, train_all
 from xfer.studies.report import draw, names, report
 from xfer.studies.results import Ended, Failed, Group, Study, gather, summarise
 from xfer.system.files import write_json, write_text
+from xfer.system.memory import refuse_memory
 from xfer.system.outputs import read_record, refuse_foreign
 
 __all__ = ["Ended", "Plan", "Study", "events", "read_plan", "save", "study"]
 
 RUNS = "runs"
+MOST_JOBS = 256
+PROCESS = 2**28  # bytes that one takes at least, with its framework
 
 
 def study(
@@ -47,7 +50,7 @@ def study(
     backends, seeds  in place of those the study says; `seeds` is a count or a list
     weights          for the recipes that start from `imagenet`, never for those that start from random weights
     output           default: `studies/<name>`, with the runs in `runs/<mode>-<backend>-<seed>`
-    jobs             runs at a time
+    jobs             runs at a time, 1 to MOST_JOBS
     margin           differences in accuracy below it count as none, in (0, 1)
     overwrite        do anew a finished run of another recipe that lies where one of these belongs, and write into
                      a folder that holds other things, which stay
@@ -80,8 +83,9 @@ def events(
     overwrite: bool = False,
 ) -> Iterator[Ended | Study]:
     """A study as it happens: each run as it ends, then the results. `study` gives the last alone."""
-    if jobs < 1:
-        raise ConfigError(f"jobs = {jobs}: expected a number above 0")
+    refuse_outside("jobs", jobs, 1, MOST_JOBS)
+    processes = min(jobs, len(plan.runs))
+    refuse_memory(f"{processes} processes that train", processes * PROCESS, "fewer --jobs")
     if not 0 < margin < 1:
         raise ConfigError(f"margin = {margin:g}: expected a share between 0 and 1, for instance 0.01 for one point")
     output = output or Path("studies", plan.name)

@@ -15,6 +15,10 @@ from xfer.errors import ConfigError
 _UNITS = {"": 1} | {unit + i: base**n for i, base in (("", 1000), ("I", 1024)) for n, unit in enumerate("KMGT", 1)}
 
 
+MOST = 2**60
+"""Of every bound: an exbibyte, which no disk holds, and no number that overflows."""
+
+
 @dataclass(frozen=True)
 class Limit:
     """`default` of `unit`; `why` it is no smaller, and no larger."""
@@ -60,4 +64,7 @@ def parse_size(what: str, text: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", text.strip().upper())
     if match is None or match[2] not in _UNITS:
         raise ConfigError(f"{what} = {text!r}: expected a number of bytes, or one such as 500MB or 20GB")
-    return int(float(match[1]) * _UNITS[match[2]])
+    size = float(match[1]) * _UNITS[match[2]]
+    if size > MOST:
+        raise ConfigError(f"{what} = {text!r}: expected at most {MOST:,}. Cure: a smaller number")
+    return int(size)

@@ -1,4 +1,4 @@
-"""How much memory a process has taken, and how much more there is."""
+"""How much memory a process has taken, how much more there is, and what is refused for want of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+from xfer.errors import ConfigError
 
 PROC, GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 _GROUP_FILES = (  # the limit, what is taken, and what of that the system would give up: cgroup v2 and v1
@@ -39,13 +41,19 @@ def peak_memory() -> int | None:
 
 def shortage(needed: int) -> str | None:
     """`needs about 1.9 TiB, this machine has 24 GiB free`; None where there is room, or the system does not say."""
-    free = available_memory()
+    free = free_memory()
     if free is None or needed <= free:
         return None
     return f"needs about {in_units(needed)}, this machine has {in_units(free)} free"
 
 
-def available_memory() -> int | None:
+def refuse_memory(what: str, needed: int, cure: str) -> None:
+    """Raises ConfigError where `what` needs more bytes of main memory than are free; never where nobody knows."""
+    if short := shortage(needed):
+        raise ConfigError(f"{what}: {short}. Cure: {cure}")
+
+
+def free_memory() -> int | None:
     """Bytes of main memory that this process may still take; None where the system does not say.
 
     The least of what the machine has free, what its container may take, and what `ulimit -v` leaves.

@@ -15,6 +15,7 @@ from xfer.errors import DataError
 from xfer.metrics import Evaluation
 from xfer.pixels.augment import Transform, output_size
 from xfer.plots import files as plots
+from xfer.plots.confused import MOST_COUNTED
 from xfer.results.read import read_metrics
 from xfer.results.report import write_report
 from xfer.training.prepared import Prepared
@@ -33,7 +34,8 @@ def draw(p: Prepared, path: Path, best: Evaluation) -> Path:
     names = [_short(train, place) for place in places]
     plots.plot_samples(target / "samples.png", images, train.labels[places], classes, names)
     plots.plot_curves(target / "curves.png", read_metrics(path))
-    plots.plot_confusion_matrix(target / "confusion_matrix.png", val.labels, best.predictions, classes)
+    if len(classes) <= MOST_COUNTED:
+        plots.plot_confusion_matrix(target / "confusion_matrix.png", val.labels, best.predictions, classes)
     images, places = _read(p, val, to_evaluate, _spread(len(val.labels), p.recipe.seed))
     chances = best.probabilities[places].max(axis=1)
     names = [_short(val, place) for place in places]

@@ -25,7 +25,7 @@ def open_phase(p: Prepared, phase: PlannedPhase, progress: Progress) -> tuple[Tr
     train_start = val_start = net.first
     kept: list[FeatureCache] = []
     if recipe.features.cache and cut != net.first:
-        seen = sorted({epoch % views for epoch in range(phase.first_epoch, phase.end)} if views is not None else [])
+        seen = [] if views is None else _seen(phase, views)
         kept_train, kept_val = _caches(p, cut, train, val, len(seen), progress)
         val, val_start = kept_val.fill([0]), cut
         kept.append(kept_val)
@@ -54,6 +54,12 @@ def open_phase(p: Prepared, phase: PlannedPhase, progress: Progress) -> tuple[Tr
         loss=p.loss,
     )
     return training, sum(cache.seconds for cache in kept)
+
+
+def _seen(phase: PlannedPhase, views: int) -> list[int]:
+    """Which of a number of views the epochs of a phase see."""
+    epochs = range(phase.first_epoch, min(phase.end, phase.first_epoch + views))  # after that they come again
+    return sorted({epoch % views for epoch in epochs})
 
 
 def _caches(

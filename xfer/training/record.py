@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from xfer.backend import Backend
+from xfer.errors import refuse_outside
 from xfer.progress import Progress, silent
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import AS_GIVEN, LOCK, STATE, Places, backend_name, is_finished, places_of
@@ -38,6 +39,7 @@ from xfer.training.state import BEGINNING, State, read_state, write_state
 SAVE_EVERY = 20.0  # seconds between writes of the best checkpoint; it is always written at the end
 STATE_EVERY = 1.0  # seconds: a head on kept features runs 200 epochs in that time, and fsync takes as long as one
 STATE_SHARE = 0.1  # of the time at most goes into states: those of large networks take a second to write
+MOST_MINUTES = 366 * 24 * 60
 CHECKPOINT_EVERY = 10.0  # minutes between states inside an epoch
 
 Events: TypeAlias = "Generator[Prepared | EpochEnd | Run, None, None]"
@@ -59,6 +61,10 @@ class Watch:
     checkpoint_every: float = CHECKPOINT_EVERY
     interrupts: Interrupts = field(default_factory=Interrupts)
     command: tuple[str, ...] | str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for minutes that are none, or more than a year has."""
+        refuse_outside("checkpoint_every", self.checkpoint_every, 0, MOST_MINUTES)
 
     @property
     def watched(self) -> Progress:

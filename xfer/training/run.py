@@ -56,6 +56,7 @@ def prepare(
 
     data = meaning.open_data(recipe, progress, places.data)
     loss = meaning.loss_spec(recipe, data)
+    meaning.refuse_large_batches(recipe, data, device)
 
     net = build_net(backend, device, meaning.model_spec(recipe, arch, len(data.classes), size, metadata))
     first = first_weights(

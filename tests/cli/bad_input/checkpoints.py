@@ -1,8 +1,10 @@
 """Checkpoints whose metadata are missing, damaged, or of another program."""
 
+import json
 from pathlib import Path
 
 from bad_input.shared import finished_run, picture, table
+from bad_input.weights import BAD_NORMALIZE
 from xfer.formats.files import read_weights, write_weights
 
 ROWS, row = table()
@@ -30,6 +32,27 @@ CHECKPOINTS = {
     "a mean of four": (lambda meta: meta | {"mean": "[1, 2, 3, 4]"}, "metadata is damaged"),
     "a deviation of zero": (lambda meta: meta | {"std": "[0, 0, 0]"}, "std"),
 }
+CHECKPOINTS |= {
+    name: (lambda meta, mean=mean, std=std: meta | {"mean": mean, "std": std}, "metadata is damaged (ValueError: ")
+    for name, (mean, std) in BAD_NORMALIZE.items()
+}
+MANY = json.dumps([str(i) for i in range(2_000_000)])
+CROP = '[{"op": "CenterCrop", "size": 20000}]'
+CLAIMS = {
+    "more classes than its head": ({"classes": '["a", "b", "c"]'}, "the number of classes = [3], its weights say [2]"),
+    "two million classes": ({"classes": MANY}, "the number of classes = [2000000], its weights say [2]"),
+    "classes that are a word": ({"classes": '"ab"'}, "metadata is damaged"),
+    "hidden layers that it lacks": ({"extra": "[100000, 100000]"}, "extra = [100000, 100000], its weights say []"),
+    "a hidden layer beyond all bounds": ({"extra": "[1000000000000]"}, "does not fit the network"),
+    "a million hidden layers": ({"extra": json.dumps([1] * 1_000_000)}, "32 of them at most"),
+    "blocks of a network without": ({"layers": "[2, 2]"}, "tiny is no ResNet"),
+    "a padding of no kind": ({"padding": '"most"'}, "metadata is damaged"),
+    "another size than its transforms": ({"image_size": "[20000, 20000]"}, "its transforms make pictures of [32, 32]"),
+    "an infinite size": ({"image_size": "[1e400, 32]"}, "its transforms make pictures of [32, 32]"),
+    "transforms beyond all bounds": ({"transforms": CROP.replace("20000", "10000000")}, "metadata is damaged"),
+    "transforms without one size": ({"transforms": "[]"}, "metadata is damaged"),
+}
+CHECKPOINTS |= {name: (lambda meta, claim=claim: meta | claim, message) for name, (claim, message) in CLAIMS.items()}
 for name, (edit, message) in CHECKPOINTS.items():
     row(f"checkpoint: {name}", message)(lambda here, edit=edit: checkpoint(edit))
 

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from bad_input.shared import class_folders, finished_run, table, train
 from xfer.formats.files import write_weights
+from xfer.nets.convert import convert
 
 ROWS, row = table()
 
@@ -113,6 +114,47 @@ def _(here):
 @row("a header nested without end", "w.safetensors")
 def _(here):
     return weighted("w.safetensors", safetensors(b"[" * 100_000))
+
+
+HUGE = "9" * 400
+BAD_NORMALIZE = {
+    "a mean that is no number": ("[NaN, 0.5, 0.5]", "[0.5, 0.5, 0.5]"),
+    "an infinite mean": ("[0.5, -Infinity, 0.5]", "[0.5, 0.5, 0.5]"),
+    "a huge mean": ("[-1e300, 0.5, 0.5]", "[0.5, 0.5, 0.5]"),
+    "a mean of 400 digits": (f"[{HUGE}, 0, 0]", "[0.5, 0.5, 0.5]"),
+    "a mean of bytes": ("[123.7, 116.3, 103.5]", "[58.4, 57.1, 57.4]"),
+    "a deviation that is no number": ("[0.5, 0.5, 0.5]", "[0.5, NaN, 0.5]"),
+    "a deviation of nothing": ("[0.5, 0.5, 0.5]", "[0, 0.5, 0.5]"),
+    "a negative deviation": ("[0.5, 0.5, 0.5]", "[0.5, 0.5, -0.5]"),
+    "a deviation too small for float32": ("[0.5, 0.5, 0.5]", "[0.5, 0.5, 1e-60]"),
+    "a mean of text": ('["a", "b", "c"]', "[0.5, 0.5, 0.5]"),
+    "a mean of numbers in quotes": ('["0.5", "0.5", "0.5"]', "[0.5, 0.5, 0.5]"),
+    "a mean that is no JSON": ("0.5, 0.5, 0.5", "[0.5, 0.5, 0.5]"),
+    "a mean of four": ("[0.5, 0.5, 0.5, 0.5]", "[0.5, 0.5, 0.5]"),
+    "a deviation of one": ("[0.5, 0.5, 0.5]", "0.5"),
+    "a nested mean": ("[[0.5, 0.5, 0.5]]", "[0.5, 0.5, 0.5]"),
+    "a mean nested without end": ("[" * 100_000, "[0.5, 0.5, 0.5]"),
+    "a mean that is a table": ('{"r": 0.5}', "[0.5, 0.5, 0.5]"),
+}
+"""What the metadata of a file may say of its pictures: in a file of weights, and in a checkpoint."""
+
+
+@row("weights whose mean is NaN, in a file beside them", "w.pth: its metadata mean and std cannot be used: mean: ")
+def _(here):
+    weights = load_file(finished_run() / "best.safetensors")
+    write_weights(Path("w.safetensors"), weights, {"mean": "[NaN, 0, 0]", "std": "[1, 1, 1]"})
+    convert(Path("w.safetensors"), Path("w.pth"))
+    class_folders()
+    return ["parity", "--arch", "tiny", "--weights", "w.pth", "--backends", "numpy,numpy", "--size", "32"]
+
+
+for name, (mean, std) in BAD_NORMALIZE.items():
+
+    @row(f"weights of {name}", "w.safetensors: its metadata mean and std cannot be used: ")
+    def _(here, mean=mean, std=std):
+        weights = load_file(finished_run() / "best.safetensors")
+        save_file(weights, "w.safetensors", {"mean": mean, "std": std})
+        return weighted("w.safetensors")
 
 
 @row("converting what is not there", "none.pth")
