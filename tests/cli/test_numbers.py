@@ -31,9 +31,9 @@ def at_home(monkeypatch, tmp_path):
 
 
 def refused(words):
-    began, before = time.monotonic(), peak_memory() or 0
+    began, before = time.process_time(), peak_memory() or 0
     result = CliRunner().invoke(main, words)
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
     assert (peak_memory() or 0) - before < BYTES
     assert not isinstance(result.exception, Exception), result.exception
     assert result.exit_code == 2, result.output
@@ -50,11 +50,11 @@ PRODUCTS = {
     ),
     "pictures that are large on the way": (
         ["--set", 'augment.train=[{op="Resize",size=[20000,20000]},{op="CenterCrop",size=32}]', "--batch-size", "1"],
-        "batches of 1 pictures of 32 x 32 pixels: needs about 3.0 GiB",
+        "batches of 1 pictures of 32 x 32 pixels: needs about 3 GiB",
     ),
     "a crop far inside of its padding": (
         ["--set", 'augment.train=[{op="RandomCrop",size=32,padding=10000}]', "--batch-size", "1"],
-        "batches of 1 pictures of 32 x 32 pixels: needs about 3.0 GiB",
+        "batches of 1 pictures of 32 x 32 pixels: needs about 3 GiB",
     ),
     "hidden layers": (
         ["--set", "model.extra=[100000, 100000]"],
