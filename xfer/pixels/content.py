@@ -7,19 +7,19 @@ import hashlib
 import io
 import os
 
-MAX_BYTES = 2**29
-"""Larger files are refused before they are read: nobody has to find out how much of one fits into memory."""
+from xfer.pixels.bounds import picture_limits
 
 
 def read_content(path: str | os.PathLike[str]) -> tuple[bytes, tuple[int, int]]:
     """All of a file, and its stamp of before it was read: what is written meanwhile shows as a change.
 
-    Raises OSError, also for a file that is empty or larger than MAX_BYTES.
+    Raises OSError, also for a file that is empty or beyond the limit `picture_file`: nobody has to find out how much of
+    a larger one fits into memory.
     """
     if (size := os.path.getsize(path)) == 0:  # before it is opened: a pipe would wait for somebody to write
         raise OSError(errno.EINVAL, "empty file")
-    if size > MAX_BYTES:
-        raise OSError(errno.EFBIG, f"more than {MAX_BYTES >> 20} MiB")
+    if size > (most := picture_limits().file):
+        raise OSError(errno.EFBIG, f"more than {most >> 20} MiB")
     with open(path, "rb", buffering=0) as file:
         came = stamp(file.fileno())
         return _read(file, came[0]), came
