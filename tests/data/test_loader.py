@@ -214,10 +214,10 @@ def test_reading_ahead_is_bounded(workers, ahead):
 def test_two_batches_are_read_while_one_is_used(split, monkeypatch):
     count, lock = [0], threading.Lock()
 
-    def counted(path, draft, levels):
+    def counted(*given):
         with lock:
             count[0] += 1
-        return open_lazily(path, draft, levels)
+        return open_lazily(*given)
 
     monkeypatch.setattr("xfer.data.loader.open_lazily", counted)
     batches = read_batches(split, RANDOM, chunks(np.arange(N), 4), seed=0, view=0, workers=2)

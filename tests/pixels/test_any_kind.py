@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from picture_files import bmp, png, tiff
 from PIL import Image
 
+from xfer.pixels import strips
 from xfer.pixels.images import open_image
 from xfer.pixels.inspected import inspect_image
 
@@ -190,11 +191,17 @@ def palettes(draw, path):
 WRITERS = [tiffs, tiffs, pngs, bmps, jpegs, palettes, lossless]
 
 
+@pytest.fixture(autouse=True)
+def strips_of_any_size(monkeypatch):
+    monkeypatch.setattr(strips, "STRIP", strips.STRIP)
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_the_right_pixels_or_one_true_line(tmp_path, data):
     path = tmp_path / "picture"
+    strips.STRIP = data.draw(st.sampled_from([2**18, 100]))  # pixels: whole, or in many strips
     right = data.draw(data.draw(st.sampled_from(WRITERS))(path))
     reason = inspect_image(path).reason
     if right is None:

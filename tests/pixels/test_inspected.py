@@ -11,9 +11,9 @@ from PIL import Image
 
 from xfer.errors import DataError
 from xfer.pixels.content import file_digest, stamp
-from xfer.pixels.faults import MAX_PIXELS
 from xfer.pixels.images import open_image
 from xfer.pixels.inspected import Inspected, inspect_image
+from xfer.system.limits import LIMITS
 
 RNG = np.random.default_rng(0)
 LARGE = RNG.integers(0, 256, (70, 45, 3), np.uint8)
@@ -121,7 +121,8 @@ def test_what_is_no_file(tmp_path):
 def test_bombs_are_refused(tmp_path):
     """A header that promises too many pixels is enough: nothing is decoded."""
     width = 20_000
-    for height, refused in ((MAX_PIXELS // width + 1, True), (MAX_PIXELS // width, False)):
+    most = LIMITS["picture_pixels"].default
+    for height, refused in ((most // width + 1, True), (most // width, False)):
         (tmp_path / "x.ppm").write_bytes(f"P6 {width} {height} 255\n".encode())
         assert inspect_image(tmp_path / "x.ppm").reason == ("more than 178,956,970 pixels" if refused else "truncated")
 

@@ -14,7 +14,6 @@ from xfer.data.split import Split
 from xfer.errors import DataError
 from xfer.pixels.augment import CenterCrop, HorizontalFlip, RandomResizedCrop, Resize, apply
 from xfer.pixels.boxes import Box
-from xfer.pixels.faults import MAX_PIXELS
 from xfer.pixels.images import open_image, open_lazily
 from xfer.pixels.jpeg import first_rows, read_header
 from xfer.pixels.lazy import Jpeg
@@ -130,7 +129,7 @@ def test_bombs_are_refused(save):
     at = read_header(bytes(content)).at
     content[at : at + 4] = (60_000).to_bytes(2, "big") * 2
     path.write_bytes(content)
-    with pytest.raises(DataError, match=f"more than {MAX_PIXELS:,} pixels"):
+    with pytest.raises(DataError, match="more than 178,956,970 pixels"):
         open_lazily(path)
 
 

@@ -17,7 +17,8 @@ from xfer.data.find import find_images
 from xfer.data.lists import Skipped
 from xfer.errors import DataError
 from xfer.pixels.augment import Transform, is_random, output_size, transformed
-from xfer.pixels.faults import reason_for
+from xfer.pixels.bounds import Share
+from xfer.pixels.faults import reason_for, too_large
 from xfer.pixels.images import SUFFIXES, open_lazily, upright
 from xfer.pixels.lazy import Jpeg
 from xfer.pixels.levels import Levels, levels_of
@@ -71,8 +72,10 @@ def read_given(
     def read(place: tuple[int, tuple[str, Picture]]) -> Pixels | Skipped:
         index, (name, picture) = place
         try:
-            image = _opened(picture, loading, levels)
-            return np.array(transformed(image, transforms, np.random.default_rng((0, 0, index)) if random else None))
+            with Share() as share:
+                image = _opened(picture, loading, levels, share)
+                rng = np.random.default_rng((0, 0, index)) if random else None
+                return np.array(transformed(image, transforms, rng))
         except DataError as error:
             return Skipped(name, str(error).removeprefix(f"{name}: "))
 
@@ -80,16 +83,20 @@ def read_given(
         yield from results
 
 
-def _opened(picture: Picture, loading: Lock, levels: Levels | None) -> Image.Image | Jpeg:
+def _opened(picture: Picture, loading: Lock, levels: Levels | None, share: Share) -> Image.Image | Jpeg:
     if isinstance(picture, str):
-        return open_lazily(picture, levels=levels)
+        return open_lazily(picture, levels=levels, share=share)
     if isinstance(picture, Image.Image):
         try:
             with loading:  # one image may be given twice, and Pillow's file of it has one position
                 picture.load()
-            return upright(picture, levels)
+            return upright(picture, levels, share)
         except Exception as error:  # an image whose file is read only now may turn out to be damaged
             raise DataError(reason_for(error)) from error
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
         raise DataError(f"an array of {picture.dtype} {picture.shape}: expected uint8 (H, W, 3), from 0 to 255")
+    height, width, _ = picture.shape
+    if reason := too_large(width, height):
+        raise DataError(reason)
+    share.hold(4 * width * height)
     return Image.fromarray(picture)

@@ -15,6 +15,7 @@ from xfer.backend import Batch
 from xfer.data.split import Split
 from xfer.errors import DataError
 from xfer.pixels.augment import Transform, is_random, output_size, transformed, working_pixels
+from xfer.pixels.bounds import Share
 from xfer.pixels.images import open_lazily
 from xfer.pixels.levels import levels_of
 from xfer.system.memory import refuse_memory
@@ -91,11 +92,12 @@ def read_now(split: Split, transforms: Sequence[Transform], indices: Int64, seed
 
 def _read_picture(path: str, transforms: Sequence[Transform], rng: np.random.Generator | None, draft: bool) -> Pixels:
     """One picture (H, W, 3). Raises DataError, with the file."""
-    image = open_lazily(path, draft, levels_of(transforms))
-    try:
-        return np.asarray(transformed(image, transforms, rng))
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
+    with Share() as share:
+        image = open_lazily(path, draft, levels_of(transforms), share)
+        try:
+            return np.asarray(transformed(image, transforms, rng))
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
 
 
 def picture_digest(pixels: Pixels) -> bytes:

@@ -20,6 +20,7 @@ from xfer.data.scan import inspect_all, scan
 from xfer.data.split import Split, divide, take
 from xfer.errors import DataError
 from xfer.pixels.augment import default_eval, output_size, transformed
+from xfer.pixels.bounds import Share
 from xfer.pixels.images import open_lazily
 from xfer.pixels.levels import WIDE, Extent, Levels, all_levels
 from xfer.progress import Progress, silent
@@ -191,5 +192,9 @@ def _samples(parts: Sequence[Part], seed: int, levels: Levels | None) -> tuple[N
         np.concatenate([rng.permutation(np.flatnonzero(split.labels == label))[:each] for label in wanted])
     )
     transforms = default_eval(SIDE)
-    pictures = [transformed(open_lazily(split.files[i], True, levels), transforms, None) for i in chosen]
-    return np.stack([np.asarray(picture, np.uint8) for picture in pictures]), split.labels[chosen]
+    pictures = []
+    for i in chosen:
+        with Share() as share:
+            picture = transformed(open_lazily(split.files[i], True, levels, share), transforms, None)
+            pictures.append(np.asarray(picture, np.uint8))
+    return np.stack(pictures), split.labels[chosen]

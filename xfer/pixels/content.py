@@ -8,23 +8,22 @@ import io
 import os
 from functools import partial
 
+from xfer.pixels.bounds import picture_limits
 from xfer.system.doors import open_regular
-
-MAX_BYTES = 2**29
-"""Larger files are refused before they are read: nobody has to find out how much of one fits into memory."""
 
 
 def read_content(path: str | os.PathLike[str]) -> tuple[bytes, tuple[int, int]]:
     """All of a file, and its stamp of before it was read: what is written meanwhile shows as a change.
 
-    Raises OSError, also for a file that is empty or larger than MAX_BYTES, and as `xfer.system.doors` for none.
+    Raises OSError, also for a file that is empty or beyond the limit `picture_file`: nobody has to find out how much of
+    a larger one fits into memory. As `xfer.system.doors` for what is no regular file.
     """
     with open_regular(path) as file:
         came = stamp(file.fileno())
         if came[0] == 0:
             raise OSError(errno.EINVAL, "empty file")
-        if came[0] > MAX_BYTES:
-            raise OSError(errno.EFBIG, f"more than {MAX_BYTES >> 20} MiB")
+        if came[0] > (most := picture_limits().file):
+            raise OSError(errno.EFBIG, f"more than {most >> 20} MiB")
         return _read(file, came[0]), came
 
 

@@ -51,7 +51,7 @@ def keep_lower(image: ImageFile.ImageFile) -> bool:
 
 
 def joined(upper: Image.Image, lower: Image.Image, in_green: bool) -> NDArray[np.uint16]:
-    """(H, W, 3)"""
+    """(H, W, 3), of a picture or of the same part of both; `in_green` as `keep_lower` says."""
     low = np.asarray(lower)[..., [1, 1, 1] if in_green else slice(3)]
     values: NDArray[np.uint16] = np.asarray(upper)[..., :3].astype(np.uint16) * 256 + low
     return values

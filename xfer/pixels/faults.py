@@ -4,34 +4,32 @@ from __future__ import annotations
 
 from PIL import Image, UnidentifiedImageError
 
-from xfer.errors import DataError
+from xfer.errors import ConfigError, DataError
+from xfer.pixels.bounds import picture_limits
 from xfer.pixels.unread import NOT_AN_IMAGE
-
-MAX_PIXELS = 178_956_970
-"""Larger pictures are refused as decompression bombs: the size at which Pillow refuses them too."""
-
-MAX_RATIO = 100
-"""Of the longer side to the shorter. Resized by its shorter side to 256, a line of pixels would fill the memory."""
 
 _ENDED = ("truncated", "cannot load this", "not enough image data", "reached eof while", "bytes but only got")
 """What Pillow says of a file that breaks off; the second where its header is there, and none of its pixels."""
 
 
 def too_large(width: int, height: int) -> str | None:
-    """The limit that a size in pixels is beyond."""
-    if width * height > MAX_PIXELS:
-        return f"more than {MAX_PIXELS:,} pixels"
-    if max(width, height) > MAX_RATIO * min(width, height):
-        return f"more than {MAX_RATIO} times as long as wide"
+    """The limit that a size is beyond. Resized by its shorter side, a line of pixels would fill the memory."""
+    limits = picture_limits()
+    if width * height > limits.pixels:
+        return f"more than {limits.pixels:,} pixels"
+    if max(width, height) > limits.ratio * min(width, height):
+        return f"more than {limits.ratio} times as long as wide"
     return None
 
 
 def reason_for(error: Exception) -> str:
-    """What an error raised by reading or decoding a picture says to its owner."""
+    """What an error raised by reading or decoding a picture says to its owner. A ConfigError is none: it is raised."""
+    if isinstance(error, ConfigError):
+        raise error
     if isinstance(error, DataError):
         return str(error)
     if isinstance(error, Image.DecompressionBombError):
-        return f"more than {MAX_PIXELS:,} pixels"
+        return f"more than {picture_limits().pixels:,} pixels"
     if isinstance(error, UnidentifiedImageError):
         return NOT_AN_IMAGE
     if isinstance(error, EOFError) or any(words in str(error).lower() for words in _ENDED):

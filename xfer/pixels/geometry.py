@@ -14,8 +14,8 @@ from numpy.random import Generator
 from PIL import Image, ImageOps
 
 from xfer.errors import DataError
+from xfer.pixels.bounds import picture_limits
 from xfer.pixels.boxes import Box, Picture, draw_place, draw_sides
-from xfer.pixels.faults import MAX_PIXELS
 from xfer.pixels.fields import Degrees, Fill, HeightWidth, Interpolation, Padding, Probability, Ratio, Scale, Size
 from xfer.pixels.lazy import Jpeg
 from xfer.section import Section
@@ -37,9 +37,9 @@ class Resize(Section):
     def apply(self, image: Picture | Jpeg) -> Picture:
         """Raises DataError where the other side of a long picture would become larger than any picture may be."""
         height, width = self.size_of(image.height, image.width)
-        if isinstance(self.size, int) and height * width > MAX_PIXELS:
+        if isinstance(self.size, int) and height * width > (most := picture_limits().pixels):
             raise DataError(
-                f"Resize of {image.height} x {image.width} to {height} x {width}: more than {MAX_PIXELS:,} pixels. "
+                f"Resize of {image.height} x {image.width} to {height} x {width}: more than {most:,} pixels. "
                 "Cure: a smaller size, or without this picture"
             )
         return _resize(image, (height, width), self.interpolation)

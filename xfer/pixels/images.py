@@ -7,22 +7,24 @@ import os
 from contextlib import suppress
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from xfer.errors import DataError
+from xfer.pixels.bounds import Share
 from xfer.pixels.content import read_content
-from xfer.pixels.deep import extent_of_deep, is_deep, joined, keep_lower
+from xfer.pixels.deep import extent_of_deep, is_deep, keep_lower
+from xfer.pixels.endless import refuse_endless
 from xfer.pixels.faults import reason_for, too_large
 from xfer.pixels.jpeg import Header, read_header
 from xfer.pixels.lazy import Jpeg
-from xfer.pixels.levels import WIDE, Extent, Levels, extent_of
+from xfer.pixels.levels import WIDE, Extent, Levels
+from xfer.pixels.memory import memory_for, memory_to_open
 from xfer.pixels.mending import mended
-from xfer.pixels.rgb import to_rgb, wide_values
+from xfer.pixels.orientation import SIDEWAYS, TURNS, orientation_of, turn_upright
+from xfer.pixels.rgb import extent_of_wide, to_rgb, wide_values
 from xfer.pixels.stored import call_zero_white, prepare
 from xfer.pixels.tiff import ends_early, with_black_zero
-from xfer.pixels.unread import NOT_AN_IMAGE, is_cut_webp, reason_undecoded, reason_unread
+from xfer.pixels.unread import is_cut_webp, reason_undecoded, reason_unread
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".jfif", ".jpe")
 """What counts as a picture by its name, upper case or lower: torchvision's list, and two more names of JPEG."""
@@ -30,11 +32,13 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 MORE_SUFFIXES = (".avif", ".gif", ".ico", ".jp2", ".pbm", ".pcx", ".pnm", ".sgi", ".tga")
 """Pictures that can be read, and count only where a recipe says so."""
 
-SIDEWAYS = range(5, 9)
-"""EXIF orientations in which rows and columns change places."""
+_AT_ONCE = ("JPEG", "PNG", "BMP", "PPM", "GIF")  # Pillow imports the others when one of them is asked for
+FORMATS = (*_AT_ONCE, "TIFF", "WEBP", "AVIF", "DIB", "ICO", "JPEG2000", "PCX", "SGI", "TGA")
+"""What is opened at all, whatever its name: the pictures of both lists of suffixes.
 
-PROGRAMS = frozenset({"EPS"})
-"""Formats that Pillow opens by running another program on them. No data set is worth that."""
+Pillow knows thirty formats more, in which nobody keeps pictures for training: EPS runs another program, others are
+films, containers, or decoded by Python.
+"""
 
 
 def open_image(path: str | os.PathLike[str], levels: Levels | None = None) -> Image.Image:
@@ -45,27 +49,39 @@ def open_image(path: str | os.PathLike[str], levels: Levels | None = None) -> Im
     be used.
     """
     try:
-        return decode(read_content(path)[0], levels=levels).image
+        with Share() as share:
+            share.hold_file(path)
+            return decode(read_content(path)[0], share, levels=levels).image
     except Exception as error:  # a decoder fed with garbage can raise anything
         raise DataError(f"{os.fspath(path)}: {reason_for(error)}") from error
 
 
-def open_lazily(path: str | os.PathLike[str], draft: bool = False, levels: Levels | None = None) -> Image.Image | Jpeg:
-    """As `open_image`, but of a JPEG file nothing is decoded yet. `draft`: see `Jpeg`."""
+def open_lazily(
+    path: str | os.PathLike[str], draft: bool = False, levels: Levels | None = None, share: Share | None = None
+) -> Image.Image | Jpeg:
+    """As `open_image`, but of a JPEG file nothing is decoded yet. `draft`: see `Jpeg`.
+
+    `share`: of all that are read at once, to be held until the picture is no longer needed; or else for this call.
+    """
+    if share is None:
+        with Share() as share:
+            return open_lazily(path, draft, levels, share)
     try:
+        share.hold_file(path)
         content, _ = read_content(path)
         header = read_header(content)
         if header and not too_large(header.width, header.height) and not _turned(content, header):
-            return Jpeg(content, header, (0, 0, header.width, header.height), draft)
-        return decode(content, levels=levels).image
+            share.hold(header.memory)
+            return Jpeg(content, header, (0, 0, header.width, header.height), draft, share)
+        return decode(content, share, levels=levels).image
     except Exception as error:
         raise DataError(f"{os.fspath(path)}: {reason_for(error)}") from error
 
 
-def upright(image: Image.Image, levels: Levels | None = None) -> Image.Image:
+def upright(image: Image.Image, levels: Levels | None = None, share: Share | None = None) -> Image.Image:
     """An image that somebody else opened or made, as `open_image` would give it. It is left as it was.
 
-    Raises DataError for one that is too large, and whatever a decoder does.
+    `share` as in `open_lazily`. Raises DataError for one that is too large, and whatever a decoder does.
     """
     if reason := too_large(*image.size):
         raise DataError(reason)
@@ -74,12 +90,13 @@ def upright(image: Image.Image, levels: Levels | None = None) -> Image.Image:
             raise DataError("16-bit colours are scaled to data.depth from a file alone. Cure: give its name")
         prepare(image)
         image.load()
-    turned = image
-    if _orientation(image) in range(2, 9):
-        with suppress(Exception):  # damaged EXIF data makes no picture unusable
-            turned = ImageOps.exif_transpose(image)
-            turned.format = image.format  # a copy forgets it, and what 16-bit values mean depends on it
-    return to_rgb(turned, levels)
+    turned, method = image, TURNS.get(orientation_of(image))
+    (share or Share()).hold(image.width * image.height * (4 if method is None else 8))
+    if method is not None:
+        turned = image.transpose(method)
+        turned.format = image.format  # a copy forgets it, and what 16-bit values mean depends on it
+    seen = to_rgb(turned, levels)
+    return seen.copy() if seen is image else seen
 
 
 class Decoded(NamedTuple):
@@ -95,36 +112,34 @@ class Decoded(NamedTuple):
     extent: Extent | None = None
 
 
-def decode(content: bytes, smallest: bool = False, levels: Levels | None = None) -> Decoded:
+def decode(content: bytes, share: Share, smallest: bool = False, levels: Levels | None = None) -> Decoded:
     """Raises whatever a decoder does; see `reason_for`. With `smallest` a JPEG picture comes out at an eighth."""
     if ends_early(content):
         raise DataError("truncated")
+    refuse_endless(content)
     try:
-        return _decode(content, smallest, levels)
+        return _decode(content, share, smallest, levels)
     except DataError:
         raise
-    except UnidentifiedImageError as error:
+    except UnidentifiedImageError:
         if (negative := with_black_zero(content)) is not None:
-            return _decode(negative, smallest, levels, white_zero=True)
-        if (repaired := mended(content)) is None:
-            raise DataError(reason_unread(content)) from error
+            return _decode(negative, share, smallest, levels, white_zero=True)
+        reason = ""
     except Exception as error:
-        if is_cut_webp(content):
-            raise DataError("truncated") from error
-        if (repaired := mended(content)) is None:
-            raise
-    # Not in the clause above: until it ends, the error holds all that was read of a large text.
+        reason = "truncated" if is_cut_webp(content) else reason_for(error)
+    # Not in the clauses above: until they end, the error holds all that was read and decoded.
+    if (repaired := mended(content, share)) is None:
+        raise DataError(reason or reason_unread(content))
     try:
-        return _decode(repaired[0], smallest, levels)._replace(flaw=repaired[1])
+        return _decode(repaired[0], share, smallest, levels)._replace(flaw=repaired[1])
     except UnidentifiedImageError as error:
         raise DataError(reason_unread(content)) from error
 
 
-def _decode(content: bytes, smallest: bool, levels: Levels | None, white_zero: bool = False) -> Decoded:
+def _decode(content: bytes, share: Share, smallest: bool, levels: Levels | None, white_zero: bool = False) -> Decoded:
     """`white_zero`: whatever the file says of it."""
-    with Image.open(io.BytesIO(content)) as image:
-        if image.format in PROGRAMS:
-            raise DataError(NOT_AN_IMAGE)
+    share.hold(memory_to_open(content))
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         if reason := too_large(*image.size):
             raise DataError(reason)
         size, kind = image.size, f"{image.format} {image.mode}"
@@ -133,13 +148,15 @@ def _decode(content: bytes, smallest: bool, levels: Levels | None, white_zero: b
         shrunk = image.size != size
         prepare(image)
         deep = is_deep(image)
+        both_bytes = deep and levels is not None and levels.depth < WIDE
+        whole_needs = memory_for(image, content, size, both_bytes)
+        share.hold(memory_for(image, content, image.size, both_bytes) if shrunk else whole_needs, whole_needs)
         turned = _load_upright(image)
         if white_zero:
             call_zero_white(image)
-        colours = _colours(image, content) if deep and levels and levels.depth < WIDE else None
-        whole, values = to_rgb(image, levels, colours), wide_values(image)
+        whole, read = to_rgb(image, levels, _lower(content) if both_bytes else None), wide_values(image)
         seen = (size[::-1] if turned else size) if shrunk else whole.size
-        extent = extent_of_deep(image) if deep else None if values is None else extent_of(values)
+        extent = extent_of_deep(image) if deep else None if read is None else extent_of_wide(image, read)
         return Decoded(whole, seen, kind, extent=extent)
 
 
@@ -151,31 +168,23 @@ def _load_upright(image: Image.Image) -> bool:
         if reason := reason_undecoded(image):
             raise DataError(reason) from error
         raise
-    turned = _orientation(image) in SIDEWAYS
-    with suppress(Exception):  # damaged EXIF data makes no picture unusable
-        ImageOps.exif_transpose(image, in_place=True)
-    return turned
+    return turn_upright(image) in SIDEWAYS
 
 
-def _colours(upper: Image.Image, content: bytes) -> NDArray[np.uint16]:
-    """(H, W, 3), of a file whose upper bytes are loaded."""
-    with Image.open(io.BytesIO(content)) as lower:
+def _lower(content: bytes) -> tuple[Image.Image, bool]:
+    """The lower bytes of a picture, as `to_rgb` takes them."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as lower:
         prepare(lower)
         in_green = keep_lower(lower)
         _load_upright(lower)
-        return joined(upper, lower, in_green)
+        return lower, in_green
 
 
 def _turned(content: bytes, header: Header) -> bool:
     """Whether the picture is seen otherwise than it is stored."""
-    with suppress(Exception):
-        if header.annotated:
-            with Image.open(io.BytesIO(content)) as image:
-                return _orientation(image) in range(2, 9)
+    if not header.annotated:
+        return False
+    refuse_endless(content)
+    with suppress(Exception), Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        return orientation_of(image) in TURNS
     return False
-
-
-def _orientation(image: Image.Image) -> object:
-    with suppress(Exception):  # damaged EXIF data makes no picture unusable
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
-    return 1

@@ -10,8 +10,9 @@ from typing import Any
 from PIL import Image
 
 from xfer.errors import DataError
+from xfer.pixels.bounds import Share
 from xfer.pixels.faults import reason_for
-from xfer.pixels.jpeg import Header, first_rows
+from xfer.pixels.jpeg import Header, first_rows, refuse_endless_jpeg
 from xfer.pixels.mending import completed
 
 
@@ -29,6 +30,7 @@ class Jpeg:
     header: Header
     box: tuple[int, int, int, int]  # left, upper, right and lower edge, in pixels
     draft: bool
+    share: Share
 
     @property
     def width(self) -> int:
@@ -66,22 +68,25 @@ class Jpeg:
             image = Image.new("RGB", size, unset)
             image.frombytes(content, "jpeg", ("RGB", "", shrink, 0))
         except Exception:  # Image.open knows more, or says what is wrong
-            image = _opened(content, shrink)
+            image = _opened(bytes(content), shrink, self.share)
         return image
 
 
-def _opened(content: bytes | bytearray, shrink: int) -> Image.Image:
+def _opened(content: bytes, shrink: int, share: Share) -> Image.Image:
     """A JPEG file at 1 / `shrink` of its size. Raises DataError."""
+    refuse_endless_jpeg(content)
     try:
         return _loaded(content, shrink)
     except Exception as error:
-        if (whole := completed(bytes(content))) is None:
-            raise DataError(reason_for(error)) from error
-        return _loaded(whole, shrink)
+        reason = reason_for(error)
+    # Not in the clause above: until it ends, the error holds what was decoded.
+    if (whole := completed(content, share)) is None:
+        raise DataError(reason)
+    return _loaded(whole, shrink)
 
 
-def _loaded(content: bytes | bytearray, shrink: int) -> Image.Image:
-    image: Image.Image = Image.open(io.BytesIO(content))
+def _loaded(content: bytes, shrink: int) -> Image.Image:
+    image: Image.Image = Image.open(io.BytesIO(content), formats=("JPEG",))
     if shrink > 1:
         image.draft("RGB", (image.width // shrink, image.height // shrink))
     image.load()

@@ -71,11 +71,15 @@ def levels_of(transforms: Sequence[Any]) -> Levels | None:
     return next((transform for transform in transforms if isinstance(transform, Levels)), None)
 
 
-def extent_of(values: NDArray[np.generic]) -> Extent:
-    """0 and 0 where no value is finite."""
-    finite = values[np.isfinite(values)].astype(np.float64)
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    return Extent(values.dtype.kind, low, high)
+def extent_of(parts: Iterable[NDArray[np.generic]]) -> Extent:
+    """Of the values of all parts of a picture. 0 and 0 where none is finite."""
+    kind, ends = "", list[float]()
+    for values in parts:
+        kind = values.dtype.kind
+        known = values[np.isfinite(values)] if kind == "f" else values
+        if known.size:
+            ends += float(known.min()), float(known.max())
+    return Extent(kind, min(ends, default=0.0), max(ends, default=0.0))
 
 
 def range_of(low: float, high: float, floats: bool) -> tuple[float, float]:

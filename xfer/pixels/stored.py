@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -42,8 +43,8 @@ def call_zero_white(image: Image.Image) -> None:
     _tags(image)[_PHOTOMETRIC] = 0
 
 
-def declared_values(image: Image.Image) -> NDArray[np.generic] | None:
-    """(H, W) of a loaded TIFF picture whose values Pillow has taken for others, None where it has not.
+def declared_values(image: Image.Image) -> Callable[[NDArray[Any]], NDArray[np.generic]] | None:
+    """What makes of Pillow's values those of a loaded TIFF picture, where Pillow has taken them for others.
 
     int8, int64 for unsigned ones of 32 bits, and uint16 for 12 bits: brought to 16, as the file says what is white.
     """
@@ -51,13 +52,17 @@ def declared_values(image: Image.Image) -> NDArray[np.generic] | None:
         return None
     kind, bits = (set(_tags(image).get(tag, (1,))) for tag in (_KIND, _BITS))
     if image.mode == "L" and (kind, bits) == ({2}, {8}):
-        return np.asarray(image).view(np.int8)
+        return lambda values: values.view(np.int8)
     if image.mode == "I" and (kind, bits) == ({1}, {32}):
-        return np.asarray(image).view(np.uint32).astype(np.int64)
+        return lambda values: values.view(np.uint32).astype(np.int64)
     if image.mode == "I;16" and bits == {12}:
-        values = np.asarray(image).astype(np.uint16)
-        return values << 4 | values >> 8
+        return _widened_to_16
     return None
+
+
+def _widened_to_16(values: NDArray[Any]) -> NDArray[np.generic]:
+    values = values.astype(np.uint16)
+    return values << 4 | values >> 8
 
 
 def _tags(image: Image.Image) -> Any:

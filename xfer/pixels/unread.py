@@ -14,12 +14,22 @@ _NUMBERS = {1: "whole numbers", 2: "whole numbers with sign", 3: "floats"}  # of
 
 _RARE = ("lzma", "webp", "zstd")  # compressions that libtiff can be built without
 
+_UNUSUAL = {
+    rb"8BPS": "PSD",
+    rb"icns": "ICNS",
+    rb"DDS ": "DDS",
+    rb"qoif": "QOI",
+    rb"SIMPLE  =": "FITS",
+    rb"\x89HDF": "HDF5",
+}
+
 _BEGINNINGS = (
     (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", "HEIC, which is not read: save it as JPEG or PNG"),
     (rb"GIF8[79]a|\x89PNG\r\n\x1a\n|....ftypavi[fs]|\0\0\0\x0cjP  ", "truncated or damaged in its header"),
     (rb"....ftyp(qt  |iso|mp4|avc|M4V|3gp)", f"{NOT_AN_IMAGE} but a film"),
     (rb"....ftypcrx", "a raw file of a camera, which is not read: save it as JPEG or PNG"),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL, which is not read: save it as JPEG or PNG"),
+    *((start, f"{name}, which is not read: save it as PNG") for start, name in _UNUSUAL.items()),
     (rb"%PDF", f"{NOT_AN_IMAGE} but a PDF document"),
     (rb"PK\x03\x04", f"{NOT_AN_IMAGE} but a ZIP archive"),
     (rb"version https://git-lfs", f"{NOT_AN_IMAGE} but a pointer of Git LFS: fetch the picture with git lfs pull"),
