@@ -34,8 +34,7 @@ def compare(sources: tuple[Path, ...], margin: float, output: Path | None, overw
         console.as_json(comparison.as_json())
         return
     comparison_text.compared(comparison)
-    for path in written:
-        click.echo(f"written       {path}")
+    console.say(*(f"written       {path}" for path in written))
 
 
 @click.command("parity")
@@ -76,8 +75,8 @@ def parity_(backends: str, output: Path | None, overwrite: bool, quiet: bool, js
         console.as_json(report.as_json())
     else:
         if not quiet:
-            click.echo(f"{parity_text.table(report)}\n")
-        click.echo(parity_text.summary(report))
+            console.say(*parity_text.table(report), "")
+        console.say(*parity_text.summary(report))
     if not report.passes:
         raise click.exceptions.Exit(1)
 
@@ -116,10 +115,10 @@ def study_(
         if isinstance(event, Study):
             results = event
         elif not (quiet or json_):
-            click.echo(study_text.ended(event))
+            console.say(study_text.ended(event))
     if json_:
         console.as_json(results.as_json())
     else:
-        click.echo(f"\n{study_text.markdown(results)}\nreport        {output / 'report.html'}")
+        console.say("", *study_text.markdown(results).split("\n"), f"report        {output / 'report.html'}")
     if results.failed:
         raise click.exceptions.Exit(1)

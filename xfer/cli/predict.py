@@ -63,11 +63,8 @@ def evaluate(
         left_out = [skipped._asdict() for skipped in chosen.skipped]
         console.as_json({**figures, "accuracy": result.accuracy, "loss": result.loss, "left_out": left_out})
     else:
-        click.echo(
-            f"accuracy {result.accuracy:.2%} ({right} of {len(result.labels)}), loss {result.loss:.4f}, on {used}"
-        )
-        for line in () if quiet else _about(chosen):
-            click.echo(line)
+        accuracy = f"accuracy {result.accuracy:.2%} ({right} of {len(result.labels)})"
+        console.say(f"{accuracy}, loss {result.loss:.4f}, on {used}", *(() if quiet else _about(chosen)))
 
 
 def _about(chosen: Chosen) -> Iterator[str]:
@@ -137,16 +134,16 @@ def predict_(
     if json_:
         console.as_json(predictions.rows())
     elif output is None:
-        _echo(predictions, top)
+        console.say(*_lines(predictions, top))
     if predictions.skipped:
         lost, total = len(predictions.skipped), len(predictions.files) + len(predictions.skipped)
-        where = f"in {output}" if output else "above"
-        click.echo(f"{lost} of {total} pictures could not be used: the reasons are {where}, in the last rows", err=True)
+        reasons = f"the reasons are {f'in {output}' if output else 'above'}, in the last rows"
+        console.say(f"{lost} of {total} pictures could not be used: {reasons}", error=True)
         sys.exit(1)
 
 
-def _echo(predictions: Predictions, top: int) -> None:
+def _lines(predictions: Predictions, top: int) -> Iterator[str]:
     for file, best in zip(predictions.files, predictions.top(top), strict=True):
-        click.echo("  ".join([*(f"{name}  {probability:.2%}" for name, probability in best), file]))
+        yield "  ".join([*(f"{name}  {probability:.2%}" for name, probability in best), file])
     for file, reason in predictions.skipped:
-        click.echo(f"not used: {reason}  {file}")
+        yield f"not used: {reason}  {file}"

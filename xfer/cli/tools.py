@@ -26,7 +26,7 @@ def backends(json_: bool) -> None:
         return
     for row in records:
         state = ", ".join(row["devices"]) if row["works"] else f"not usable: {row['problem']}"
-        click.echo(f"{row['name']:10s} {state}")
+        console.say(f"{row['name']:10s} {state}")
 
 
 @click.command()
@@ -40,8 +40,7 @@ def doctor(json_: bool) -> None:
     if json_:
         console.as_json([f.__dict__ for f in findings])
     else:
-        for finding in findings:
-            click.echo(finding.line())
+        console.say(*(finding.line() for finding in findings))
     if any(f.level == "problem" for f in findings):
         raise click.exceptions.Exit(1)
 
@@ -52,13 +51,13 @@ def doctor(json_: bool) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace the target.")
 def convert(source: Path, target: Path, overwrite: bool) -> None:
     """Move weights between .safetensors, .pth and .ckpt. Needs no framework."""
+    from xfer.cli import console
     from xfer.nets.convert import convert as convert_file
 
     converted = convert_file(source, target, overwrite)
     if converted.taken_from:
-        click.echo(f"weights taken from {converted.taken_from}")
-    for path in converted.files:
-        click.echo(path)
+        console.say(f"weights taken from {converted.taken_from}")
+    console.say(*map(str, converted.files))
 
 
 @click.group()
@@ -95,8 +94,7 @@ def check(source: str, output: Path | None, overwrite: bool, sets: tuple[str, ..
     if json_:
         console.as_json(data_text.as_record(report, findings))
     else:
-        for line in (*data_text.lines(report, findings), *(f"written   {path}" for path in written)):
-            click.echo(line)
+        console.say(*data_text.lines(report, findings), *(f"written   {path}" for path in written))
     if any(finding.level == "problem" for finding in findings):
         raise click.exceptions.Exit(1)
 
@@ -122,8 +120,8 @@ def ls(json_: bool) -> None:
         return
     for entry in kept:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
-        click.echo(f"{entry.key[:12]}  {_size(entry.bytes):>9s}  {used}  {_about(entry.about)}")
-    click.echo(f"{len(kept)} entries, {_size(total)} of at most {_size(store.limit)} in {store.root}")
+        console.say(f"{entry.key[:12]}  {_size(entry.bytes):>9s}  {used}  {_about(entry.about)}")
+    console.say(f"{len(kept)} entries, {_size(total)} of at most {_size(store.limit)} in {store.root}")
 
 
 @cache.command()
@@ -131,6 +129,7 @@ def ls(json_: bool) -> None:
 @click.option("--all", "all_", is_flag=True, help="Leave nothing.")
 def prune(to: str | None, all_: bool) -> None:
     """Remove the least recently used features, and what interrupted runs left. What is in use stays."""
+    from xfer.cli import console
     from xfer.features import store as feature_store
     from xfer.system.limits import parse_size
 
@@ -141,7 +140,7 @@ def prune(to: str | None, all_: bool) -> None:
     gone = feature_store.prune(store, limit)
     left = feature_store.entries(store)
     removed = f"{len(gone)} entries removed, {_size(sum(entry.bytes for entry in gone))}"
-    click.echo(f"{removed}; {len(left)} left, {_size(sum(entry.bytes for entry in left))}")
+    console.say(f"{removed}; {len(left)} left, {_size(sum(entry.bytes for entry in left))}")
 
 
 def _size(count: int) -> str:

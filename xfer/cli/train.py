@@ -114,18 +114,18 @@ def train(
                 small = against_random is None and SMALL in net.backend.archs
                 recipe = small_from_random(run.recipe) if small else from_random(run.recipe, net.first)
                 if show:
-                    click.echo(run_text.announced(recipe))
+                    console.say(run_text.announced(recipe))
                 places = Places(data=prepared.data.source)
                 _, baseline = _follow(record.begin(recipe, net.backend, device, place, True, watch, places), show)
                 pictures.append(draw_against(run.path, baseline.path, prepared.data.val.labels))
                 if not json_:
-                    click.echo(run_text.against(run, baseline))
+                    console.say(run_text.against(run, baseline))
     if json_:
         console.as_json({**run.result, "output": str(run.path)})
         return
     if prepared is None:
-        click.echo(f"{run.path} is finished: there is nothing to go on with. More --epochs train on, as a new run")
-    click.echo(run_text.headline(run, pictures))
+        console.say(f"{run.path} is finished: there is nothing to go on with. More --epochs train on, as a new run")
+    console.say(*run_text.headline(run, pictures))
 
 
 def _chosen(

@@ -48,12 +48,8 @@ def as_record(c: DataCheck, findings: Sequence[Finding]) -> dict[str, Any]:
     }
 
 
-def lines(c: DataCheck, findings: Sequence[Finding]) -> list[str]:
-    """The report for people; the verdict comes last. A line break in a name is shown as an escape."""
-    return ["".join(char if char.isprintable() else repr(char)[1:-1] for char in line) for line in _lines(c, findings)]
-
-
-def _lines(c: DataCheck, findings: Sequence[Finding]) -> Iterator[str]:
+def lines(c: DataCheck, findings: Sequence[Finding]) -> Iterator[str]:
+    """The report for people; the verdict comes last."""
     note = " (split off)" if len(c.parts) == 1 else ""
     yield f"{c.name}: {len(c.train.labels):,} training and {len(c.val.labels):,} validation pictures{note} in {c.root}"
     if c.test is not None:
