@@ -125,7 +125,7 @@ def train(
         return
     if prepared is None:
         console.say(f"{run.path} is finished: there is nothing to go on with. More --epochs train on, as a new run")
-    console.say(*run_text.headline(run, pictures))
+    console.say(*run_text.headline(run, [picture for picture in pictures if picture.exists()]))
 
 
 def _chosen(

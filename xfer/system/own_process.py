@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import logging
+import os
 import warnings
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from threading import Event
+from typing import Any, cast
 
 _WHILE_IMPORTING = (100_000, 50, 1000)
 _USUAL = gc.get_threshold()
@@ -23,14 +26,26 @@ def begin() -> None:
     # A framework makes some 300,000 objects as it is imported, and nearly all of them stay. Looking through them again
     # and again took half a second: a sixth of importing torch and torchvision.
     gc.set_threshold(*_WHILE_IMPORTING)
+    _warnings_are_no_errors()
     # Pillow warns of pictures that are large or have damaged EXIF data, and they can be used all the same. For good:
     # warnings.catch_warnings around each picture would change the filters of every thread that is decoding. The second
     # is its DecompressionBombWarning, known by its words, so that Pillow need not be imported for it.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
-
+    # None of matplotlib's settings hold for xfer's pictures, and it cannot be imported where a file of settings is
+    # damaged, or where a notebook's environment names a way of showing figures that is not installed here.
+    os.environ["MPLBACKEND"], os.environ["MATPLOTLIBRC"] = "agg", os.devnull
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     quieten_tiff.cache_clear()
     _OWN.set()
+
+
+def _warnings_are_no_errors() -> None:
+    """Whatever PYTHONWARNINGS says: libraries warn as they are imported and as they end, and would not be usable."""
+    filters = cast("list[tuple[Any, ...]]", warnings.filters)
+    kept = [known for known in filters if known[0] != "error"]
+    warnings.resetwarnings()
+    filters.extend(kept)
 
 
 @cache
