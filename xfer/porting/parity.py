@@ -26,6 +26,7 @@ from xfer.porting import probe
 from xfer.porting.differences import ParityReport, Row, Side, compare, compare_arrays
 from xfer.porting.probe import Array, Measurement, Task, Triple
 from xfer.progress import Progress, silent
+from xfer.system.files import expanded
 from xfer.system.processes import Answer, ask
 
 TOLERANCE = 1e-4
@@ -117,7 +118,7 @@ def _triple(text: str) -> Triple:
 
 
 def _weights(source: str, arch: str, progress: Progress) -> tuple[Weights | None, dict[str, str]]:
-    path = Path(source).expanduser()
+    path = expanded(source)
     if source not in (IMAGENET, RANDOM) and path.is_file():
         return read_with_metadata(path)
     return resolve_source(source, arch, progress=progress) or (None, {})

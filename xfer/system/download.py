@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from http.client import HTTPException, HTTPResponse
@@ -13,7 +14,8 @@ from typing import BinaryIO, cast
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from xfer.errors import XferError
+from xfer.errors import ConfigError, XferError
+from xfer.system.files import expanded
 
 TIMEOUT = 20.0  # seconds without a byte
 _CHUNK = 2**18  # bytes
@@ -21,11 +23,33 @@ _NETWORK_FAULTS = (URLError, HTTPException, ConnectionError, TimeoutError, ssl.S
 
 
 def cache_dir() -> Path:
-    """Where downloads are kept: $XFER_CACHE, else $XDG_CACHE_HOME/xfer, else ~/.cache/xfer."""
+    """Where downloads are kept: $XFER_CACHE, else $XDG_CACHE_HOME/xfer, else ~/.cache/xfer.
+
+    Of a user without a home folder, who has a number alone in many a container: a folder of his own for what is
+    temporary. Raises ConfigError where there is none that can be trusted.
+    """
     if own := os.environ.get("XFER_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "xfer"
+        if (path := expanded(own)).parts[0].startswith("~"):
+            raise ConfigError(f"XFER_CACHE = {own!r}: there is no such home folder. Cure: the path of a folder")
+        return path
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "xfer"
+    home = expanded("~")
+    return _of_no_home() if home == Path("~") else home / ".cache" / "xfer"
+
+
+def _of_no_home() -> Path:
+    cure = "Cure: XFER_CACHE=FOLDER"
+    try:
+        path = Path(tempfile.gettempdir()) / f"xfer-{os.getuid()}"
+        with suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+        owner = path.lstat().st_uid  # whoever else made it could put there what he likes
+    except OSError as error:
+        raise ConfigError(f"this user has no home folder to keep anything in ({error.strerror}). {cure}") from error
+    if owner != os.getuid():
+        raise ConfigError(f"{path}: belongs to another user, and this one has no home folder. {cure}")
+    return path
 
 
 def download(
