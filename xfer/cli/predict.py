@@ -89,6 +89,7 @@ def _about(chosen: Chosen) -> Iterator[str]:
     show_default=True,
     help="The most probable classes of each picture, in lines. CSV and JSON have them all.",
 )
+@click.option("--raw", is_flag=True, help="CSV for programs: no apostrophe before what a spreadsheet would run.")
 @overwrite_option
 @backend_option
 @device_option
@@ -99,6 +100,7 @@ def predict_(
     images: tuple[str, ...],
     output: Path | None,
     top: int,
+    raw: bool,
     overwrite: bool,
     backend: str | None,
     device: str,
@@ -130,7 +132,7 @@ def predict_(
         opened = _opened(backend or checkpoint.backend, device)
         predictions = predict.predict(checkpoint, files, *opened, progress, on_bad_image="skip")
     if output is not None:
-        predict.save(output, predictions)
+        predict.save(output, predictions, raw=raw)
     if json_:
         console.as_json(predictions.rows())
     elif output is None:

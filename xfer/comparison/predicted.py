@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from xfer.arrays import Int64
 from xfer.errors import CheckpointError
+from xfer.system.tables import read_csv
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def read_predicted(folder: Path) -> Predicted:
     path = folder / "predictions.csv"
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+            _, rows = read_csv(file)
         return _parse(rows)
     except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
         raise CheckpointError(
