@@ -4,9 +4,9 @@ import csv
 import json
 
 import pytest
+from bad_input.shared import TRAIN
 from click.testing import CliRunner
 
-from bad_input.shared import TRAIN
 from xfer.cli.main import main
 from xfer.comparison.predicted import read_predicted
 from xfer.testing.pictures import write_class_folders

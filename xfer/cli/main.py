@@ -1,6 +1,7 @@
 """The command line: the only place that prints results and chooses an exit code.
 
-Every command imports what it needs when it runs, so that `xfer --help` is instant.
+Every command imports what it needs when it runs, so that `xfer --help` is instant. What they say of themselves is given
+to their decorators, as there are no docstrings under `python -OO`.
 """
 
 from __future__ import annotations
@@ -89,11 +90,14 @@ def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE // 2]} ... {text[-LONGEST_LINE // 2 :]}"
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Transfer learning for image classification, on PyTorch or MindSpore.",
+)
 @click.version_option(__version__)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def main(debug: bool) -> None:
-    """Transfer learning for image classification, on PyTorch or MindSpore."""
     if isinstance(sys.stdout, TextIOWrapper):  # a file may have a name that no encoding has: it is printed as \udcff
         sys.stdout.reconfigure(errors="backslashreplace")
 

@@ -30,7 +30,12 @@ def _opened(name: str, device: str) -> tuple[Backend, str]:
     return backend, device
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    help="Loss and accuracy of a checkpoint.\n\n"
+    "On either framework, whichever wrote it. Of a folder without splits that is not the run's own, every "
+    "picture counts.",
+)
 @click.argument("source", metavar="RUN|CHECKPOINT", type=click.Path(path_type=Path))
 @data_option
 @click.option("--split", type=click.Choice(["train", "val", "test", "all"]), default="val", show_default=True)
@@ -41,10 +46,6 @@ def _opened(name: str, device: str) -> tuple[Backend, str]:
 def evaluate(
     source: Path, data: str | None, split: Which, backend: str | None, device: str, quiet: bool, json_: bool
 ) -> None:
-    """Loss and accuracy of a checkpoint.
-
-    On either framework, whichever wrote it. Of a folder without splits that is not the run's own, every picture counts.
-    """
     from xfer.cli import console
     from xfer.results import predict
     from xfer.results.checkpoint import load_checkpoint
@@ -77,7 +78,13 @@ def _about(chosen: Chosen) -> Iterator[str]:
         yield chosen.warning
 
 
-@click.command("predict", cls=Command)
+@click.command(
+    "predict",
+    cls=Command,
+    help="Classes and probabilities of pictures.\n\n"
+    "As lines, CSV or JSON; on either framework, whichever wrote the checkpoint. Pictures that cannot be "
+    "used are listed with the reason behind the others, and the exit code is 1 then.",
+)
 @click.argument("source", metavar="RUN|CHECKPOINT", type=click.Path(path_type=Path))
 @click.argument("images", metavar="FILE|FOLDER|GLOB...", nargs=-1, required=True)
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write to this .csv or .json file.")
@@ -107,11 +114,6 @@ def predict_(
     quiet: bool,
     json_: bool,
 ) -> None:
-    """Classes and probabilities of pictures.
-
-    As lines, CSV or JSON; on either framework, whichever wrote the checkpoint. Pictures that cannot be used are listed
-    with the reason behind the others, and the exit code is 1 then.
-    """
     from xfer.cli import console
     from xfer.data.find import find_images
     from xfer.errors import ConfigError

@@ -13,10 +13,9 @@ from xfer.cli.flags import Command
 from xfer.cli.options import json_option, overwrite_option, quiet_option
 
 
-@click.command()
+@click.command(help="Which backends work here, and on which devices.")
 @json_option
 def backends(json_: bool) -> None:
-    """Which backends work here, and on which devices."""
     from xfer.cli import console
     from xfer.doctor import survey
 
@@ -29,10 +28,9 @@ def backends(json_: bool) -> None:
         console.say(f"{row['name']:10s} {state}")
 
 
-@click.command()
+@click.command(help="What works here, how fast, and the cure for what does not.")
 @json_option
 def doctor(json_: bool) -> None:
-    """What works here, how fast, and the cure for what does not."""
     from xfer.cli import console
     from xfer.doctor import examine
 
@@ -45,12 +43,11 @@ def doctor(json_: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-@click.command()
+@click.command(help="Move weights between .safetensors, .pth and .ckpt. Needs no framework.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace the target.")
 def convert(source: Path, target: Path, overwrite: bool) -> None:
-    """Move weights between .safetensors, .pth and .ckpt. Needs no framework."""
     from xfer.cli import console
     from xfer.nets.convert import convert as convert_file
 
@@ -60,12 +57,17 @@ def convert(source: Path, target: Path, overwrite: bool) -> None:
     console.say(*map(str, converted.files))
 
 
-@click.group()
+@click.group(help="Pictures and their folders.")
 def data() -> None:
-    """Pictures and their folders."""
+    pass
 
 
-@data.command(cls=Command)
+@data.command(
+    cls=Command,
+    help="What is in a data set, and what is wrong with it, before anyone trains on it.\n\n"
+    "Exit code 1 for what makes a result wrong: copies in both splits or in two classes, class folders "
+    "that differ or are empty, unreadable pictures.",
+)
 @click.argument("source", metavar="DIR|ARCHIVE|NAME")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write a report, a picture and lists there.")
 @overwrite_option
@@ -73,11 +75,6 @@ def data() -> None:
 @quiet_option
 @json_option
 def check(source: str, output: Path | None, overwrite: bool, sets: tuple[str, ...], quiet: bool, json_: bool) -> None:
-    """What is in a data set, and what is wrong with it, before anyone trains on it.
-
-    Exit code 1 for what makes a result wrong: copies in both splits or in two classes, class folders that differ or
-    are empty, unreadable pictures.
-    """
     from xfer.cli import console
     from xfer.inspection import text as data_text
     from xfer.inspection.check import check_data
@@ -99,15 +96,14 @@ def check(source: str, output: Path | None, overwrite: bool, sets: tuple[str, ..
         raise click.exceptions.Exit(1)
 
 
-@click.group()
+@click.group(help="Features that runs share: what frozen layers made of pictures.")
 def cache() -> None:
-    """Features that runs share: what frozen layers made of pictures."""
+    pass
 
 
-@cache.command()
+@cache.command(help="What is kept, least recently used first.")
 @json_option
 def ls(json_: bool) -> None:
-    """What is kept, least recently used first."""
     from xfer.cli import console
     from xfer.features.store import entries, open_store
 
@@ -124,11 +120,10 @@ def ls(json_: bool) -> None:
     console.say(f"{len(kept)} entries, {_size(total)} of at most {_size(store.limit)} in {store.root}")
 
 
-@cache.command()
+@cache.command(help="Remove the least recently used features, and what interrupted runs left. What is in use stays.")
 @click.option("--to", metavar="SIZE", help="Bytes to leave, or 500MB, 20GB, ... Default: XFER_CACHE_LIMIT.")
 @click.option("--all", "all_", is_flag=True, help="Leave nothing.")
 def prune(to: str | None, all_: bool) -> None:
-    """Remove the least recently used features, and what interrupted runs left. What is in use stays."""
     from xfer.cli import console
     from xfer.features import store as feature_store
     from xfer.system.limits import parse_size

@@ -36,7 +36,13 @@ def _folder(ctx: click.Context, param: click.Parameter, folder: str | None) -> s
     return folder
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    help="Train a classifier and keep the best checkpoint.\n\n"
+    "The pictures are named first or by --data: class folders, an archive, or a named set.\n\n"
+    "Without a recipe and data it trains the demo: pictures that xfer draws itself, and weights that come "
+    "with it.",
+)
 @click.argument("folder", metavar="[DIR|ARCHIVE|NAME]", required=False, callback=_folder)
 @click.option("--backend", "-b", envvar="XFER_BACKEND", callback=_backend, help="torch (the default) or mindspore.")
 @click.option(
@@ -82,12 +88,6 @@ def train(
     resume: str | None, checkpoint_every: float, device: str, sets: tuple[str, ...], against_random: bool | None,
     quiet: bool, json_: bool, **flags: Any,
 ) -> None:  # fmt: skip
-    """Train a classifier and keep the best checkpoint.
-
-    The pictures are named first or by --data: class folders, an archive, or a named set.
-
-    Without a recipe and data it trains the demo: pictures that xfer draws itself, and weights that come with it.
-    """
     from xfer.system.interrupts import caught
 
     if folder is not None:
