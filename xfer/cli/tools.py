@@ -115,8 +115,7 @@ def ls(json_: bool) -> None:
         console.as_json({"path": str(store.root), "limit": store.limit, "total": total, "entries": rows})
         return
     for entry in kept:
-        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
-        console.say(f"{entry.key[:12]}  {_size(entry.bytes):>9s}  {used}  {_about(entry.about)}")
+        console.say(f"{entry.key[:12]}  {_size(entry.bytes):>9s}  {_time(entry.used)}  {_about(entry.about)}")
     console.say(f"{len(kept)} entries, {_size(total)} of at most {_size(store.limit)} in {store.root}")
 
 
@@ -136,6 +135,14 @@ def prune(to: str | None, all_: bool) -> None:
     left = feature_store.entries(store)
     removed = f"{len(gone)} entries removed, {_size(sum(entry.bytes for entry in gone))}"
     console.say(f"{removed}; {len(left)} left, {_size(sum(entry.bytes for entry in left))}")
+
+
+def _time(seconds: float) -> str:
+    """The local time; of a clock that was far off, which may have no name here, a blank."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    except (OverflowError, OSError, ValueError):
+        return " " * 16
 
 
 def _size(count: int) -> str:
