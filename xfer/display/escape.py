@@ -14,6 +14,11 @@ def escaped(line: str) -> str:
     return line if line.isprintable() else "".join(char if shows(char) else _code(char) for char in line)
 
 
+def escaped_lines(text: str) -> str:
+    """The same for text of several lines, which stay lines."""
+    return "\n".join(map(escaped, text.split("\n")))
+
+
 def shows(char: str) -> bool:
     """Whether a character is shown as itself."""
     return char.isprintable() or unicodedata.category(char) == "Zs"

@@ -32,6 +32,10 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.replace(path)
         if os.name != "nt":  # where a folder cannot be opened
             sync(path.parent)
+    except OSError as error:
+        if error.filename is not None and os.fspath(error.filename) == str(beside):
+            error.filename = str(path)  # the name that people know
+        raise
     finally:
         beside.unlink(missing_ok=True)
 
