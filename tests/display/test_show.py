@@ -58,10 +58,14 @@ def test_a_log_shows_names_as_text_on_one_line(clock, capsys):
     assert capsys.readouterr().err == "reading a\\n\\x1b[2J\\u202e: 1 of 3\n"
 
 
-@pytest.mark.parametrize("stream", [None, SimpleNamespace(isatty=lambda: False, write=open, flush=lambda: None)])
+def refuse(text):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("stream", [None, SimpleNamespace(write=refuse)])
 def test_where_nothing_can_be_written_work_goes_on(clock, capsys, monkeypatch, stream):
     with show.shown() as display:
-        monkeypatch.setattr(sys, "stderr", stream)  # closed, or one that raises OSError
+        monkeypatch.setattr(sys, "stderr", stream)  # closed, or on a disk that is full
         clock[0] += 10
         display.progress("reading", 1, 3)
     assert capsys.readouterr().out == "", "nor into the results"
