@@ -64,7 +64,7 @@ def trained(done, here, pictures=PICTURES, errors=""):
     assert done.stderr == errors
     assert json.loads((here / "out/result.json").read_text())["n_val"] == 6
     assert not (here / "out/state.safetensors").exists(), "the run counts as finished"
-    assert {path.name for path in (here / "out/plots").iterdir()} == pictures
+    assert {path.name for path in (here / "out/plots").glob("*")} == pictures
     assert (here / "out/report.html").exists()
 
 
@@ -115,6 +115,19 @@ def test_a_picture_that_cannot_be_drawn_is_a_warning_and_the_run_is_finished(run
     assert done.returncode == 0
     assert done.stderr.startswith("warning: report/data_check.png: not drawn")
     assert "data_check.json" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fonts are found otherwise")
+def test_a_program_that_a_library_asks_for_fonts_says_nothing(run, here):
+    program = here / "bin/fc-list"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho Fontconfig error >&2\necho --format\n")
+    program.chmod(0o755)
+    for split in ("train", "val"):
+        (here / "set" / split / "ants").rename(here / "set" / split / "\u0e4f\U00012000")  # which no font may have
+    done = run("train", "set", *TRAIN, "-o", "out", PATH=os.pathsep.join([str(program.parent), os.environ["PATH"]]))
+    assert done.returncode == 0, done.stderr
+    assert "Fontconfig" not in done.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="users have no numbers here")

@@ -13,6 +13,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from xfer.system import own_process
 from xfer.system.files import write_bytes
 
 if TYPE_CHECKING:
@@ -38,13 +40,14 @@ class PictureWarning(UserWarning):
 
 @contextmanager
 def attempt(path: Path) -> Iterator[None]:
-    """Draw the picture `path` in here, its folder made. Whatever goes wrong becomes a PictureWarning that names it.
+    """Draw the picture `path` in here. Whatever goes wrong becomes a PictureWarning that names it.
 
     A figure is drawn when the work that it shows is done, which may have taken days, and matplotlib looks at settings,
     fonts and caches of the whole machine, any of which may be broken.
     """
+    with suppress(Exception), own_process.quiet_programs():  # the first import asks fontconfig for a list of fonts
+        import_module("matplotlib.font_manager")  # where that fails, it fails again in the block, and is told
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except Exception as error:
         with suppress(OSError):

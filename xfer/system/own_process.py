@@ -10,7 +10,8 @@ import gc
 import logging
 import os
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from threading import Event
@@ -60,6 +61,25 @@ def quieten_tiff() -> None:
             for handler in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
                 handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
                 handler(None)
+
+
+@contextmanager
+def quiet_programs() -> Iterator[None]:
+    """What programs that a library starts write to standard error in here is not shown, nor what other threads do."""
+    try:
+        shown = os.dup(2) if _OWN.is_set() else None
+    except OSError:  # it is closed
+        shown = None
+    if shown is None:
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown)
 
 
 def settle() -> None:
