@@ -81,12 +81,12 @@ ODD = {
     "a damaged file of settings": {"MATPLOTLIBRC": "damaged"},
     "warnings that are errors": {"PYTHONWARNINGS": "error"},
     "no docstrings and no assertions": {"PYTHONOPTIMIZE": "2"},
-    "a home that is not there": {"HOME": "/nonexistent", "XFER_CACHE": None},
-    "no home of that name": {"HOME": "~nosuchuser", "XFER_CACHE": None},
+    "a home that cannot be": {"HOME": "HERE/damaged/home", "XFER_CACHE": None},
+    "a home that is no path": {"HOME": "~nosuchuser", "XFER_CACHE": None, "TMPDIR": "HERE"},
     "the locale C": {"LC_ALL": "C"},
     "an output in ASCII": {"PYTHONIOENCODING": "ascii"},
     "a cache that is a file": {"XFER_CACHE": "damaged"},
-    "a temporary folder that is not there": {"TMPDIR": "/nonexistent"},
+    "a temporary folder that is not there": {"TMPDIR": "HERE/none"},
 }
 
 
@@ -95,10 +95,12 @@ def test_training_works_where(name, run, here):
     (here / "damaged").write_bytes(b"\xff\xfe")
     (here / "set/train/ants").rename(here / "set/train/蚂蚁")
     (here / "set/val/ants").rename(here / "set/val/蚂蚁")
-    done = run("train", "set", *TRAIN, "-o", "out", **ODD[name])
+    variables = {name: value and value.replace("HERE", str(here)) for name, value in ODD[name].items()}
+    done = run("train", "set", *TRAIN, "-o", "out", **variables)
     warning = done.stderr if "no installed font" in done.stderr else ""
     assert warning.count("\n") <= 1
     trained(done, here, errors=warning)
+    assert not (here / "~nosuchuser").exists()
 
 
 def test_a_picture_that_cannot_be_drawn_is_a_warning_and_the_run_is_finished(run, here):

@@ -35,7 +35,7 @@ def cache_dir() -> Path:
     if base := os.environ.get("XDG_CACHE_HOME"):
         return Path(base) / "xfer"
     home = expanded("~")
-    return _of_no_home() if home == Path("~") else home / ".cache" / "xfer"
+    return home / ".cache" / "xfer" if home.is_absolute() else _of_no_home()
 
 
 def _of_no_home() -> Path:
