@@ -7,11 +7,13 @@ from contextlib import suppress
 from typing import NoReturn
 
 from xfer.cli.main import main
+from xfer.display import warned
 from xfer.system import own_process
 
 
 def run() -> None:
     own_process.begin()
+    warned.show_in_lines()
     code: object = 0
     try:
         main()

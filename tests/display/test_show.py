@@ -2,12 +2,14 @@
 
 import sys
 import time
+import warnings
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
 import xfer
-from xfer.display import notebook, show
+from xfer.display import notebook, show, warned
+from xfer.plots.files import PictureWarning
 from xfer.testing.numpy_backend import NumpyBackend
 from xfer.testing.pictures import write_class_folders
 
@@ -49,6 +51,37 @@ def test_a_log_gets_the_last_epoch_or_the_progress_every_ten_seconds(clock, caps
     assert lines == ["epoch 1 ended", "epoch 2 ended", "epoch 3 ended", "drawing: 19 of 40, 0:00:21 left"]
 
 
+def test_a_log_shows_names_as_text_on_one_line(clock, capsys):
+    with show.shown() as display:
+        clock[0] += 10
+        display.progress("reading a\n\x1b[2J\u202e", 1, 3)
+    assert capsys.readouterr().err == "reading a\\n\\x1b[2J\\u202e: 1 of 3\n"
+
+
+def refuse(text):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("stream", [None, SimpleNamespace(write=refuse)])
+def test_where_nothing_can_be_written_work_goes_on(clock, capsys, monkeypatch, stream):
+    with show.shown() as display:
+        monkeypatch.setattr(sys, "stderr", stream)  # closed, or on a disk that is full
+        clock[0] += 10
+        display.progress("reading", 1, 3)
+    assert capsys.readouterr().out == "", "nor into the results"
+
+
+def test_a_warning_is_one_line_with_its_source_where_it_is_a_librarys(capsys, monkeypatch):
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # to be restored
+    warned.show_in_lines()
+    warnings.showwarning(UserWarning("of\n a \x1b[31mfile"), UserWarning, "/lib/torch/x.py", 7)
+    warnings.showwarning(PictureWarning("a.png: not drawn"), PictureWarning, "/xfer/x.py", 7)
+    assert capsys.readouterr().err.splitlines() == [
+        r"warning: of a \x1b[31mfile (UserWarning, /lib/torch/x.py:7)",
+        "warning: a.png: not drawn",
+    ]
+
+
 @pytest.fixture
 def cell(monkeypatch):
     """Makes this process look like a notebook's; what the cell's output was, at each drawing, is in the list."""
@@ -82,9 +115,9 @@ def test_a_notebook_gets_one_output_that_ends_with_the_epochs_alone(cell, data, 
 def test_what_a_notebook_shows_is_text_and_no_markup(cell):
     with show.shown() as display:
         display.progress("<b>$a$", 1, 3)
-        display.say("<script>")
+        display.say("<script>\x1b\n")
     text, html = cell[-1]
-    assert text == "<script>"
+    assert text == "<script>\\x1b\\n"
     assert "&lt;script&gt;" in html
     assert "mathjax_ignore" in html
     assert "&lt;b&gt;$a$ ━" in cell[0][1]

@@ -312,6 +312,23 @@ def test_entries_stay_within_the_limit_and_what_is_larger_than_all_of_it_is_not_
     assert same(cold, fitted(recipe, backend, seed=1))
 
 
+def test_large_features_without_room_are_one_line_before_any_is_written(store, recipe, monkeypatch):
+    """The system would end the process with SIGBUS where a mapped file is written for which its disk has no room."""
+    monkeypatch.setattr(xfer.features.cache, "IN_MEMORY", 0)
+    taken = []
+
+    def full(handle, start, size):
+        taken.append((start, size))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full, raising=False)
+    with pytest.raises(
+        XferError, match=r"features do not fit into .* \(No space left on device\). Cure: TMPDIR=FOLDER"
+    ):
+        fitted(recipe)
+    assert taken == [(0, 8 * 16 * 4)], "all of the 8 pictures' 16 values"
+
+
 @pytest.mark.parametrize("fault", ["no folder", "full disk"])
 def test_where_nothing_can_be_kept_a_run_goes_on_and_says_so_in_a_line(store, recipe, monkeypatch, fault):
     usual = fitted(recipe)

@@ -11,17 +11,16 @@ from xfer.cli.flags import Command
 from xfer.cli.options import data_option, device_option, json_option, overwrite_option, quiet_option
 
 
-@click.command()
+@click.command(
+    help="How two or more runs differ, and how sure that is.\n\n"
+    "The first is the reference: the others are tested against it on the same validation images."
+)
 @click.argument("sources", metavar="RUN RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--margin", type=float, default=0.01, show_default=True, help="Differences below this share are none.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write compare.json and pictures to this folder.")
 @overwrite_option
 @json_option
 def compare(sources: tuple[Path, ...], margin: float, output: Path | None, overwrite: bool, json_: bool) -> None:
-    """How two or more runs differ, and how sure that is.
-
-    The first is the reference: the others are tested against it on the same validation images.
-    """
     from xfer.cli import comparison_text, console
     from xfer.comparison.compare import compare as compare_runs
     from xfer.comparison.pictures import save
@@ -34,11 +33,15 @@ def compare(sources: tuple[Path, ...], margin: float, output: Path | None, overw
         console.as_json(comparison.as_json())
         return
     comparison_text.compared(comparison)
-    for path in written:
-        click.echo(f"written       {path}")
+    console.say(*(f"written       {path}" for path in written))
 
 
-@click.command("parity")
+@click.command(
+    "parity",
+    help="Hold two backends against each other, stage by stage.\n\n"
+    "Exit code 0 when everything judged is within the tolerance, else 1, with the first stage that "
+    "differs.",
+)
 @click.option("--arch", required=True, metavar="NAME", help="resnet18, resnet50, efficientnet_lite0, convnet, ...")
 @click.option("--weights", default="imagenet", show_default=True, metavar="imagenet|random|FILE")
 @click.option("--weights-other", metavar="FILE", help="The second backend's own file, .ckpt beside .pth say.")
@@ -55,10 +58,6 @@ def compare(sources: tuple[Path, ...], margin: float, output: Path | None, overw
 @quiet_option
 @json_option
 def parity_(backends: str, output: Path | None, overwrite: bool, quiet: bool, json_: bool, **flags: Any) -> None:
-    """Hold two backends against each other, stage by stage.
-
-    Exit code 0 when everything judged is within the tolerance, else 1, with the first stage that differs.
-    """
     from xfer.cli import console
     from xfer.porting import text as parity_text
     from xfer.porting.parity import parity
@@ -76,13 +75,18 @@ def parity_(backends: str, output: Path | None, overwrite: bool, quiet: bool, js
         console.as_json(report.as_json())
     else:
         if not quiet:
-            click.echo(f"{parity_text.table(report)}\n")
-        click.echo(parity_text.summary(report))
+            console.say(*parity_text.table(report), "")
+        console.say(*parity_text.summary(report))
     if not report.passes:
         raise click.exceptions.Exit(1)
 
 
-@click.command("study", cls=Command)
+@click.command(
+    "study",
+    cls=Command,
+    help="Train recipes on several backends and seeds, and test which differences are real.\n\n"
+    "Runs that are done are not repeated. Exit code 0 when every run is there, 1 when some run failed.",
+)
 @click.argument("source", metavar="STUDY.toml|NAME", type=click.Path(path_type=Path))
 @click.option("--backend", "-b", "backends", multiple=True, metavar="NAME", help="May be repeated; instead of its own.")
 @click.option("--seeds", type=int, metavar="N", help="The seeds 0 to N-1, instead of its own.")
@@ -100,10 +104,6 @@ def study_(
     source: Path, backends: tuple[str, ...], seeds: int | None, data: str | None, weights: str | None,
     sets: tuple[str, ...], output: Path | None, quiet: bool, json_: bool, **flags: Any,
 ) -> None:  # fmt: skip
-    """Train recipes on several backends and seeds, and test which differences are real.
-
-    Runs that are done are not repeated. Exit code 0 when every run is there, 1 when some run failed.
-    """
     from xfer.cli import console
     from xfer.recipe.load import parse_override
     from xfer.studies import text as study_text
@@ -116,10 +116,10 @@ def study_(
         if isinstance(event, Study):
             results = event
         elif not (quiet or json_):
-            click.echo(study_text.ended(event))
+            console.say(study_text.ended(event))
     if json_:
         console.as_json(results.as_json())
     else:
-        click.echo(f"\n{study_text.markdown(results)}\nreport        {output / 'report.html'}")
+        console.say("", *study_text.markdown(results).split("\n"), f"report        {output / 'report.html'}")
     if results.failed:
         raise click.exceptions.Exit(1)

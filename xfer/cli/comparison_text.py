@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import click
 from rich.table import Table
-from rich.text import Text
 
-from xfer.cli.console import printer
+from xfer.cli.console import say, table
 from xfer.comparison.compare import Comparison, Disagreement, Pair, Summary, Unpaired
 from xfer.recipe.keys import Setting
 
@@ -17,23 +15,22 @@ MOST_LISTED = 20  # images on which runs disagree; compare.json has them all
 
 def compared(c: Comparison) -> None:
     """The runs, what differs in how they were made, and each against the first."""
-    console = printer()
     for number, run in enumerate(c.runs, start=1):
-        click.echo(f"run {number}: {run.path} ({run.backend} on {run.device})")
-    console.print(result_table(c.runs))
+        say(f"run {number}: {run.path} ({run.backend} on {run.device})")
+    table(result_table(c.runs))
     if c.settings:
-        console.print(setting_table(c.settings))
+        table(setting_table(c.settings))
     else:
-        click.echo("recipes, backends, devices and versions are the same")
-    click.echo(f"training batches: {'the same, bit for bit' if c.same_batches else 'not the same'}")
+        say("recipes, backends, devices and versions are the same")
+    say(f"training batches: {'the same, bit for bit' if c.same_batches else 'not the same'}")
     for pair in c.pairs:
-        click.echo("\n".join(pair_lines(pair, c.margin)))
+        say(*pair_lines(pair, c.margin))
     if c.disagreements:
-        click.echo("images on which runs disagree")
+        say("images on which runs disagree")
     for image in c.disagreements[:MOST_LISTED]:
-        click.echo(f"  {disagreement_line(image)}")
+        say(f"  {disagreement_line(image)}")
     if (more := len(c.disagreements) - MOST_LISTED) > 0:
-        click.echo(f"  and {more} more")
+        say(f"  and {more} more")
 
 
 def result_table(runs: Sequence[Summary]) -> Table:
@@ -59,7 +56,7 @@ def setting_table(settings: Sequence[Setting]) -> Table:
     for number in range(1, len(settings[0].values) + 1):
         table.add_column(f"run {number}", overflow="fold")
     for setting in settings:
-        table.add_row(*(Text("-" if cell is None else str(cell)) for cell in (setting.key, *setting.values)))
+        table.add_row(*("-" if cell is None else str(cell) for cell in (setting.key, *setting.values)))
     return table
 
 

@@ -1,7 +1,11 @@
-"""What every command shows its results with: progress bars on a terminal, tables, JSON."""
+"""The one place of the command line that prints: lines, tables, JSON, and progress bars on a terminal.
+
+Whatever names and messages hold, it reaches the screen as text of one line; see `xfer.display.escape`.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +13,10 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
+from xfer.display.escape import escaped, shows
 from xfer.display.show import shown
 from xfer.progress import Progress
 
@@ -23,13 +30,48 @@ def progress_bars(quiet: bool) -> Iterator[Progress]:
         yield display.progress
 
 
+def say(*lines: str, error: bool = False) -> None:
+    """Lines on standard output, or on standard error; a line break inside of one is shown as `\\n`.
+
+    Raises OSError, which names the stream, where it cannot be written.
+    """
+    if lines:
+        with _written("standard error" if error else "standard output"):
+            click.echo("\n".join(map(escaped, lines)), err=error)
+
+
 def as_json(content: Any) -> None:
-    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    """On standard output. What is read from it is the same as without the escapes."""
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    with _written("standard output"):
+        click.echo("\n".join(line if line.isprintable() else _json_escaped(line) for line in text.split("\n")))
 
 
-def printer() -> Console:
-    """Standard output. Where nobody watches, tables take the room they need: a cut figure is a lost one."""
-    console = Console(highlight=False)
+def _json_escaped(line: str) -> str:
+    return "".join(char if shows(char) else json.dumps(char)[1:-1] for char in line)
+
+
+def table(content: Table) -> None:
+    """On standard output. Where nobody watches, it takes the room it needs: a cut figure is a lost one."""
+    console = _Tables(highlight=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
-    return console
+    with _written("standard output"):
+        console.print(content)
+
+
+class _Tables(Console):
+    """Shows every text as it is: `[red]` is the name of a class here, and no colour."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(escaped(text), **options | {"markup": False, "emoji": False})
+
+
+@contextmanager
+def _written(stream: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # whoever read it has gone: nobody is to be told
+            raise
+        raise OSError(error.errno, error.strerror, stream) from error

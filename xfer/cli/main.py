@@ -1,15 +1,19 @@
 """The command line: the only place that prints results and chooses an exit code.
 
-Every command imports what it needs when it runs, so that `xfer --help` is instant.
+Every command imports what it needs when it runs, so that `xfer --help` is instant. What they say of themselves is given
+to their decorators, as there are no docstrings under `python -OO`.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -23,39 +27,77 @@ from xfer.errors import XferError
 LONGEST_LINE = 1500  # characters of an error
 
 
+_HELP: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())  # of click 8.2: a group that was given no command
+_CURES = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+    errno.EACCES: "grant access there, or name another place",
+    errno.EPERM: "grant access there, or name another place",
+    errno.EROFS: "name another place",
+    errno.ENAMETOOLONG: "a shorter name",
+}
+
+
 class Group(click.Group):
     """Turns what a user can put right into one line and exit code 2."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _one_line(ctx):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _one_line(ctx):
             return super().invoke(ctx)
-        except (XferError, OSError) as error:  # OSError: a disk that is full, a folder that may not be written
-            if ctx.params.get("debug") or getattr(error, "errno", None) == errno.EPIPE:  # whoever read has gone
-                raise
-            click.echo(f"error: {_one_line(error)}", err=True)
-            ctx.exit(2)
-        except click.UsageError as error:
-            words, message = error.ctx.command_path if error.ctx else "xfer", error.format_message()
-            cure = "" if "Cure: " in message else f" Cure: see {words} --help"
-            click.echo(f"error: {message}{cure}", err=True)
-            ctx.exit(2)
-        except KeyboardInterrupt as stop:
-            run, number = getattr(stop, "run", None), getattr(stop, "number", signal.SIGINT)
-            click.echo(f"interrupted. To go on: xfer train --resume {run}" if run else "interrupted", err=True)
-            ctx.exit(128 + number)
 
 
-def _one_line(error: Exception) -> str:
+@contextmanager
+def _one_line(ctx: click.Context) -> Iterator[None]:
+    try:
+        yield
+    except (XferError, OSError) as error:  # OSError: a disk that is full, a folder that may not be written
+        if ctx.params.get("debug") or getattr(error, "errno", None) == errno.EPIPE:  # whoever read has gone
+            raise
+        _end(ctx, f"error: {_shortened(_of_system(error) if isinstance(error, OSError) else str(error))}", 2)
+    except _HELP:
+        raise
+    except click.UsageError as error:
+        words, message = error.ctx.command_path if error.ctx else "xfer", error.format_message()
+        cure = "" if "Cure: " in message else f" Cure: see {words} --help"
+        _end(ctx, f"error: {_shortened(message)}{cure}", 2)
+    except KeyboardInterrupt as stop:
+        run, number = getattr(stop, "run", None), getattr(stop, "number", signal.SIGINT)
+        _end(ctx, f"interrupted. To go on: xfer train --resume {run}" if run else "interrupted", 128 + number)
+
+
+def _end(ctx: click.Context, line: str, code: int) -> NoReturn:
+    from xfer.cli import console
+
+    with suppress(OSError):  # a full disk: the exit code is left to tell
+        console.say(line, error=True)
+    ctx.exit(code)
+
+
+def _of_system(error: OSError) -> str:
+    if error.filename is None or not error.strerror:
+        return str(error)
+    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+    cure = _CURES.get(error.errno or 0)
+    return f"{name}: {error.strerror}" + (f". Cure: {cure}" if cure else "")
+
+
+def _shortened(text: str) -> str:
     """Its middle is cut out where it is too long to be read: it may quote a value of any length."""
-    text = " ".join(str(error).split())
     return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE // 2]} ... {text[-LONGEST_LINE // 2 :]}"
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Transfer learning for image classification, on PyTorch or MindSpore.",
+)
 @click.version_option(__version__)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def main(debug: bool) -> None:
-    """Transfer learning for image classification, on PyTorch or MindSpore."""
     if isinstance(sys.stdout, TextIOWrapper):  # a file may have a name that no encoding has: it is printed as \udcff
         sys.stdout.reconfigure(errors="backslashreplace")
 

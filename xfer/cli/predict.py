@@ -30,7 +30,12 @@ def _opened(name: str, device: str) -> tuple[Backend, str]:
     return backend, device
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    help="Loss and accuracy of a checkpoint.\n\n"
+    "On either framework, whichever wrote it. Of a folder without splits that is not the run's own, every "
+    "picture counts.",
+)
 @click.argument("source", metavar="RUN|CHECKPOINT", type=click.Path(path_type=Path))
 @data_option
 @click.option("--split", type=click.Choice(["train", "val", "test", "all"]), default="val", show_default=True)
@@ -41,10 +46,6 @@ def _opened(name: str, device: str) -> tuple[Backend, str]:
 def evaluate(
     source: Path, data: str | None, split: Which, backend: str | None, device: str, quiet: bool, json_: bool
 ) -> None:
-    """Loss and accuracy of a checkpoint.
-
-    On either framework, whichever wrote it. Of a folder without splits that is not the run's own, every picture counts.
-    """
     from xfer.cli import console
     from xfer.results import predict
     from xfer.results.checkpoint import load_checkpoint
@@ -63,11 +64,8 @@ def evaluate(
         left_out = [skipped._asdict() for skipped in chosen.skipped]
         console.as_json({**figures, "accuracy": result.accuracy, "loss": result.loss, "left_out": left_out})
     else:
-        click.echo(
-            f"accuracy {result.accuracy:.2%} ({right} of {len(result.labels)}), loss {result.loss:.4f}, on {used}"
-        )
-        for line in () if quiet else _about(chosen):
-            click.echo(line)
+        accuracy = f"accuracy {result.accuracy:.2%} ({right} of {len(result.labels)})"
+        console.say(f"{accuracy}, loss {result.loss:.4f}, on {used}", *(() if quiet else _about(chosen)))
 
 
 def _about(chosen: Chosen) -> Iterator[str]:
@@ -80,7 +78,13 @@ def _about(chosen: Chosen) -> Iterator[str]:
         yield chosen.warning
 
 
-@click.command("predict", cls=Command)
+@click.command(
+    "predict",
+    cls=Command,
+    help="Classes and probabilities of pictures.\n\n"
+    "As lines, CSV or JSON; on either framework, whichever wrote the checkpoint. Pictures that cannot be "
+    "used are listed with the reason behind the others, and the exit code is 1 then.",
+)
 @click.argument("source", metavar="RUN|CHECKPOINT", type=click.Path(path_type=Path))
 @click.argument("images", metavar="FILE|FOLDER|GLOB...", nargs=-1, required=True)
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write to this .csv or .json file.")
@@ -92,6 +96,7 @@ def _about(chosen: Chosen) -> Iterator[str]:
     show_default=True,
     help="The most probable classes of each picture, in lines. CSV and JSON have them all.",
 )
+@click.option("--raw", is_flag=True, help="CSV for programs: no apostrophe before what a spreadsheet would run.")
 @overwrite_option
 @backend_option
 @device_option
@@ -102,17 +107,13 @@ def predict_(
     images: tuple[str, ...],
     output: Path | None,
     top: int,
+    raw: bool,
     overwrite: bool,
     backend: str | None,
     device: str,
     quiet: bool,
     json_: bool,
 ) -> None:
-    """Classes and probabilities of pictures.
-
-    As lines, CSV or JSON; on either framework, whichever wrote the checkpoint. Pictures that cannot be used are listed
-    with the reason behind the others, and the exit code is 1 then.
-    """
     from xfer.cli import console
     from xfer.data.find import find_images
     from xfer.errors import ConfigError
@@ -133,21 +134,21 @@ def predict_(
         opened = _opened(backend or checkpoint.backend, device)
         predictions = predict.predict(checkpoint, files, *opened, progress, on_bad_image="skip")
     if output is not None:
-        predict.save(output, predictions)
+        predict.save(output, predictions, raw=raw)
     if json_:
         console.as_json(predictions.rows())
     elif output is None:
-        _echo(predictions, top)
+        console.say(*_lines(predictions, top))
     if predictions.skipped:
         lost, total = len(predictions.skipped), len(predictions.files) + len(predictions.skipped)
         where = f"in {output}" if output else "above"
         (first, reason), count = predictions.skipped[0], f"{lost} of {total} pictures could not be used"
-        click.echo(f"{count}, the first: {first} ({reason}). All are {where}, in the last rows", err=True)
+        console.say(f"{count}, the first: {first} ({reason}). All are {where}, in the last rows", error=True)
         sys.exit(1)
 
 
-def _echo(predictions: Predictions, top: int) -> None:
+def _lines(predictions: Predictions, top: int) -> Iterator[str]:
     for file, best in zip(predictions.files, predictions.top(top), strict=True):
-        click.echo("  ".join([*(f"{name}  {probability:.2%}" for name, probability in best), file]))
+        yield "  ".join([*(f"{name}  {probability:.2%}" for name, probability in best), file])
     for file, reason in predictions.skipped:
-        click.echo(f"not used: {reason}  {file}")
+        yield f"not used: {reason}  {file}"

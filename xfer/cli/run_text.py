@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
 from rich.table import Table
 
 from xfer.backend import ParamGroups
-from xfer.cli.console import printer
+from xfer.cli.console import say, table
 from xfer.cli.loading import loading_table
 from xfer.formats.sealed import BEST
 from xfer.nets import partial
@@ -28,14 +27,14 @@ def show(event: Prepared | EpochEnd | Run) -> None:
     if isinstance(event, Prepared):
         describe(event)
     elif isinstance(event, EpochEnd):
-        click.echo(epoch_line(event.epoch))
+        say(epoch_line(event.epoch))
 
 
-def headline(run: Run, pictures: Sequence[Path]) -> str:
+def headline(run: Run, pictures: Sequence[Path]) -> list[str]:
     """How good, how fast, and where everything lies."""
     r = run.result
     right = round(r["val_accuracy"] * r["n_val"])
-    lines = [
+    return [
         f"best epoch {r['best_epoch']}: {r['val_accuracy']:.2%} of {r['n_val']} validation images right ({right}), "
         f"loss {r['val_loss']:.4f}",
         f"{r['seconds_total']:.1f} s in all: features {r['seconds_features']:.1f} s, "
@@ -46,7 +45,6 @@ def headline(run: Run, pictures: Sequence[Path]) -> str:
         f"report        {run.path / 'report.html'}",
         *(f"picture       {picture}" for picture in pictures),
     ]
-    return "\n".join(lines)
 
 
 def announced(baseline: Recipe) -> str:
@@ -71,30 +69,30 @@ def describe(p: Prepared) -> None:
     """The data, and once for each phase who moves and how fast."""
     counts = f"{len(p.data.train.labels)} training and {len(p.data.val.labels)} validation images"
     versions = ", ".join(f"{name} {version}" for name, version in p.net.backend.versions().items())
-    click.echo(f"{p.net.backend.name} on {p.net.device} ({versions})")
-    click.echo(f"{p.data.name}: {counts}, {len(p.data.classes)} classes: {_short(p.data.classes)}")
+    say(f"{p.net.backend.name} on {p.net.device} ({versions})")
+    say(f"{p.data.name}: {counts}, {len(p.data.classes)} classes: {_short(p.data.classes)}")
     if p.data.test is not None:
-        click.echo(f"{p.data.test} is kept for xfer evaluate --split test: training does not look at it")
+        say(f"{p.data.test} is kept for xfer evaluate --split test: training does not look at it")
     if p.data.unvalidated:
         names = _short(p.data.unvalidated)
-        click.echo(f"warning: no validation pictures of {names}: no figure says how well. Cure: add some to val")
+        say(f"warning: no validation pictures of {names}: no figure says how well. Cure: add some to val")
     if p.data.levels:
-        click.echo(p.data.levels.text())
+        say(p.data.levels.text())
     if p.data.skipped:
-        click.echo(f"{len(p.data.skipped)} files left out, see skipped_images.csv")
+        say(f"{len(p.data.skipped)} files left out, see skipped_images.csv")
     for warning in p.data.warnings():
-        click.echo(warning)
+        say(warning)
     if warning := p.data.leaks.warning(p.recipe.data.on_leak):
-        click.echo(warning)
+        say(warning)
     for note in p.notes:
-        click.echo(note)
+        say(note)
     if p.loaded is not None:
-        printer().print(loading_table(p.recipe.weights.source, p.loaded, p.net.arch))
+        table(loading_table(p.recipe.weights.source, p.loaded, p.net.arch))
         if line := partial.warning(p.loaded, p.groups, p.net.arch):
-            click.echo(f"warning: {line}")
+            say(f"warning: {line}")
     for phase, groups in zip(plan(p.recipe), p.groups, strict=True):
         title = f"{p.net.arch.name}, phase {phase.number + 1} of {len(p.groups)}: {phase.epochs} epochs"
-        printer().print(group_table(title, groups, p.net, phase.lr))
+        table(group_table(title, groups, p.net, phase.lr))
 
 
 def group_table(title: str, groups: ParamGroups, net: Net, lr: float) -> Table:

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from xfer.system.kept import Kept
 
 
-@click.command()
+@click.command(help="Which backends work here, and on which devices.")
 @json_option
 def backends(json_: bool) -> None:
-    """Which backends work here, and on which devices."""
     from xfer.cli import console
     from xfer.doctor import survey
 
@@ -28,13 +27,12 @@ def backends(json_: bool) -> None:
         return
     for row in records:
         state = ", ".join(row["devices"]) if row["works"] else f"not usable: {row['problem']}"
-        click.echo(f"{row['name']:10s} {state}")
+        console.say(f"{row['name']:10s} {state}")
 
 
-@click.command()
+@click.command(help="What works here, how fast, and the cure for what does not.")
 @json_option
 def doctor(json_: bool) -> None:
-    """What works here, how fast, and the cure for what does not."""
     from xfer.cli import console
     from xfer.doctor import examine
 
@@ -42,33 +40,36 @@ def doctor(json_: bool) -> None:
     if json_:
         console.as_json([f.__dict__ for f in findings])
     else:
-        for finding in findings:
-            click.echo(finding.line())
+        console.say(*(finding.line() for finding in findings))
     if any(f.level == "problem" for f in findings):
         raise click.exceptions.Exit(1)
 
 
-@click.command()
+@click.command(help="Move weights between .safetensors, .pth and .ckpt. Needs no framework.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace the target.")
 def convert(source: Path, target: Path, overwrite: bool) -> None:
-    """Move weights between .safetensors, .pth and .ckpt. Needs no framework."""
+    from xfer.cli import console
     from xfer.nets.convert import convert as convert_file
 
     converted = convert_file(source, target, overwrite)
     if converted.taken_from:
-        click.echo(f"weights taken from {converted.taken_from}")
-    for path in converted.files:
-        click.echo(path)
+        console.say(f"weights taken from {converted.taken_from}")
+    console.say(*map(str, converted.files))
 
 
-@click.group()
+@click.group(help="Pictures and their folders.")
 def data() -> None:
-    """Pictures and their folders."""
+    pass
 
 
-@data.command(cls=Command)
+@data.command(
+    cls=Command,
+    help="What is in a data set, and what is wrong with it, before anyone trains on it.\n\n"
+    "Exit code 1 for what makes a result wrong: copies in both splits or in two classes, class folders "
+    "that differ or are empty, unreadable pictures.",
+)
 @click.argument("source", metavar="DIR|ARCHIVE|NAME")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write a report, a picture and lists there.")
 @overwrite_option
@@ -76,11 +77,6 @@ def data() -> None:
 @quiet_option
 @json_option
 def check(source: str, output: Path | None, overwrite: bool, sets: tuple[str, ...], quiet: bool, json_: bool) -> None:
-    """What is in a data set, and what is wrong with it, before anyone trains on it.
-
-    Exit code 1 for what makes a result wrong: copies in both splits or in two classes, class folders that differ or
-    are empty, unreadable pictures.
-    """
     from xfer.cli import console
     from xfer.inspection import text as data_text
     from xfer.inspection.check import check_data
@@ -97,21 +93,19 @@ def check(source: str, output: Path | None, overwrite: bool, sets: tuple[str, ..
     if json_:
         console.as_json(data_text.as_record(report, findings))
     else:
-        for line in (*data_text.lines(report, findings), *(f"written   {path}" for path in written)):
-            click.echo(line)
+        console.say(*data_text.lines(report, findings), *(f"written   {path}" for path in written))
     if any(finding.level == "problem" for finding in findings):
         raise click.exceptions.Exit(1)
 
 
-@click.group()
+@click.group(help="What runs share: features of frozen layers, unpacked and drawn sets of pictures, downloads.")
 def cache() -> None:
-    """What runs share: features of frozen layers, unpacked and drawn sets of pictures, downloads."""
+    pass
 
 
-@cache.command()
+@cache.command(help="What is kept, least recently used first.")
 @json_option
 def ls(json_: bool) -> None:
-    """What is kept, least recently used first."""
     from xfer.cli import console
     from xfer.features import disk
     from xfer.features.store import entries, open_store
@@ -132,11 +126,10 @@ def ls(json_: bool) -> None:
         )
         return
     for entry in (*there.features, *there.sets, *there.downloads):
-        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
         name = entry.path.name if entry in there.downloads else entry.path.name[:12]
-        click.echo(f"{name:12s}  {_size(entry.bytes):>9s}  {used}  {entry.about}")
-    click.echo(f"{len(there.features)} entries, {_size(features)} of at most {_size(store.limit)} in {store.root}")
-    click.echo(
+        console.say(f"{name:12s}  {_size(entry.bytes):>9s}  {_time(entry.used)}  {entry.about}")
+    console.say(f"{len(there.features)} entries, {_size(features)} of at most {_size(store.limit)} in {store.root}")
+    console.say(
         f"{len(there.sets)} sets of pictures, {_size(sets)} of at most {_size(most)}, "
         f"and {len(there.downloads)} downloads, {_size(downloads)}, in {cache_dir()}"
     )
@@ -146,11 +139,11 @@ def _row(entry: Kept) -> dict[str, Any]:
     return {"path": str(entry.path), "bytes": entry.bytes, "used": entry.used, "about": entry.about}
 
 
-@cache.command()
+@cache.command(help="Remove the least recently used, and what interrupted runs left. What is in use stays.")
 @click.option("--to", metavar="SIZE", help="Bytes to leave of all, or 500MB, 20GB, ... Default: the limits.")
 @click.option("--all", "all_", is_flag=True, help="Leave nothing, downloads neither.")
 def prune(to: str | None, all_: bool) -> None:
-    """Remove the least recently used, and what interrupted runs left. What is in use stays."""
+    from xfer.cli import console
     from xfer.features import disk
     from xfer.features.store import open_store
     from xfer.system.limits import parse_size
@@ -162,7 +155,15 @@ def prune(to: str | None, all_: bool) -> None:
     there = disk.read_cache(store)
     left = [*there.features, *there.sets, *there.downloads]
     removed = f"{len(gone)} entries removed, {_size(sum(entry.bytes for entry in gone))}"
-    click.echo(f"{removed}; {len(left)} left, {_size(sum(entry.bytes for entry in left))}")
+    console.say(f"{removed}; {len(left)} left, {_size(sum(entry.bytes for entry in left))}")
+
+
+def _time(seconds: float) -> str:
+    """The local time; of a clock that was far off, which may have no name here, a blank."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    except (OverflowError, OSError, ValueError):
+        return " " * 16
 
 
 def _size(count: int) -> str:

@@ -36,7 +36,13 @@ def _folder(ctx: click.Context, param: click.Parameter, folder: str | None) -> s
     return folder
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    help="Train a classifier and keep the best checkpoint.\n\n"
+    "The pictures are named first or by --data: class folders, an archive, or a named set.\n\n"
+    "Without a recipe and data it trains the demo: pictures that xfer draws itself, and weights that come "
+    "with it.",
+)
 @click.argument("folder", metavar="[DIR|ARCHIVE|NAME]", required=False, callback=_folder)
 @click.option("--backend", "-b", envvar="XFER_BACKEND", callback=_backend, help="torch (the default) or mindspore.")
 @click.option(
@@ -82,12 +88,6 @@ def train(
     resume: str | None, checkpoint_every: float, device: str, sets: tuple[str, ...], against_random: bool | None,
     quiet: bool, json_: bool, **flags: Any,
 ) -> None:  # fmt: skip
-    """Train a classifier and keep the best checkpoint.
-
-    The pictures are named first or by --data: class folders, an archive, or a named set.
-
-    Without a recipe and data it trains the demo: pictures that xfer draws itself, and weights that come with it.
-    """
     from xfer.system.interrupts import caught
 
     if folder is not None:
@@ -114,18 +114,18 @@ def train(
                 small = against_random is None and SMALL in net.backend.archs
                 recipe = small_from_random(run.recipe) if small else from_random(run.recipe, net.first)
                 if show:
-                    click.echo(run_text.announced(recipe))
+                    console.say(run_text.announced(recipe))
                 places = Places(data=prepared.data.source)
                 _, baseline = _follow(record.begin(recipe, net.backend, device, place, True, watch, places), show)
                 pictures.append(draw_against(run.path, baseline.path, prepared.data.val.labels))
                 if not json_:
-                    click.echo(run_text.against(run, baseline))
+                    console.say(run_text.against(run, baseline))
     if json_:
         console.as_json({**run.result, "output": str(run.path)})
         return
     if prepared is None:
-        click.echo(f"{run.path} is finished: there is nothing to go on with. More --epochs train on, as a new run")
-    click.echo(run_text.headline(run, pictures))
+        console.say(f"{run.path} is finished: there is nothing to go on with. More --epochs train on, as a new run")
+    console.say(*run_text.headline(run, [picture for picture in pictures if picture.exists()]))
 
 
 def _chosen(

@@ -21,27 +21,27 @@ TILES = 16
 
 
 def draw(comparison: Comparison, runs: Sequence[Run], folder: Path) -> list[Path]:
-    """Draw what there is to draw, and give the files."""
+    """Draw what there is to draw, and give the files. What cannot be drawn is warned of, and left out."""
     curves, tiles = folder / "curves.png", folder / "disagreements.png"
-    histories = {f"run {i} ({run.result['backend']})": run.history for i, run in enumerate(runs, start=1)}
-    labels = read_predicted(runs[0].path).labels
-    plots.plot_comparison(curves, histories, float(np.bincount(labels).max() / len(labels)))
+    with plots.attempt(curves):
+        histories = {f"run {i} ({run.result['backend']})": run.history for i, run in enumerate(runs, start=1)}
+        labels = read_predicted(runs[0].path).labels
+        plots.plot_comparison(curves, histories, float(np.bincount(labels).max() / len(labels)))
     tiles.unlink(missing_ok=True)  # of a comparison that lay here before
     present = [(image, file) for image in comparison.disagreements if (file := _file(image))][:TILES]
-    if not present:
-        return [curves]
-    shown, files = zip(*present, strict=True)
-    split = Split(files, np.zeros(len(files), np.int64))
-    transforms = runs[0].checkpoint.transforms
-    plots.plot_disagreements(
-        tiles,
-        read_now(split, transforms, np.arange(len(files))),
-        [image.label for image in shown],
-        [image.predicted for image in shown],
-        len(comparison.disagreements),
-        [image.name for image in shown],
-    )
-    return [curves, tiles]
+    if present:
+        shown, files = zip(*present, strict=True)
+        split = Split(files, np.zeros(len(files), np.int64))
+        with plots.attempt(tiles):
+            plots.plot_disagreements(
+                tiles,
+                read_now(split, runs[0].checkpoint.transforms, np.arange(len(files))),
+                [image.label for image in shown],
+                [image.predicted for image in shown],
+                len(comparison.disagreements),
+                [image.name for image in shown],
+            )
+    return [file for file in (curves, tiles) if file.exists()]
 
 
 def _file(image: Disagreement) -> str | None:

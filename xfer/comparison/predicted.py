@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from xfer.arrays import Int64
 from xfer.errors import CheckpointError
 from xfer.system.doors import open_lines
+from xfer.system.tables import read_rows
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def read_predicted(folder: Path) -> Predicted:
     path = folder / "predictions.csv"
     try:
         with open_lines(path, "csv") as lines:
-            return _parse(csv.reader(lines))
+            return _parse(read_rows(lines))
     except (OSError, ValueError, LookupError, csv.Error) as error:
         raise CheckpointError(
             f"{path}: expected file, label, predicted and the probabilities of a finished run "

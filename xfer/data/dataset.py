@@ -25,6 +25,7 @@ from xfer.pixels.images import SUFFIXES
 from xfer.pixels.levels import WIDE, Extent, Levels, all_levels, levels_of, misfit_of
 from xfer.progress import Progress, silent
 from xfer.system.download import cache_dir
+from xfer.system.files import expanded
 
 HeldOut = Literal["val", "test"]
 """Of a folder with three splits: what training validates with, or what it never reads."""
@@ -169,7 +170,7 @@ def is_there(source: str) -> bool:
 
 
 def _anywhere(source: str) -> str:
-    return source if source in NAMED else os.path.abspath(Path(source).expanduser())
+    return source if source in NAMED else os.path.abspath(expanded(source))
 
 
 def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from xfer.data.leaks import Leak, Leaks
 from xfer.system.files import write_bytes
+from xfer.system.tables import csv_text
 
 
 class Skipped(NamedTuple):
@@ -28,8 +27,4 @@ def write_leaks_csv(path: Path, leaks: Leaks) -> None:
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[tuple[str, ...]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    write_bytes(path, csv_text(columns, rows).encode("utf-8", "surrogateescape"))

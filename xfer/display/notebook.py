@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any
 
+from xfer.display.escape import escaped
 from xfer.display.screen import Work, picture
 
 DRAWN_EVERY = 0.2  # seconds: each drawing is a message to the browser
@@ -33,7 +34,7 @@ class Output:
         self._draw_now_and_then()
 
     def say(self, line: str) -> None:
-        self.lines.append(line)
+        self.lines.append(escaped(line))
         self._draw_now_and_then()
 
     def close(self) -> None:

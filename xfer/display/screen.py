@@ -13,6 +13,7 @@ from typing import Any, TextIO, cast
 
 from rich.cells import cell_len, set_cell_size
 
+from xfer.display.escape import escaped
 from xfer.progress import Progress
 
 DRAWN_EVERY = 0.1  # seconds between pictures of the line
@@ -156,7 +157,7 @@ def picture(what: str, work: Work, width: int, encoding: str) -> str:
 
     The label is cut before the figures are. What cannot be shown in `encoding` stands as its code.
     """
-    label = "".join(c if c.isprintable() else "?" for c in what).encode(encoding, "backslashreplace").decode(encoding)
+    label = escaped(what).encode(encoding, "backslashreplace").decode(encoding)
     figures = work.figures()
     room = width - cell_len(figures) - 1
     if cell_len(label) > room:

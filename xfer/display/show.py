@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from rich.console import Console
 
+from xfer.display.escape import escaped
 from xfer.display.notebook import output_of_progress
 from xfer.display.screen import Work, line_of_progress
 from xfer.progress import Progress, silent
@@ -69,4 +70,6 @@ class _Lines:
 
 
 def _write(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # closed: `print` would take standard output in its place
+        with suppress(OSError):  # a full disk, or nobody listens any more: no reason to end the work that is shown
+            print(escaped(line), file=sys.stderr, flush=True)

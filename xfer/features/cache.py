@@ -7,7 +7,10 @@ kept on disk (`xfer.features.store`) is shared with later runs, and with others 
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -151,8 +154,25 @@ def _narrowed(values: Float32) -> Floats:
 
 
 def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Floats:
+    """Raises XferError where there is no room for a file."""
     size = math.prod(shape) * dtype.itemsize
     if size <= IN_MEMORY:
         return np.empty(shape, dtype)
-    with tempfile.TemporaryFile(prefix="xfer-features-") as file:  # the mapping outlives the name and the handle
-        return np.memmap(file, dtype, "w+", shape=shape)
+    try:
+        with tempfile.TemporaryFile(prefix="xfer-features-") as file:  # the mapping outlives the name and the handle
+            _allocate(file.fileno(), size)
+            return np.memmap(file, dtype, "w+", shape=shape)
+    except OSError as error:
+        where = tempfile.tempdir or "any folder for what is temporary"
+        raise XferError(
+            f"{size / 1e9:.1f} GB of features do not fit into {where} ({error.strerror or error}). "
+            "Cure: TMPDIR=FOLDER with more room, or features.dtype = 'float16', or features.cache = false"
+        ) from error
+
+
+def _allocate(handle: int, size: int) -> None:
+    """Take the blocks of a file at once: to write where a mapped file has none ends the process on a full disk."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, size)
+    elif (free := shutil.disk_usage(tempfile.gettempdir()).free) < size:
+        raise OSError(errno.ENOSPC, f"{free / 1e9:.1f} GB are free")

@@ -15,7 +15,7 @@ from xfer.data.lists import write_leaks_csv, write_skipped_csv
 from xfer.errors import DataError, Finding
 from xfer.inspection.check import DataCheck
 from xfer.inspection.findings import verdict
-from xfer.plots.files import write_figure
+from xfer.plots.files import attempt, write_figure
 from xfer.system.files import write_json
 from xfer.system.outputs import read_record, refuse_foreign
 
@@ -48,12 +48,8 @@ def as_record(c: DataCheck, findings: Sequence[Finding]) -> dict[str, Any]:
     }
 
 
-def lines(c: DataCheck, findings: Sequence[Finding]) -> list[str]:
-    """The report for people; the verdict comes last. A line break in a name is shown as an escape."""
-    return ["".join(char if char.isprintable() else repr(char)[1:-1] for char in line) for line in _lines(c, findings)]
-
-
-def _lines(c: DataCheck, findings: Sequence[Finding]) -> Iterator[str]:
+def lines(c: DataCheck, findings: Sequence[Finding]) -> Iterator[str]:
+    """The report for people; the verdict comes last."""
     note = " (split off)" if len(c.parts) == 1 else ""
     yield f"{c.name}: {len(c.train.labels):,} training and {len(c.val.labels):,} validation pictures{note} in {c.root}"
     if c.test is not None:
@@ -93,17 +89,18 @@ def claim(folder: Path, overwrite: bool = False) -> None:
 
 def write(c: DataCheck, findings: Sequence[Finding], folder: Path) -> list[Path]:
     """The report, the picture and the lists into a folder. Raises DataError where it cannot be written."""
-    from xfer.inspection.figure import figure_data_check
-
     report, picture, copies, skipped = (folder / name for name in FILES)
     try:
         write_json(report, as_record(c, findings))
         write_leaks_csv(copies, c.leaks)
         write_skipped_csv(skipped, c.skipped)
-        write_figure(picture, figure_data_check(c.classes, c.counts, c.sizes, c.size, c.samples, c.sample_labels))
+        with attempt(picture):
+            from xfer.inspection.figure import figure_data_check
+
+            write_figure(picture, figure_data_check(c.classes, c.counts, c.sizes, c.size, c.samples, c.sample_labels))
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error}). Cure: another --output") from error
-    return [report, picture, copies, skipped]
+    return [file for file in (report, picture, copies, skipped) if file.exists()]
 
 
 def kinds(c: DataCheck) -> Counter[str]:

@@ -16,6 +16,7 @@ from xfer.nets.head import Head
 from xfer.pixels.colour import Normalize, read_normalize
 from xfer.progress import Progress, silent
 from xfer.system.download import cache_dir, download, file_hash
+from xfer.system.files import expanded
 
 IMAGENET = "imagenet"
 RANDOM = "random"
@@ -80,7 +81,7 @@ def weights_file(source: str) -> Path | None:
     """
     if source in (IMAGENET, RANDOM):
         return None
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.is_dir():
         if not (path / BEST).is_file():
             raise WeightsError(f"{path}: a folder without {BEST}. Cure: the folder of a run, or a weights file")

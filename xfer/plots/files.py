@@ -3,13 +3,17 @@
 matplotlib is imported when the first picture is drawn. It draws on its Agg canvas: no display, no pyplot, and no
 setting of the calling program is changed. The figures themselves come from the `figure_*` functions in the modules
 beside this one, which say what the arguments are. Where no installed font draws the class names, drawing them gives
-an `xfer.plots.fonts.FontWarning` and shows code points. Writing raises OSError where the file cannot be written.
+an `xfer.plots.fonts.FontWarning` and shows code points. Writing raises OSError where the file cannot be written; inside
+of `attempt` nothing is raised.
 """
 
 from __future__ import annotations
 
+import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from xfer.system import own_process
 from xfer.system.files import write_bytes
 
 if TYPE_CHECKING:
@@ -27,6 +32,29 @@ Images = NDArray[np.uint8]
 """`(N, H, W, 3)`, red, green, blue."""
 Labels = Sequence[int] | NDArray[np.int64]
 """A class index in [0, classes) for each image."""
+
+
+class PictureWarning(UserWarning):
+    """A picture that is not there, and why. What it was to show is whole."""
+
+
+@contextmanager
+def attempt(path: Path) -> Iterator[None]:
+    """Draw the picture `path` in here. Whatever goes wrong becomes a PictureWarning that names it.
+
+    A figure is drawn when the work that it shows is done, which may have taken days, and matplotlib looks at settings,
+    fonts and caches of the whole machine, any of which may be broken.
+    """
+    with suppress(Exception), own_process.quiet_programs():  # the first import asks fontconfig for a list of fonts
+        import_module("matplotlib.font_manager")  # where that fails, it fails again in the block, and is told
+    try:
+        yield
+    except Exception as error:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)  # of earlier work: it would be taken for this one's
+        reason = " ".join(str(error).split())
+        with suppress(PictureWarning):  # where warnings are errors
+            warnings.warn(f"{path}: not drawn ({type(error).__name__}: {reason})", PictureWarning, stacklevel=3)
 
 
 def write_figure(path: Path, figure: Figure) -> None:

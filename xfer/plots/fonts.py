@@ -18,6 +18,8 @@ from matplotlib import font_manager
 from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font
 
+from xfer.system import own_process
+
 # Parts of file names, most wanted first. Only an order of search: what counts is the glyphs a font has.
 _WANTED = (
     *("notosanscjk", "notosanssc", "notosansjp", "notosanskr", "sourcehansans", "pingfang", "hiraginosans"),
@@ -88,7 +90,8 @@ def installed_fonts() -> tuple[str, ...]:
 
     Asked of the system: matplotlib's own list is written at its first start and lacks fonts installed since.
     """
-    return tuple(sorted(font_manager.findSystemFonts(), key=_rank))
+    with own_process.quiet_programs():  # fontconfig complains of a cache that it cannot write, and needs none
+        return tuple(sorted(font_manager.findSystemFonts(), key=_rank))
 
 
 def _composed(text: str) -> str:

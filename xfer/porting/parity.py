@@ -27,6 +27,7 @@ from xfer.porting.differences import ParityReport, Row, Side, compare, compare_a
 from xfer.porting.probe import Array, Measurement, Task
 from xfer.progress import Progress, silent
 from xfer.recipe.recipe import MOST_BATCH, MOST_SEED, MOST_SIZE
+from xfer.system.files import expanded
 from xfer.system.processes import Answer, ask
 
 TOLERANCE = 1e-4
@@ -123,7 +124,7 @@ def _with_weights(task: Task, sources: Sequence[str], progress: Progress) -> lis
 
 
 def _weights(source: str, arch: str, progress: Progress) -> tuple[Weights | None, dict[str, str]]:
-    path = Path(source).expanduser()
+    path = expanded(source)
     if source not in (IMAGENET, RANDOM) and path.is_file():
         return read_with_metadata(path)
     return resolve_source(source, arch, progress=progress) or (None, {})

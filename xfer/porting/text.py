@@ -8,7 +8,7 @@ from xfer.porting.probe import ONE_STEP
 _LINE = "  {:<8s} {:<34s} {:>8s} {:>8s} {:>8s} {:>8s} {:>9s}  {}"
 
 
-def table(report: ParityReport) -> str:
+def table(report: ParityReport) -> list[str]:
     """The tensor furthest apart of each stage. The rest is in the JSON."""
     a, b = (f"{side.backend} on {side.device}" for side in report.sides)
     lines = [f"{report.arch}: {a} (the reference) and {b}"]
@@ -19,7 +19,7 @@ def table(report: ParityReport) -> str:
             quantity = row.what
             lines += ["", quantity] if quantity != report.rows[0].what else ["", heading.rstrip(), quantity]
         lines.append(_line(row))
-    return "\n".join(lines)
+    return lines
 
 
 def _line(row: Row) -> str:
@@ -28,7 +28,7 @@ def _line(row: Row) -> str:
     return _LINE.format(row.stage, row.tensor, *gaps, f"{row.cosine:.6f}", verdict)
 
 
-def summary(report: ParityReport) -> str:
+def summary(report: ParityReport) -> list[str]:
     """How it was judged, and what came of it."""
     squared = bound(ONE_STEP, report.tolerance)
     lines = [
@@ -39,7 +39,7 @@ def summary(report: ParityReport) -> str:
         lines.append(f"not judged: what {report.steps} steps lead to, as rounding grows with each of them")
     if report.images:
         lines.append(f"same top-1 on {report.top1_agree} of {report.images} images")
-    return "\n".join([*lines, _last(report)])
+    return [*lines, _last(report)]
 
 
 def _last(report: ParityReport) -> str:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from xfer.errors import ConfigError, expected
 from xfer.recipe import complaints
+from xfer.recipe.keys import flat
 from xfer.recipe.names import FLAGS
 from xfer.recipe.recipe import Recipe
 from xfer.recipe.shipped import find_recipe
@@ -82,13 +83,22 @@ def _as_json(content: Mapping[str, Any], name: str) -> str:
         text = json.dumps(content, ensure_ascii=False)
         text.encode("utf-8")
         return text
-    except UnicodeEncodeError as error:  # a name of a file may hold any bytes
-        around = error.object[max(0, error.start - 20) : error.end + 20]
+    except UnicodeEncodeError:  # a name of a file may hold any bytes
+        key, value = next((key, str(value)) for key, value in flat(content) if not _is_utf8(f"{key}{value}"))
         raise ConfigError(
-            f"{name}: {around!r} is not UTF-8, as a recipe has to be. Cure: rename it, or use a link with another name"
+            f"{name}: {key} = {value!r} is not UTF-8, as a recipe has to be. "
+            "Cure: rename it, or use a link with another name"
         ) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{name}: a value of a kind that no recipe needs ({error})") from None
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _put(content: dict[str, Any], dotted: str, value: Any) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
 from xfer.plots.confused import MOST_COUNTED, confusion_counts, most_confused
+from xfer.system.tables import read_csv
 
 _NONE = "–"
 _MOST_OPEN = 30  # classes; a longer table is folded away
@@ -48,8 +48,8 @@ def _read(path: Path) -> tuple[list[str], list[str], list[str]]:
     if not path.exists():
         return [], [], []
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
-        rows = csv.DictReader(lines)
-        names = [column.removeprefix("p_") for column in rows.fieldnames or () if column.startswith("p_")]
+        columns, rows = read_csv(lines)
+        names = [column.removeprefix("p_") for column in columns if column.startswith("p_")]
         judged = [(row.get("label") or "", row.get("predicted") or "") for row in rows]
     return names, [label for label, _ in judged], [guess for _, guess in judged]
 

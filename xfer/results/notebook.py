@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from xfer.display.escape import escaped_lines
 from xfer.errors import DataError
 from xfer.pixels.content import read_content
 from xfer.pixels.images import open_lazily
@@ -27,8 +28,7 @@ _HTML = '<div class="tex2jax_ignore mathjax_ignore">{}</div>'
 def form(make: Callable[[], str]) -> str | None:
     """The HTML that is made; None, for which a notebook shows the text, where that fails."""
     try:
-        # Names of files need not be Unicode, and a notebook is.
-        return _HTML.format(make()).encode(errors="backslashreplace").decode()
+        return escaped_lines(_HTML.format(make()))  # names of files need not be Unicode, and a notebook is
     except Exception:  # a picture that cannot be read, a result of another version: no reason to fail in a cell
         return None
 

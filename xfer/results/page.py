@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from xfer.display.escape import escaped_lines
 from xfer.errors import CheckpointError
 from xfer.system.files import write_bytes
 
@@ -68,8 +69,8 @@ def write_page(path: Path, title: str, subtitle: str, sections: Sequence[str]) -
     """Write a page in the reports' style; `title` is text, the others are HTML. Raises CheckpointError."""
     page = _PAGE.format(title=escape(title), style=_STYLE, subtitle=subtitle, body="".join(sections))
     try:
-        # Folder names need not be Unicode; what cannot be encoded is shown as its code.
-        write_bytes(path, page.encode(errors="backslashreplace"))
+        # Folder names need not be Unicode, and may turn the text around: such characters are shown as their code.
+        write_bytes(path, escaped_lines(page).encode())
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error})") from error
 

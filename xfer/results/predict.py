@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
@@ -31,6 +29,7 @@ from xfer.results import notebook
 from xfer.results.checkpoint import Checkpoint, shortened
 from xfer.system.doors import open_regular
 from xfer.system.files import write_json, write_text
+from xfer.system.tables import csv_text
 
 BATCH = 32
 _BEGINNING = 2**22  # bytes in which the first record of a file of predictions ends
@@ -179,20 +178,17 @@ def relabel(split: Split, classes: Sequence[str], wanted: Sequence[str]) -> Spli
     return replace(split, labels=positions[split.labels])
 
 
-def save(path: Path, predictions: Predictions, truth: Int64 | None = None) -> None:
+def save(path: Path, predictions: Predictions, truth: Int64 | None = None, raw: bool = False) -> None:
     """A record for each file: JSON where the name ends in .json, else CSV.
 
-    Columns: file, label (where known), predicted, probability, and p_<class> for each class.
+    Columns: file, label (where known), predicted, probability, and p_<class> for each class. Names that a spreadsheet
+    would run are quoted, see `xfer.system.tables`, unless `raw`.
     """
     rows = predictions.rows(truth)
     if path.suffix == ".json":
         write_json(path, rows)
         return
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(path, csv_text(list(rows[0]), (row.values() for row in rows), raw))
 
 
 def is_own(path: Path) -> bool:

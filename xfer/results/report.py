@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -13,6 +12,7 @@ from xfer.results.facts import facts
 from xfer.results.figures import FIGURES, NONE, cell, parent, percent
 from xfer.results.page import folded, picture, write_page
 from xfer.results.read import read_metrics, read_result
+from xfer.system.tables import read_csv
 
 _FIRST = (
     ("curves", "Loss, accuracy and learning rate by epoch; a star marks the best epoch"),
@@ -145,7 +145,7 @@ def _read_skipped(path: Path) -> list[tuple[str, str]]:
     if not path.exists():
         return []
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
-        return [(row.get("path") or "", row.get("reason") or "") for row in csv.DictReader(lines)]
+        return [(row.get("path") or "", row.get("reason") or "") for row in read_csv(lines)[1]]
 
 
 def _recipe(path: Path) -> str:

@@ -24,6 +24,7 @@ from xfer.results import notebook, predict
 from xfer.results.checkpoint import Checkpoint, load_checkpoint
 from xfer.results.predict import OnBadImage, Predictions
 from xfer.results.read import located, read_metrics, read_recipe, read_result
+from xfer.system.files import expanded
 
 Which = Literal["train", "val", "all", "test"]
 
@@ -168,7 +169,7 @@ def _seen(leaks: Leaks) -> str:
 
 def _is_own(source: str, trained_on: str) -> bool:
     """Whether these data are those that a run was trained on, which may have been named from another folder."""
-    ours, theirs = Path(source).expanduser(), Path(trained_on).expanduser()
+    ours, theirs = expanded(source), expanded(trained_on)
     if source == trained_on or not ours.exists():
         return source == trained_on
     if theirs.exists():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xfer.plots.files import write_figure
+from xfer.plots.files import attempt, write_figure
 from xfer.results.page import picture, write_page
 from xfer.results.run import Run
 from xfer.studies import text as study_text
@@ -25,8 +25,6 @@ def names(modes: Iterable[str]) -> list[str]:
 
 def draw(groups: Sequence[Group], folder: Path, earlier: Iterable[str] = ()) -> list[Path]:
     """Draw `accuracy.png` and an `accuracy_<mode>.png` for each mode; gives the files. Those of `earlier` modes go."""
-    from xfer.studies.figures import figure_accuracies, figure_mode
-
     for stale in names(earlier):
         (folder / stale).unlink(missing_ok=True)
     if not groups:
@@ -35,11 +33,17 @@ def draw(groups: Sequence[Group], folder: Path, earlier: Iterable[str] = ()) -> 
     labels = [f"{group.mode} ({group.backend})" if several else group.mode for group in groups]
     accuracies = [np.stack([_accuracies(run) for run in group.runs.values()]) for group in groups]
     files = [folder / "accuracy.png"]
-    write_figure(files[0], figure_accuracies(dict(zip(labels, accuracies, strict=True))))
+    with attempt(files[0]):
+        from xfer.studies.figures import figure_accuracies
+
+        write_figure(files[0], figure_accuracies(dict(zip(labels, accuracies, strict=True))))
     for mode, members in groupby(zip(groups, accuracies, strict=True), key=lambda pair: pair[0].mode):
         files.append(folder / f"accuracy_{mode}.png")
-        write_figure(files[-1], figure_mode(mode, {group.backend: values for group, values in members}))
-    return files
+        with attempt(files[-1]):
+            from xfer.studies.figures import figure_mode
+
+            write_figure(files[-1], figure_mode(mode, {group.backend: values for group, values in members}))
+    return [file for file in files if file.exists()]
 
 
 def _accuracies(run: Run) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

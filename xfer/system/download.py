@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
 from urllib.error import HTTPError, URLError
 
-from xfer.errors import XferError
+from xfer.errors import ConfigError, XferError
 from xfer.system import kept
 from xfer.system.doors import open_regular
-from xfer.system.files import replacing
+from xfer.system.files import expanded, replacing
 from xfer.system.kept import Kept
 from xfer.system.limits import limit, variable_of
 from xfer.system.web import is_page, urlopen
@@ -32,11 +33,33 @@ _NETWORK_FAULTS = (URLError, HTTPException, ConnectionError, TimeoutError, ssl.S
 
 
 def cache_dir() -> Path:
-    """Where downloads are kept: $XFER_CACHE, else $XDG_CACHE_HOME/xfer, else ~/.cache/xfer."""
+    """Where downloads are kept: $XFER_CACHE, else $XDG_CACHE_HOME/xfer, else ~/.cache/xfer.
+
+    Of a user without a home folder, who has a number alone in many a container: a folder of his own for what is
+    temporary. Raises ConfigError where there is none that can be trusted.
+    """
     if own := os.environ.get("XFER_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "xfer"
+        if (path := expanded(own)).parts[0].startswith("~"):
+            raise ConfigError(f"XFER_CACHE = {own!r}: there is no such home folder. Cure: the path of a folder")
+        return path
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "xfer"
+    home = expanded("~")
+    return home / ".cache" / "xfer" if home.is_absolute() else _of_no_home()
+
+
+def _of_no_home() -> Path:
+    cure = "Cure: XFER_CACHE=FOLDER"
+    try:
+        path = Path(tempfile.gettempdir()) / f"xfer-{os.getuid()}"
+        with suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+        owner = path.lstat().st_uid  # whoever else made it could put there what he likes
+    except OSError as error:
+        raise ConfigError(f"this user has no home folder to keep anything in ({error.strerror}). {cure}") from error
+    if owner != os.getuid():
+        raise ConfigError(f"{path}: belongs to another user, and this one has no home folder. {cure}")
+    return path
 
 
 def download(

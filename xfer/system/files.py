@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old one or the new one, never half of either."""
+"""Paths, and writing files so that a reader sees the old one or the new one, never half of either."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 from typing import Any
+
+
+def expanded(path: str) -> Path:
+    """With a home folder in the place of `~` or `~name`; as it is for nobody's name, or for a user who has none."""
+    return Path(os.path.expanduser(path))
 
 
 @contextmanager
@@ -27,6 +32,10 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.replace(path)
         if os.name != "nt":  # where a folder cannot be opened
             sync(path.parent)
+    except OSError as error:
+        if error.filename is not None and os.fspath(error.filename) == str(beside):
+            error.filename = str(path)  # the name that people know
+        raise
     finally:
         beside.unlink(missing_ok=True)
 

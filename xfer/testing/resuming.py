@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from xfer.backend import Backend
 from xfer.formats.sealed import BEST, read_checked
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import STATE, read_metrics, read_result
+from xfer.system.tables import read_csv
 from xfer.training.prepared import Prepared
 from xfer.training.resume import identity
 from xfer.training.run import EpochEnd, prepare, train
@@ -82,7 +82,7 @@ def untimed(record: Any, *more: str) -> dict[str, Any]:
 
 def _table(path: Path) -> list[dict[str, str]]:
     with (path / "predictions.csv").open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return read_csv(file)[1]
 
 
 def stopping(at: int, stop: Callable[[], None]) -> Callable[[str, int, int | None], None]:

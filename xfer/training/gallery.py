@@ -23,38 +23,44 @@ from xfer.training.prepared import Prepared
 TILES = 16
 
 
-def draw(p: Prepared, path: Path, best: Evaluation) -> Path:
-    """Draw everything into `plots/`, and give the report that shows it."""
+def draw(p: Prepared, path: Path, best: Evaluation) -> None:
+    """Draw everything into `plots/`, and the report that shows it. What cannot be drawn is warned of, and left out."""
     target = path / "plots"
-    target.mkdir(exist_ok=True)
     classes, train, val = p.data.classes, p.data.train, p.data.val
     augment = p.recipe.augment
     to_train, to_evaluate = p.data.seen(augment.train_transforms), p.data.seen(augment.eval_transforms)
-    images, places = _read(p, train, to_train, _spread(len(train.labels), p.recipe.seed))
-    names = [_short(train, place) for place in places]
-    plots.plot_samples(target / "samples.png", images, train.labels[places], classes, names)
-    plots.plot_curves(target / "curves.png", read_metrics(path))
+    with plots.attempt(file := target / "samples.png"):
+        images, places = _read(p, train, to_train, _spread(len(train.labels), p.recipe.seed))
+        names = [_short(train, place) for place in places]
+        plots.plot_samples(file, images, train.labels[places], classes, names)
+    with plots.attempt(file := target / "curves.png"):
+        plots.plot_curves(file, read_metrics(path))
     if len(classes) <= MOST_COUNTED:
-        plots.plot_confusion_matrix(target / "confusion_matrix.png", val.labels, best.predictions, classes)
-    images, places = _read(p, val, to_evaluate, _spread(len(val.labels), p.recipe.seed))
-    chances = best.probabilities[places].max(axis=1)
-    names = [_short(val, place) for place in places]
-    labels, guesses = val.labels[places], best.predictions[places]
-    plots.plot_predictions(target / "predictions.png", images, labels, guesses, chances, classes, names)
-    worst = np.argsort(-best.losses, kind="stable")[:TILES]
-    images, worst = _read(p, val, to_evaluate, worst)
-    names = [_short(val, place) for place in worst]
-    labels, guesses, losses = val.labels[worst], best.predictions[worst], best.losses[worst]
-    plots.plot_top_losses(target / "top_losses.png", images, labels, guesses, losses, classes, names)
-    return write_report(path)
+        with plots.attempt(file := target / "confusion_matrix.png"):
+            plots.plot_confusion_matrix(file, val.labels, best.predictions, classes)
+    with plots.attempt(file := target / "predictions.png"):
+        images, places = _read(p, val, to_evaluate, _spread(len(val.labels), p.recipe.seed))
+        chances = best.probabilities[places].max(axis=1)
+        names = [_short(val, place) for place in places]
+        labels, guesses = val.labels[places], best.predictions[places]
+        plots.plot_predictions(file, images, labels, guesses, chances, classes, names)
+    with plots.attempt(file := target / "top_losses.png"):
+        images, worst = _read(p, val, to_evaluate, np.argsort(-best.losses, kind="stable")[:TILES])
+        names = [_short(val, place) for place in worst]
+        labels, guesses, losses = val.labels[worst], best.predictions[worst], best.losses[worst]
+        plots.plot_top_losses(file, images, labels, guesses, losses, classes, names)
+    with plots.attempt(path / "report.html"):
+        write_report(path)
 
 
 def draw_against(path: Path, baseline: Path, val_labels: Int64) -> Path:
     """The run in `path` against one from random weights in `baseline`, into a picture of `path` and its report."""
-    curves = {"from ImageNet weights": read_metrics(path), "from random weights": read_metrics(baseline)}
     target = path / "plots" / "against_random.png"
-    plots.plot_comparison(target, curves, float(np.bincount(val_labels).max() / len(val_labels)))
-    write_report(path)
+    with plots.attempt(target):
+        curves = {"from ImageNet weights": read_metrics(path), "from random weights": read_metrics(baseline)}
+        plots.plot_comparison(target, curves, float(np.bincount(val_labels).max() / len(val_labels)))
+    with plots.attempt(path / "report.html"):
+        write_report(path)
     return target
 
 

@@ -33,6 +33,7 @@ from xfer.training.run import EpochEnd
 from xfer.training.state import State
 
 LAST = "last.safetensors"
+LONGEST_NAME = 128  # bytes of a data set's name in that of its run's folder, where no file system has room for 256
 TAKEN = "weights_loaded.json"  # what partial loading took from the source of the weights
 BASELINE = "from_random"  # the folder of the run from random weights that this one is compared with
 OWN = (
@@ -46,14 +47,14 @@ OWN = (
 
 def claim(p: Prepared, output: Path | None) -> Path:
     """Make a run folder: `output`, or a new one below `runs/`. Raises CheckpointError if it cannot be made."""
-    path = output
     try:
-        if path is None:
-            return _make_free(Path("runs"), f"{p.data.name}-{p.net.arch.name}-{p.net.backend.name}")
-        path.mkdir(parents=True, exist_ok=True)
+        if output is None:
+            data = p.data.name.encode()[:LONGEST_NAME].decode(errors="ignore")
+            return _make_free(Path("runs"), f"{data}-{p.net.arch.name}-{p.net.backend.name}")
+        output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error}). Cure: another --output") from error
-    return path
+        raise CheckpointError(f"{output or 'runs'}: cannot be written ({error}). Cure: another --output") from error
+    return output
 
 
 def create(p: Prepared, path: Path, overwrite: bool = False, origin: Mapping[str, Any] | None = None) -> Path:
