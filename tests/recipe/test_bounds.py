@@ -23,7 +23,7 @@ from xfer.studies.plan import MOST_RUNS
 from xfer.training.record import MOST_MINUTES
 
 LIMITS = Path(__file__).parents[2] / "docs" / "limits.md"
-SECONDS, BYTES = 1, 1 << 24
+SECONDS, BYTES = 1, 1 << 24  # of processor time: others may share the machine
 quick = settings(
     derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -72,7 +72,7 @@ def meant(content):
 @settings(quick, max_examples=400)
 @given(recipes())
 def test_any_numbers_are_meant_or_refused_at_once(content):
-    refusals, started = [], time.monotonic()
+    refusals, started = [], time.process_time()
     tracemalloc.start()
     try:
         meant(content)
@@ -83,7 +83,7 @@ def test_any_numbers_are_meant_or_refused_at_once(content):
         tracemalloc.stop()
     assert [line for line in refusals if "\n" in line or len(line) > 1000] == []
     assert peak < BYTES
-    assert time.monotonic() - started < SECONDS
+    assert time.process_time() - started < SECONDS
 
 
 BOUNDS = {
