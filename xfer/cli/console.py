@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from xfer.display.show import shown
 from xfer.progress import Progress
+from xfer.system.files import json_text
 
 PIPE_WIDTH = 200  # columns of a table that goes into a file or another program
 
@@ -24,7 +24,7 @@ def progress_bars(quiet: bool) -> Iterator[Progress]:
 
 
 def as_json(content: Any) -> None:
-    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    click.echo(json_text(content, indent=2, ascii_only=False))
 
 
 def printer() -> Console:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from xfer.errors import BackendError, ConfigError, XferError
 from xfer.formats.files import read_with_metadata
 from xfer.nets.catalogue import ARCHS
 from xfer.nets.pretrained import IMAGENET, RANDOM, resolve_source
+from xfer.nets.weights import refuse_unusable
 from xfer.pixels.augment import default_eval
 from xfer.porting import probe
 from xfer.porting.differences import ParityReport, Row, Side, compare, compare_arrays
@@ -61,7 +63,7 @@ def parity(
     if len(backends) != 2:
         raise ConfigError(f"backends: expected two, got {len(backends)}. Cure: --backends torch,mindspore")
     for name, value in {"size": size, "batch_size": batch_size, "steps": steps, "tolerance": tolerance}.items():
-        if not value > 0:
+        if not 0 < value < math.inf:
             raise ConfigError(f"{name} = {value}: expected a number above 0")
     if classes is not None and classes < 1:
         raise ConfigError(f"classes = {classes}: expected a number above 0")
@@ -119,7 +121,9 @@ def _triple(text: str) -> Triple:
 def _weights(source: str, arch: str, progress: Progress) -> tuple[Weights | None, dict[str, str]]:
     path = Path(source).expanduser()
     if source not in (IMAGENET, RANDOM) and path.is_file():
-        return read_with_metadata(path)
+        weights, metadata = read_with_metadata(path)
+        refuse_unusable(weights, source)
+        return weights, metadata
     return resolve_source(source, arch, progress=progress) or (None, {})
 
 

@@ -12,6 +12,8 @@ from xfer.recipe.names import MEANT, NEEDLESS, spelt
 from xfer.recipe.recipe import Recipe
 from xfer.section import Section
 
+_LONGEST = 100  # characters of a value that are shown
+
 
 def first(error: ValidationError, kind: type[Section]) -> str:
     """The first complaint, as what, expected, received."""
@@ -26,7 +28,11 @@ def first(error: ValidationError, kind: type[Section]) -> str:
         return expected(f"{where}.op", problem["ctx"]["tag"], known)
     if problem["type"] == "missing":
         return f"{where} is missing"
-    return f"{where} = {received!r}: {problem['msg']}"
+    return f"{where} = {_cut(repr(received))}: {problem['msg']}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _unknown(place: Sequence[str | int], kind: type[Section]) -> str:
