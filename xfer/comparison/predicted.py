@@ -35,6 +35,12 @@ class Predicted:
         right: NDArray[np.bool_] = self.labels == self.predictions
         return right
 
+    @property
+    def ties(self) -> int:
+        """Pictures with two most probable classes: logits may have told apart what is one probability in float32."""
+        most = self.probabilities == self.probabilities.max(axis=1, keepdims=True)
+        return int((most.sum(axis=1) > 1).sum())
+
 
 def read_predicted(folder: Path) -> Predicted:
     """Read `predictions.csv` of a run folder. Raises CheckpointError where it cannot be read."""
@@ -50,14 +56,25 @@ def read_predicted(folder: Path) -> Predicted:
         ) from error
 
 
+_ROUNDING = 1e-5  # of a probability in float32, generously
+_FIXED = ("file", "label", "predicted", "probability")
+
+
 def _parse(rows: Sequence[Mapping[str, str]]) -> Predicted:
-    if any(None in row for row in rows):  # where DictReader puts what has no column
-        raise ValueError("a row has more fields than there are columns")
-    columns = [column for column in rows[0] if column.startswith("p_")]
+    # Where DictReader puts fields without a column, and columns without a field.
+    if any(None in row or None in row.values() for row in rows):
+        raise ValueError("a row has another count of fields than there are columns")
+    columns = tuple(rows[0])[len(_FIXED) :]
+    if tuple(rows[0])[: len(_FIXED)] != _FIXED or not all(column.startswith("p_") for column in columns):
+        raise ValueError(f"columns {', '.join(rows[0])}, expected {', '.join(_FIXED)}, and p_CLASS for each class")
     classes = tuple(column.removeprefix("p_") for column in columns)
     names = relative_names([row["file"] for row in rows])
+    if len(set(names)) < len(names):
+        raise ValueError("file: a picture has more than one row")
     order = sorted(range(len(rows)), key=names.__getitem__)
     rows = [rows[i] for i in order]
+    for row in rows:
+        _check_row(row, columns, classes)
     return Predicted(
         tuple(names[i] for i in order),
         tuple(row["file"] for row in rows),
@@ -66,6 +83,30 @@ def _parse(rows: Sequence[Mapping[str, str]]) -> Predicted:
         np.array([classes.index(row["predicted"]) for row in rows], np.int64),
         np.array([[float(row[column]) for column in columns] for row in rows]),
     )
+
+
+def _check_row(row: Mapping[str, str], columns: Sequence[str], classes: Sequence[str]) -> None:
+    """Raises ValueError, with file and column, for what no run writes."""
+    for column in ("label", "predicted"):
+        if row[column] not in classes:
+            raise ValueError(f"{row['file']}: {column} = {row[column]!r}, expected one of {', '.join(classes)}")
+    for column in ("probability", *columns):
+        if not _is_share(row[column]):
+            raise ValueError(f"{row['file']}: {column} = {row[column]!r}, expected a number in [0, 1]")
+    shares = [float(row[column]) for column in columns]
+    if abs(sum(shares) - 1) > _ROUNDING * len(shares):
+        raise ValueError(f"{row['file']}: {columns[0]} to {columns[-1]} make {sum(shares):g}, expected 1")
+    if shares[classes.index(row["predicted"])] != max(shares):
+        raise ValueError(f"{row['file']}: predicted = {row['predicted']!r} is not its most probable class")
+    if float(row["probability"]) != max(shares):
+        raise ValueError(f"{row['file']}: probability = {row['probability']}, expected {max(shares)}, its largest one")
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 1  # NaN is not
+    except ValueError:
+        return False
 
 
 def relative_names(files: Sequence[str]) -> list[str]:
