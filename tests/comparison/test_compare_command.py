@@ -74,7 +74,9 @@ def consistent(folder):
     result = json.loads((folder / "result.json").read_text()) | {"val_accuracy": accuracy}
     (folder / "result.json").write_text(json.dumps(result))
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    rows[result["best_epoch"] - 1]["val_accuracy"] = accuracy
+    for number, row in enumerate(rows, start=1):
+        best = number == result["best_epoch"]
+        row |= {"val_accuracy": accuracy if best else 0.0, "best": best or number == 1}
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
