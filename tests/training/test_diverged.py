@@ -7,7 +7,7 @@ import pytest
 from stopped_runs import recipe_of, train
 
 import xfer
-from xfer.errors import XferError
+from xfer.errors import ConfigError, XferError
 from xfer.formats.files import read_weights, write_weights
 from xfer.results.read import STATE
 from xfer.testing.numpy_backend import NumpyBackend
@@ -90,10 +90,10 @@ def test_logits_of_a_step_count_where_its_loss_is_finite(recipe, tmp_path, value
 @pytest.mark.parametrize(
     "overrides",
     [
-        {"optimizer.lr": 1e30},
-        {"optimizer.lr": 1e300, "optimizer.kind": "adam"},
-        {"optimizer.lr": 1e30, "optimizer.clip_norm": 1.0, "train_from": "stem"},
-        {"optimizer.weight_decay": 1e30, "train_from": "head"},
+        {"optimizer.lr": 1e15, "optimizer.head_lr_mult": 1e15},
+        {"optimizer.lr": 1e14, "optimizer.head_lr_mult": 1e15, "optimizer.kind": "adam", "train_from": "stem"},
+        {"optimizer.lr": 1e15, "optimizer.clip_norm": 1.0, "train_from": "stem"},
+        {"optimizer.weight_decay": 1e15, "train_from": "head"},
     ],
 )
 def test_rates_far_too_high_are_named(data, tmp_path, overrides):
@@ -101,6 +101,29 @@ def test_rates_far_too_high_are_named(data, tmp_path, overrides):
         train(recipe_of(data, **overrides), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run" / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"optimizer.lr": 1e30}, r"optimizer\.lr = 1e\+30: .* less than or equal to 1000000000000000$"),
+        (
+            {"optimizer.weight_decay": 1e39},
+            r"optimizer\.weight_decay = 1e\+39: .* less than or equal to 1000000000000000$",
+        ),
+        (
+            {
+                "optimizer.lr": 1e15,
+                "optimizer.head_lr_mult": 1e15,
+                "schedule": {"kind": "constant", "warmup_factor": 1e3, "warmup_epochs": 1.0},
+            },
+            r"head_lr_mult make a rate of 1e\+33 in epoch 1, expected at most 1e\+30\. Cure: a smaller optimizer\.lr",
+        ),
+    ],
+)
+def test_a_rate_beyond_float32_is_refused_before_a_step(data, tmp_path, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        train(recipe_of(data, **overrides), tmp_path / "run")
 
 
 def test_a_loss_before_any_step_is_not_blamed_on_the_rate(data, recipe, tmp_path):

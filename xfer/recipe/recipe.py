@@ -21,7 +21,7 @@ from xfer.section import Section
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-NonNegative = Annotated[float, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0, le=1e15)]  # rates, multiples and decays: see also diverged.refuse_rate
 ClassWeights = Literal["balanced"] | tuple[float, ...] | dict[str, float] | None
 
 

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from xfer.arrays import Float32
 from xfer.backend import Precision
-from xfer.errors import XferError
+from xfer.errors import ConfigError, XferError
 from xfer.metrics import Epoch, refuse_not_finite
 from xfer.nets.weights import unusable
+
+LARGEST = 1e30
 
 
 def cure(precision: Precision) -> str:
@@ -28,6 +30,15 @@ def lost(loss: float, step: int, epoch: int, rate: float, precision: Precision) 
         f"the loss became {loss} at step {step} of epoch {epoch}, at a learning rate of {rate:g}. "
         f"Cure: {cure(precision)}"
     )
+
+
+def refuse_rate(rate: float, largest_mult: float, epoch: int) -> None:
+    """Raises ConfigError where the largest rate of a group in an epoch nears the end of float32: torch fails there."""
+    if rate * largest_mult > LARGEST:
+        raise ConfigError(
+            f"optimizer.lr: its schedule and head_lr_mult make a rate of {rate * largest_mult:g} in epoch {epoch}, "
+            f"expected at most {LARGEST:g}. Cure: a smaller optimizer.lr"
+        )
 
 
 def refuse_logits(logits: Float32, epoch: int, rate: float, precision: Precision) -> None:

@@ -68,7 +68,8 @@ def train(t: Training, start: Point, progress: Progress) -> Iterator[Tally | tup
     After each step the tally is given, always the same one; after each epoch the epoch, the evaluation that follows
     it, and where training stands now. `progress` is called for a step when its tally has been given.
     `best` is the caller's to decide. Raises XferError when a loss or a logit is not finite, with the step or the epoch
-    and the likely cause.
+    and the likely cause; ConfigError for a rate near the end of float32: that of a group is
+    a product.
     """
     count = len(t.train_labels)
     steps = math.ceil(count / t.batch_size)
@@ -76,6 +77,7 @@ def train(t: Training, start: Point, progress: Progress) -> Iterator[Tally | tup
     for epoch in range(start.epoch, t.first_epoch + t.epochs):
         done = epoch - t.first_epoch
         rates = [t.lr * factor(t.schedule, done * steps + s, steps, t.epochs) for s in range(steps)]
+        diverged.refuse_rate(max(rates), max(t.lr_mults, default=1.0), epoch + 1)
         tally = Tally(point, rates, t.loss, t.precision)
         yield from _train_epoch(t, tally, progress)
         trained, validating = tally.point(), time.perf_counter()
