@@ -123,6 +123,11 @@ def norm_layers(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(n.removesuffix(suffix) for n in names if n.endswith(suffix))
 
 
+def is_variance(name: str) -> bool:
+    """Whether a name is a running variance."""
+    return name.endswith(".running_var")
+
+
 def is_statistic(name: str) -> bool:
     """Whether a name is a running statistic: state that no optimizer touches."""
     return name.endswith((".running_mean", ".running_var"))

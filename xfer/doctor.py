@@ -6,7 +6,6 @@ one needs slows another.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -22,6 +21,7 @@ from xfer.backends import declared, load_backend, settle
 from xfer.errors import Finding, XferError
 from xfer.nets.net import build_net
 from xfer.system import own_process, processes
+from xfer.system.files import json_text
 
 SPEED_SECONDS = 2.5  # of measuring, for each backend
 TIMEOUT = 180.0  # a first import from a cold disk can take a minute
@@ -99,4 +99,4 @@ def _speed(backend: Backend) -> tuple[str, str, float]:
 
 if __name__ == "__main__":
     own_process.begin()
-    print(json.dumps(probe(sys.argv[1], sys.argv[2:] == ["speed"])))
+    print(json_text(probe(sys.argv[1], sys.argv[2:] == ["speed"])))

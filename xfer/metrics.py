@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from xfer.arrays import Float32, Int64
 from xfer.backend import LossSpec, PredictStep
 from xfer.data.order import Source, chunks
+from xfer.errors import XferError
 from xfer.progress import Progress
+from xfer.section import Section
+
+Count = Annotated[int, Field(ge=0)]
+Place = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Epoch(Section):
+    """One line of `metrics.jsonl`. Losses are means over samples, accuracies fractions, `lr` the base rate at the end.
+
+    `batches_digest` covers every training batch so far, in order: pictures, labels and dropout masks. It is a chain:
+    each batch's is the sha256, in hexadecimal, of the one before (32 zero bytes at first) and the batch's own bytes.
+    """
+
+    epoch: Place  # 1-based, over the whole run
+    phase: Place
+    train_loss: NonNegative
+    train_accuracy: Share
+    val_loss: NonNegative
+    val_accuracy: Share
+    lr: NonNegative
+    seconds: NonNegative
+    images_per_second: Annotated[float, Field(gt=0)]  # training images, in training time
+    best: bool
+    batches_digest: Digest
 
 
 @dataclass(frozen=True)
@@ -38,9 +69,10 @@ class Evaluation:
 
 
 def log_softmax(logits: Float32) -> NDArray[np.float64]:
-    """In float64, so that a difference between two frameworks is theirs."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    """In float64, so that a difference between two frameworks is theirs. NaN for every row that is not finite."""
+    with np.errstate(invalid="ignore"):
+        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+        result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return result
 
 
@@ -60,6 +92,17 @@ def evaluate(predict: PredictStep, source: Source, labels: Int64, batch_size: in
     return evaluation(logits, labels)
 
 
+def refuse_not_finite(logits: Float32, of: Callable[[int], str], cure: str) -> None:
+    """Raises XferError for logits (n, C) with NaN or infinities: there is a most probable class in them, of no worth.
+
+    `of` says what a row belongs to, such as a file.
+    """
+    if not np.isfinite(logits).all():
+        rows = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+        more = f" and of {len(rows) - 1} more" if len(rows) > 1 else ""
+        raise XferError(f"the logits of {of(int(rows[0]))}{more} are not finite. Cure: {cure}")
+
+
 def evaluation(logits: Float32, labels: Int64) -> Evaluation:
     """The figures of logits `(n, C)` against labels `(n,)`."""
     loss, right = cross_entropy(logits, labels).mean(), (logits.argmax(axis=1) == labels).mean()
@@ -73,13 +116,17 @@ def cross_entropy(logits: Float32, labels: Int64) -> NDArray[np.float64]:
 
 
 def mean_loss(logits: Float32, labels: Int64, spec: LossSpec) -> float:
-    """What a step minimises, over a batch: as `xfer.backend.LossSpec` says, in float64."""
+    """What a step minimises, over a batch: as `xfer.backend.LossSpec` says, in float64.
+
+    It is finite only where all logits are: of others even those that count for nothing make it NaN.
+    """
     classes = logits.shape[1]
     weights = np.ones(classes) if spec.class_weights is None else np.asarray(spec.class_weights)
     right = np.zeros((len(labels), classes))  # not rows of an eye: that is the square of the classes
     right[np.arange(len(labels)), labels] = 1
     targets = (1 - spec.label_smoothing) * right + spec.label_smoothing / classes
-    return float(-(targets * weights * log_softmax(logits)).sum() / weights[labels].sum())
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(-(targets * weights * log_softmax(logits)).sum() / weights[labels].sum())
 
 
 def better(new: Evaluation, best: Evaluation | None) -> bool:

@@ -18,7 +18,7 @@ from xfer.data.loader import read_batches
 from xfer.data.split import Split, joined
 from xfer.errors import DataError, XferError
 from xfer.features import store as feature_store
-from xfer.formats.files import write_weights
+from xfer.formats.files import read_weights, write_weights
 from xfer.nets.weights import init_weights
 from xfer.pixels.content import file_digest
 from xfer.recipe.load import as_recipe
@@ -418,3 +418,19 @@ def test_what_is_beyond_half_precision_is_refused(recipe):
 
     with pytest.raises(XferError, match=r"float16.*beyond its range.*Cure: features.dtype = 'float32'"):
         fitted(recipe, Large(), **{"features.dtype": "float16"})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_features_that_are_not_finite_are_named_and_not_kept(recipe, store, tmp_path, dtype):
+    weights, metadata = read_weights(Path(recipe.weights.source))
+    weights["norm1.bias"][:] = 3e38
+    weights["norm1.weight"][:] = 3e38
+    write_weights(tmp_path / "huge.safetensors", weights, metadata)
+    huge = as_recipe(recipe, {"weights": str(tmp_path / "huge.safetensors"), "features.dtype": dtype})
+    prepared = prepare(huge, NumpyBackend())
+    with pytest.raises(XferError, match=r"ants.0\.png: what the frozen layers make of it is not finite.*Cu") as caught:
+        list(fit(prepared))
+    assert "\n" not in str(caught.value)
+    assert feature_store.entries(store) == []
+    assert next(iter(fit(prepare(recipe, NumpyBackend()))))
+    assert feature_store.entries(store)

@@ -270,6 +270,29 @@ def test_a_folder_of_something_else_is_refused_and_its_files_stay(finished, fold
         refused(tmp_path / name, "is of no study, and would be replaced", overwrite=True)
 
 
+@pytest.mark.parametrize(
+    ("runs", "field"),
+    [
+        ([{}], "runs.0.mode is missing"),
+        ([{"mode": "head"}, {"made": "all"}], "runs.1.mode is missing"),
+        ([{"mode": 5}], "runs.0.mode = 5"),
+        ([{"mode": "/../../mine"}], "runs.0.mode"),
+        (["head"], "runs.0 = 'head'"),
+        ({"mode": "head"}, "runs = "),
+        (None, "runs = None"),
+    ],
+)
+def test_a_study_by_hand_is_one_line_that_names_the_field(finished, folder, tmp_path, runs, field):
+    output = copied(finished, tmp_path)
+    content = json.loads((output / "study.json").read_text())
+    (output / "study.json").write_text(json.dumps(content | {"runs": runs}))
+    before = stamps(output)
+    result = xfer_("study", folder / "study.toml", "--output", output, code=2)
+    assert f"study.json: {field}" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert stamps(output) == before
+
+
 def test_a_study_that_was_killed_before_its_first_run_begins_anew(finished, folder, tmp_path):
     output, _ = finished
     (tmp_path / "out" / "logs").mkdir(parents=True)

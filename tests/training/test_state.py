@@ -123,7 +123,7 @@ def test_a_loss_that_is_not_finite_leaves_the_state_before(recipe, tmp_path, unt
         xfer.train(recipe, Exploding(), output=tmp_path / "run", checkpoint_every=1e-9)
     state, _ = read_state(tmp_path / "run" / STATE)
     assert (state.point.epoch, state.point.step) == (2, 3)
-    assert state.finite
+    assert state.usable
     assert (tmp_path / "run" / "best.safetensors").exists()
 
 

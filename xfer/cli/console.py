@@ -19,6 +19,7 @@ from rich.text import Text
 from xfer.display.escape import escaped, shows
 from xfer.display.show import shown
 from xfer.progress import Progress
+from xfer.system.files import json_text
 
 PIPE_WIDTH = 200  # columns of a table that goes into a file or another program
 
@@ -42,7 +43,7 @@ def say(*lines: str, error: bool = False) -> None:
 
 def as_json(content: Any) -> None:
     """On standard output. What is read from it is the same as without the escapes."""
-    text = json.dumps(content, indent=2, ensure_ascii=False)
+    text = json_text(content, indent=2, ascii_only=False)
     with _written("standard output"):
         click.echo("\n".join(line if line.isprintable() else _json_escaped(line) for line in text.split("\n")))
 

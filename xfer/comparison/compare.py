@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from xfer.comparison.predicted import Predicted, mismatch, read_predicted
+from xfer.comparison.predicted import Predicted, mismatch
 from xfer.comparison.statistics import Interval, mcnemar, paired_difference, wilson
-from xfer.errors import CheckpointError, ConfigError, refuse_outside
+from xfer.comparison.whole import predicted_by
+from xfer.errors import ConfigError, refuse_outside
 from xfer.recipe.keys import Setting, differing, flat
 from xfer.recipe.recipe import MOST_SEED, Recipe
+from xfer.results.records import Result, check_as
 from xfer.results.run import Run
 
 Verdict = Literal["equivalent", "different", "not shown"]
@@ -108,7 +109,8 @@ def compare(runs: Sequence[Run], margin: float = 0.01, seed: int = 0) -> Compari
     seed    of the bootstrap
 
     Raises ConfigError for fewer than two runs, a margin out of range or runs with other classes, CheckpointError for
-    a run folder that lacks something.
+    a run folder that lacks something, or whose files
+    contradict each other.
     """
     if len(runs) < 2:
         raise ConfigError(f"compare: received {len(runs)} run, expected two or more. Cure: name another run folder")
@@ -116,7 +118,7 @@ def compare(runs: Sequence[Run], margin: float = 0.01, seed: int = 0) -> Compari
         raise ConfigError(f"margin = {margin:g}: expected a share between 0 and 1, for instance 0.01 for one point")
     refuse_outside("seed", seed, 0, MOST_SEED)
     summaries = tuple(map(_summary, runs))
-    first, *others = predicted = [read_predicted(run.path) for run in runs]
+    first, *others = predicted = [predicted_by(run) for run in runs]
     for run, candidate in zip(runs[1:], others, strict=True):
         if candidate.classes != first.classes:
             raise ConfigError(
@@ -136,30 +138,8 @@ def compare(runs: Sequence[Run], margin: float = 0.01, seed: int = 0) -> Compari
     )
 
 
-class _Result(BaseModel):
-    """What is taken from `result.json`."""
-
-    model_config = ConfigDict(strict=True)
-    backend: str
-    device: str
-    val_accuracy: float = Field(ge=0, le=1)
-    n_val: int = Field(gt=0, le=2**53)
-    val_loss: float
-    best_epoch: int
-    seconds_features: float
-    seconds_training: float
-    seconds_total: float
-    peak_memory: float | None = None
-    batches_digest: str
-
-
 def _summary(run: Run) -> Summary:
-    try:
-        r = _Result.model_validate(dict(run.result))
-    except ValidationError as error:
-        first = error.errors()[0]
-        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise CheckpointError(f"{run.path}: its result.json is not what a run leaves ({reason})") from error
+    r = check_as(Result, dict(run.result), f"{run.path}/result.json")
     return Summary(
         path=str(run.path),
         backend=r.backend,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -38,6 +38,12 @@ class Predicted:
         right: NDArray[np.bool_] = self.labels == self.predictions
         return right
 
+    @property
+    def ties(self) -> int:
+        """Pictures with two most probable classes: logits may have told apart what is one probability in float32."""
+        most = self.probabilities == self.probabilities.max(axis=1, keepdims=True)
+        return int((most.sum(axis=1) > 1).sum())
+
 
 def read_predicted(folder: Path) -> Predicted:
     """Read `predictions.csv` of a run folder. Raises CheckpointError where it cannot be read."""
@@ -52,25 +58,31 @@ def read_predicted(folder: Path) -> Predicted:
         ) from error
 
 
+_ROUNDING = 1e-5  # of a probability in float32, generously
+_FIXED = ["file", "label", "predicted", "probability"]
+
+
 def _parse(rows: Iterator[list[str]]) -> Predicted:
     """Row by row: as numbers they take a fraction of what their text does."""
     header = next(rows, [])
-    columns = [column for column in header if column.startswith("p_")]
+    columns = header[len(_FIXED) :]
+    if header[: len(_FIXED)] != _FIXED or not all(column.startswith("p_") for column in columns):
+        raise ValueError(f"columns {', '.join(header)}, expected {', '.join(_FIXED)}, and p_CLASS for each class")
     classes = {column.removeprefix("p_"): number for number, column in enumerate(columns)}
-    file, label, predicted = (header.index(name) for name in ("file", "label", "predicted"))
-    shares = [header.index(column) for column in columns]
     files, labels, predictions, probabilities = list[str](), array("q"), array("q"), array("d")
-    for row in rows:
-        if row and len(row) != len(header):
-            raise ValueError(f"a row has {len(row)} fields, and there are {len(header)} columns")
-        if row:
-            files.append(row[file])
-            labels.append(classes[row[label]])
-            predictions.append(classes[row[predicted]])
-            probabilities.extend(float(row[share]) for share in shares)
+    for row in filter(None, rows):
+        if len(row) != len(header):
+            raise ValueError("a row has another count of fields than there are columns")
+        _check_row(row, columns, classes)
+        files.append(row[0])
+        labels.append(classes[row[1]])
+        predictions.append(classes[row[2]])
+        probabilities.extend(map(float, row[len(_FIXED) :]))
     if not files:
         raise ValueError("it holds no row")
     names = relative_names(files)
+    if len(set(names)) < len(names):
+        raise ValueError("file: a picture has more than one row")
     order = np.array(sorted(range(len(names)), key=names.__getitem__))
     return Predicted(
         tuple(names[i] for i in order),
@@ -78,8 +90,33 @@ def _parse(rows: Iterator[list[str]]) -> Predicted:
         tuple(classes),
         np.array(labels, np.int64)[order],
         np.array(predictions, np.int64)[order],
-        np.array(probabilities, np.float64).reshape(len(files), len(shares))[order],
+        np.array(probabilities, np.float64).reshape(len(files), len(columns))[order],
     )
+
+
+def _check_row(row: Sequence[str], columns: Sequence[str], classes: Mapping[str, int]) -> None:
+    """Raises ValueError, with file and column, for what no run writes."""
+    file, label, predicted, probability, *texts = row
+    for column, name in (("label", label), ("predicted", predicted)):
+        if name not in classes:
+            raise ValueError(f"{file}: {column} = {name!r}, expected one of {', '.join(classes)}")
+    for column, text in zip(("probability", *columns), (probability, *texts), strict=True):
+        if not _is_share(text):
+            raise ValueError(f"{file}: {column} = {text!r}, expected a number in [0, 1]")
+    shares = [float(text) for text in texts]
+    if abs(sum(shares) - 1) > _ROUNDING * len(shares):
+        raise ValueError(f"{file}: {columns[0]} to {columns[-1]} make {sum(shares):g}, expected 1")
+    if shares[classes[predicted]] != max(shares):
+        raise ValueError(f"{file}: predicted = {predicted!r} is not its most probable class")
+    if float(probability) != max(shares):
+        raise ValueError(f"{file}: probability = {probability}, expected {max(shares)}, its largest one")
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 1  # NaN is not
+    except ValueError:
+        return False
 
 
 def relative_names(files: Sequence[str]) -> list[str]:

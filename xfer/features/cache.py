@@ -91,6 +91,7 @@ class FeatureCache:
         digests, done = np.empty((count, 16), np.uint8), 0
         for batch, batch_digests in parts:
             output = self.prefix(batch.inputs)
+            self._refuse_not_finite(output, done)
             if values is None:
                 shape, dtype = (count, *output.shape[1:]), np.dtype(self.dtype)
                 self._refuse_views(view, math.prod(shape) * dtype.itemsize)
@@ -101,6 +102,15 @@ class FeatureCache:
             self.progress(what, before * count + done, together * count)
         assert values is not None, "a split is never empty"
         return Kept(values, digests)
+
+    def _refuse_not_finite(self, output: Float32, before: int) -> None:
+        """Raises XferError, naming the first picture, so that no such features are kept. `before`: pictures done."""
+        if not np.isfinite(output).all():
+            row = int(np.flatnonzero(~np.isfinite(output.reshape(len(output), -1)).all(axis=1))[0])
+            raise XferError(
+                f"{self.split.files[before + row]}: what the frozen layers make of it is not finite: the weights "
+                "overflow. Cure: other weights, or another mean and std in augment's Normalize"
+            )
 
     def _shared(self, store: Store, origin: Origin, view: int) -> Kept:
         """From the store, or else computed and put there: by one process, while others that want it wait."""

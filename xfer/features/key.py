@@ -49,7 +49,7 @@ class Origin:
     def key(self, view: int) -> str:
         """64 hexadecimal digits."""
         drawn = {} if self.seed is None else {"seed": self.seed, "view": view}
-        text = json.dumps(dict(self.ingredients) | drawn, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(dict(self.ingredients) | drawn, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def describe(self, view: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from xfer.errors import WeightsError
 from xfer.formats.files import TAKEN_FROM, beside, digest, read_with_metadata, write_weights
+from xfer.nets.weights import refuse_unusable
 from xfer.system.files import write_json
 from xfer.system.outputs import read_record
 
@@ -26,11 +27,13 @@ def convert(source: Path, target: Path, overwrite: bool = False) -> Converted:
     """Write the weights of `source` to `target`, formats by suffix.
 
     Names are canonical in .safetensors and .pth, MindSpore's in .ckpt. Raises WeightsError for a target that exists,
-    unless `overwrite`, and always for a file of something else where the metadata belong.
+    unless `overwrite`, and always for a file of something else where the metadata belong, and for weights that no
+    network can go on from.
     """
     if target.exists() and not overwrite:
         raise WeightsError(f"{target} exists already. Cure: another name, or --overwrite")
     weights, metadata = read_with_metadata(source)
+    refuse_unusable(weights, str(source))
     sidecar = beside(target) if metadata and target.suffix != ".safetensors" else None
     if sidecar and sidecar.exists() and not {"weights_digest", "metadata"} <= read_record(sidecar).keys():
         raise WeightsError(f"{sidecar}: holds no metadata of weights, and would be replaced. Cure: another name")

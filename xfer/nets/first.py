@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from xfer.arrays import Float32, Weights
 from xfer.errors import WeightsError
 from xfer.nets.head import Head, HeadPolicy, choose_head
 from xfer.nets.net import Net
 from xfer.nets.partial import Loaded, partial_merge
 from xfer.nets.pretrained import parent_of, taken_from
-from xfer.nets.weights import init_weights, merge
+from xfer.nets.weights import init_weights, merge, refuse_unusable
 from xfer.nets.wrapped import unwrapped
 
 
@@ -50,7 +48,7 @@ def first_weights(
     head                        whether the source's is kept, see `choose_head`; its rows in the order of the classes
     partial                     take what fits, and say what became of each tensor
 
-    Raises WeightsError, naming the source, for weights that do not fit or are not finite.
+    Raises WeightsError, naming the source, for weights that do not fit, are not finite, or have a variance below 0.
     """
     names, under = net.arch.head_names, ""
     if weights is not None:
@@ -65,9 +63,7 @@ def first_weights(
 def _taken(
     net: Net, source: str, weights: Mapping[str, Float32], seed: int, kept: Head, partial: bool
 ) -> tuple[Weights, Loaded | None]:
-    if broken := [name for name, array in weights.items() if not np.isfinite(array).all()]:
-        rest = f" and {len(broken) - 1} more tensors" if len(broken) > 1 else ""
-        raise WeightsError(f"{source}: {broken[0]}{rest} hold values that are not finite. Cure: another file")
+    refuse_unusable(weights, source)
     head, shapes = net.arch.head_names, net.shapes
     loaded, made = kept.in_order(weights, head), () if kept.rows is not None else head
     if not partial:

@@ -9,7 +9,7 @@ from zlib import crc32
 
 import numpy as np
 
-from xfer.archs import norm_layers
+from xfer.archs import is_variance, norm_layers
 from xfer.arrays import Float32, Weights
 from xfer.errors import WeightsError
 
@@ -45,6 +45,28 @@ def _init(name: str, shapes: Shapes, norms: frozenset[str], seed: int) -> Float3
         return (rng.standard_normal(shape) * math.sqrt(2 / fan_out)).astype(np.float32)
     bound = 1 / math.sqrt(math.prod(weight[1:]))
     return rng.uniform(-bound, bound, shape).astype(np.float32)
+
+
+# What can be used
+
+
+def unusable(weights: Mapping[str, Float32]) -> str:
+    """What is wrong with the numbers themselves: values that are not finite, variances below 0; else empty."""
+    faults = {
+        "hold values that are not finite": [n for n, array in weights.items() if not np.isfinite(array).all()],
+        "hold a variance below 0": [n for n, array in weights.items() if is_variance(n) and (array < 0).any()],
+    }
+    for fault, names in faults.items():
+        if names:
+            rest = f" and {len(names) - 1} more tensors" if len(names) > 1 else ""
+            return f"{names[0]}{rest} {fault if rest else fault.replace('hold', 'holds', 1)}"
+    return ""
+
+
+def refuse_unusable(weights: Mapping[str, Float32], source: str) -> None:
+    """Raises WeightsError, naming the source and the first tensor, for numbers that no network can go on from."""
+    if fault := unusable(weights):
+        raise WeightsError(f"{source}: {fault}. Cure: another file")
 
 
 # Strict loading

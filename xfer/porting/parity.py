@@ -20,6 +20,7 @@ from xfer.errors import BackendError, ConfigError, XferError, refuse_outside
 from xfer.formats.files import read_with_metadata
 from xfer.nets.catalogue import ARCHS
 from xfer.nets.pretrained import IMAGENET, RANDOM, normalize_of, resolve_source
+from xfer.nets.weights import refuse_unusable
 from xfer.pixels.augment import default_eval
 from xfer.pixels.images import MORE_SUFFIXES, SUFFIXES
 from xfer.porting import probe
@@ -126,7 +127,9 @@ def _with_weights(task: Task, sources: Sequence[str], progress: Progress) -> lis
 def _weights(source: str, arch: str, progress: Progress) -> tuple[Weights | None, dict[str, str]]:
     path = expanded(source)
     if source not in (IMAGENET, RANDOM) and path.is_file():
-        return read_with_metadata(path)
+        weights, metadata = read_with_metadata(path)
+        refuse_unusable(weights, source)
+        return weights, metadata
     return resolve_source(source, arch, progress=progress) or (None, {})
 
 

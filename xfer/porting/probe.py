@@ -27,6 +27,7 @@ from xfer.nets.freeze import FreezePolicy, NormStats, resolve
 from xfer.nets.net import Net, build_net
 from xfer.nets.weights import init_weights, merge
 from xfer.system import own_process
+from xfer.system.files import json_text
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -186,7 +187,7 @@ def _trained(net: Net, start: Weights, batches: list[Batch], steps: int) -> dict
 def write_task(path: Path, task: Task) -> None:
     settings = {k: v for k, v in task.__dict__.items() if k not in ("images", "weights")}
     weights = {f"weights/{name}": array for name, array in (task.weights or {}).items()}
-    write_safetensors(path, {"images": task.images, **weights}, {"task": json.dumps(settings)})
+    write_safetensors(path, {"images": task.images, **weights}, {"task": json_text(settings)})
 
 
 def read_task(path: Path) -> Task:
@@ -203,7 +204,7 @@ def write_measurement(path: Path, measurement: Measurement) -> None:
         f"{quantity}/{name}": array for quantity, arrays in measurement.arrays.items() for name, array in arrays.items()
     }
     origin = {k: v for k, v in asdict(measurement).items() if k != "arrays"}
-    write_safetensors(path, flat, {"measurement": json.dumps(origin)})
+    write_safetensors(path, flat, {"measurement": json_text(origin)})
 
 
 def read_measurement(path: Path) -> Measurement:
@@ -223,7 +224,7 @@ def main(name: str, device: str, task: str, result: str) -> None:
         settle(backend, device)
         write_measurement(Path(result), measure(backend, device, read_task(Path(task))))
     except XferError as error:
-        print(json.dumps({"kind": type(error).__name__, "message": str(error)}))
+        print(json_text({"kind": type(error).__name__, "message": str(error)}))
 
 
 if __name__ == "__main__":

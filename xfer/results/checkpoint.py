@@ -19,11 +19,12 @@ from xfer.formats.files import read_with_metadata, write_weights
 from xfer.formats.sealed import BEST, FORMAT
 from xfer.nets.claims import refuse_claims
 from xfer.nets.net import Net, build_net
-from xfer.nets.weights import merge
+from xfer.nets.weights import merge, refuse_unusable
 from xfer.pixels.augment import Transform, output_size
 from xfer.pixels.colour import read_normalize
 from xfer.results import notebook
 from xfer.results.figures import NONE
+from xfer.system.files import json_text
 
 _FIRST = 5  # names of classes that are shown of many
 _CLASSES: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
@@ -90,7 +91,7 @@ class Checkpoint:
             "extra": self.spec.extra,
             "padding": self.spec.padding,
         }
-        texts = {key: json.dumps(value, ensure_ascii=False) for key, value in parts.items()}
+        texts = {key: json_text(value, ascii_only=False) for key, value in parts.items()}
         return {"format": FORMAT, "arch": self.spec.arch, **texts, **self.record}
 
     def net(self, backend: Backend, device: str) -> Net:
@@ -147,5 +148,6 @@ def _parse(weights: Weights, meta: dict[str, str], file: Path) -> Checkpoint:
     except (KeyError, TypeError, ValueError, ConfigError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CheckpointError(f"{file}: its metadata is damaged ({reason})") from None
+    refuse_unusable(weights, str(file))
     own = {"format", "arch", "classes", "image_size", "mean", "std", "transforms", "layers", "extra", "padding"}
     return Checkpoint(weights, spec, classes, transforms, {k: v for k, v in meta.items() if k not in own}, str(file))

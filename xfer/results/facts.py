@@ -10,9 +10,8 @@ from typing import Any
 
 from xfer.errors import XferError
 from xfer.recipe.toml import read_toml
-from xfer.results.read import ENV
+from xfer.results.read import read_environment
 from xfer.system.doors import read_text
-from xfer.system.outputs import read_record
 
 _SOURCES = {"imagenet": "ImageNet", "random": "random numbers"}
 _FIRST_STAGE = "stem"
@@ -21,10 +20,11 @@ _TIME = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d):\d\d ", re.MULTILINE)
 
 def facts(run_folder: Path) -> list[tuple[str, str]]:
     """(label, words) of what the resolved recipe, the log and `env.json` tell; what they do not tell is left out."""
-    recipe, environment = _read(run_folder / "config.toml"), read_record(run_folder / ENV)
+    recipe, environment = _read(run_folder / "config.toml"), read_environment(run_folder)
     pairs = [("Weights from", _source(recipe)), ("Frozen", _frozen(recipe)), ("Last epoch at", _time(run_folder))]
-    pairs.append(("Made by", _command(environment.get("command"))))
-    pairs += [("Resumed by", _command(command)) for command in environment.get("resumed_by") or ()]
+    if environment is not None:
+        pairs.append(("Made by", _command(environment.command)))
+        pairs += [("Resumed by", _command(command)) for command in environment.resumed_by]
     return [(label, words) for label, words in pairs if words]
 
 
@@ -62,6 +62,6 @@ def _time(run_folder: Path) -> str:
     return str(times[-1]) if times else ""
 
 
-def _command(command: Any) -> str:
+def _command(command: list[str] | str | None) -> str:
     """The words of a command line as a shell takes them; of anything else what was written down, such as a call."""
-    return shlex.join(map(str, command)) if isinstance(command, list) else str(command or "")
+    return shlex.join(command) if isinstance(command, list) else command or ""

@@ -139,7 +139,13 @@ def predict(
         raise DataError(_none_usable(skipped))
     lost = {file for file, _ in skipped}
     files = tuple(name for name, _ in pictures if name not in lost)
-    return Predictions(files, checkpoint.classes, metrics.probabilities(np.concatenate(logits)), tuple(skipped))
+    every = np.concatenate(logits)
+    metrics.refuse_not_finite(every, files.__getitem__, _overflow(checkpoint))
+    return Predictions(files, checkpoint.classes, metrics.probabilities(every), tuple(skipped))
+
+
+def _overflow(checkpoint: Checkpoint) -> str:
+    return f"another checkpoint: the numbers in {checkpoint.name} are too large for float32"
 
 
 def _none_usable(skipped: Sequence[Skipped]) -> str:
@@ -155,7 +161,9 @@ def evaluate(
     backend = load_backend(backend) if isinstance(backend, str) else backend
     net = _net(checkpoint, backend, device, len(split.labels))
     source = Pictures(split, checkpoint.transforms, seed=0, workers=0)
-    return metrics.evaluate(net.predict_step(), source, split.labels, BATCH, progress)
+    result = metrics.evaluate(net.predict_step(), source, split.labels, BATCH, progress)
+    metrics.refuse_not_finite(result.logits, split.files.__getitem__, _overflow(checkpoint))
+    return result
 
 
 def _net(checkpoint: Checkpoint, backend: Backend, device: str, count: int) -> Net:

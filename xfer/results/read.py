@@ -3,54 +3,72 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xfer.data.dataset import is_there
 from xfer.errors import CheckpointError
+from xfer.metrics import Epoch
 from xfer.recipe.load import load_recipe
 from xfer.recipe.recipe import Recipe
-from xfer.system.doors import open_lines, parse_json, read_json
+from xfer.results.records import CURE, Environment, Result, parse_as
+from xfer.system import doors
 from xfer.system.outputs import read_record
 
-ENV = "env.json"
+ENV, RESULT, METRICS = "env.json", "result.json", "metrics.jsonl"
 LOCK = "run.lock"  # held by the one process that writes there
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The epochs of a run, as in `metrics.jsonl`."""
+    """The epochs of a run, as in `metrics.jsonl`. Raises CheckpointError, naming line and field."""
+    file, epochs = path / METRICS, list[Epoch]()
     try:
-        with open_lines(path / "metrics.jsonl", "metrics") as lines:
-            return [_record(parse_json(line)) for line in lines]
+        with doors.open_lines(file, "metrics") as lines:
+            for number, line in enumerate(lines, start=1):
+                epochs.append(epoch := parse_as(Epoch, line, f"{file}, line {number}"))
+                if epoch.epoch != number:
+                    raise CheckpointError(f"{file}, line {number}: epoch = {epoch.epoch}, expected {number}. {CURE}")
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: its metrics.jsonl cannot be read ({error})") from error
+        raise _unreadable(file, error) from error
+    return [epoch.model_dump() for epoch in epochs]
 
 
-def _record(content: Any) -> dict[str, Any]:
-    if not isinstance(content, dict) or any(isinstance(value, list | dict) for value in content.values()):
-        raise ValueError("a line holds no record of an epoch")
-    return content
+def read_result(path: Path) -> dict[str, Any]:
+    """What `result.json` of a finished run says. Raises CheckpointError where there is none, or of another form."""
+    text = read_file(path / RESULT)
+    return parse_as(Result, text, str(path / RESULT)).model_dump(exclude_unset=True)
 
 
-def read_result(path: Path) -> Mapping[str, Any]:
-    """What `result.json` of a finished run says. Raises CheckpointError where there is none."""
+def read_file(file: Path) -> str:
+    """The text of a record of a finished run. Raises CheckpointError."""
     try:
-        result = read_json(path / "result.json")
+        return doors.read_text(file, "json")
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: expected the folder of a finished run, with a result.json ({error})") from error
-    if not isinstance(result, dict):
-        raise CheckpointError(f"{path}: its result.json holds no record of a run")
-    return result
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{file.parent}: expected the folder of a finished run, with a {file.name} ({error})")
+
+
+def read_environment(path: Path) -> Environment | None:
+    """What `env.json` says, or None where there is none. Raises CheckpointError."""
+    try:
+        text = doors.read_text(path / ENV, "json")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: its {ENV} cannot be read ({error})") from error
+    return parse_as(Environment, text, str(path / ENV))
 
 
 def backend_name(path: Path) -> str:
     """The backend that a run was last trained with. Raises CheckpointError."""
-    try:
-        return str(read_json(path / ENV)["backend"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: its env.json names no backend ({error}). Cure: --backend NAME") from error
+    environment = read_environment(path)
+    if environment is None:
+        raise CheckpointError(f"{path}: has no {ENV}, which names the backend. Cure: --backend NAME")
+    return environment.backend
 
 
 @dataclass(frozen=True)
@@ -72,12 +90,11 @@ def places_of(path: Path) -> Places:
 
     A relative path in the recipe then leads to it where a run was moved with what it needs.
     """
-    record = read_record(path / ENV)
-    data, weights = record.get("data"), record.get("weights")
-    return Places(
-        data if isinstance(data, str) and is_there(data) else None,
-        weights if isinstance(weights, str) and os.path.exists(weights) else None,
-    )
+    environment = read_environment(path)
+    if environment is None:
+        return AS_GIVEN
+    data, weights = environment.data, environment.weights
+    return Places(data if data and is_there(data) else None, weights if weights and os.path.exists(weights) else None)
 
 
 def located(recipe: Recipe, path: Path) -> Recipe:

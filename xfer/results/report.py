@@ -7,11 +7,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from xfer.errors import CheckpointError
 from xfer.results.classes import class_table, confused_table
 from xfer.results.facts import facts
 from xfer.results.figures import FIGURES, NONE, cell, parent, percent
 from xfer.results.page import folded, picture, write_page
-from xfer.results.read import read_metrics, read_result
+from xfer.results.read import METRICS, RESULT, read_file
+from xfer.system.doors import open_lines, parse_json
 from xfer.system.tables import read_csv
 
 _FIRST = (
@@ -35,8 +37,8 @@ def write_report(run_folder: Path) -> Path:
     Pictures, metrics, recipe and the list of skipped images are left out where the folder has none.
     Raises CheckpointError for a folder without a readable `result.json`, or where the report cannot be written.
     """
-    result = read_result(run_folder)
-    epochs = read_metrics(run_folder) if (run_folder / "metrics.jsonl").exists() else []
+    result = _figures_in(run_folder)
+    epochs = _rows(run_folder / METRICS)
     sections = [
         *_pictures(run_folder, _FIRST),
         confused_table(run_folder / "predictions.csv"),
@@ -69,6 +71,27 @@ _COLUMNS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "lr": ("learning rate", "{:.3g}".format),
     "seconds": ("seconds", "{:.1f}".format),
 }
+
+
+def _figures_in(run_folder: Path) -> dict[str, Any]:
+    """Whatever `result.json` says: the page shows figures that it does not know, too."""
+    try:
+        result = parse_json(read_file(run_folder / RESULT))
+    except ValueError as error:
+        raise CheckpointError(f"{run_folder / RESULT}: is no JSON ({error})") from None
+    if not isinstance(result, dict):
+        raise CheckpointError(f"{run_folder / RESULT}: holds no record of a run")
+    return result
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    if not file.exists():
+        return []
+    try:
+        with open_lines(file, "metrics") as lines:
+            return [parse_json(line) for line in lines]
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file}: is no JSON ({error})") from None
 
 
 def _subtitle(result: Mapping[str, Any]) -> str:

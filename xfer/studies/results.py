@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 
 from xfer.comparison.compare import Verdict, verdict
-from xfer.comparison.predicted import Predicted, read_predicted
+from xfer.comparison.predicted import Predicted
 from xfer.comparison.statistics import Interval
+from xfer.comparison.whole import predicted_by
 from xfer.errors import CheckpointError
+from xfer.results.read import ENV, METRICS, read_environment
 from xfer.results.run import Run
 from xfer.studies.plan import Planned
 from xfer.studies.splits import Validated, differences_of, unlike
 from xfer.studies.statistics import difference_interval, holm, seed_interval, sign_flip
-from xfer.system.doors import read_json
+from xfer.system.files import json_text
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Study:
     failed: tuple[Failed, ...]
 
     def as_json(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        content: dict[str, Any] = json.loads(json_text(asdict(self)))
         return content
 
 
@@ -164,7 +166,7 @@ def summarise(name: str, groups: Sequence[Group], failed: Sequence[Failed], marg
     """Rows and tests. `margin` as of a comparison, `seed` of the bootstrap. Raises CheckpointError for a broken run."""
     finished = [[_finished(group, seed, run) for seed, run in group.runs.items()] for group in groups]
     counts = [run.result["n_val"] for group in groups for run in group.runs.values()]
-    predicted = [{s: read_predicted(run.path) for s, run in group.runs.items()} for group in groups]
+    predicted = [{s: predicted_by(run) for s, run in group.runs.items()} for group in groups]
     return Study(
         name=name,
         margin=margin,
@@ -178,23 +180,23 @@ def summarise(name: str, groups: Sequence[Group], failed: Sequence[Failed], marg
 
 
 def _finished(group: Group, seed: int, run: Run) -> Finished:
-    try:
-        environment = read_json(run.path / "env.json")
-        return Finished(
-            mode=group.mode,
-            backend=group.backend,
-            seed=seed,
-            folder=f"{run.path.parent.name}/{run.path.name}",
-            device=run.result["device"],
-            accuracy=run.result["val_accuracy"],
-            last_accuracy=run.history[-1]["val_accuracy"],
-            best_epoch=run.result["best_epoch"],
-            seconds=run.result["seconds_total"],
-            peak_memory=run.result.get("peak_memory"),
-            jobs=environment.get("jobs", 1),
-        )
-    except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{run.path} lacks what a run leaves ({error}). Cure: delete it, and repeat") from error
+    environment, history = read_environment(run.path), run.history
+    if environment is None or not history:
+        missing = ENV if environment is None else METRICS
+        raise CheckpointError(f"{run.path} lacks what a run leaves ({missing}). Cure: delete it, and repeat")
+    return Finished(
+        mode=group.mode,
+        backend=group.backend,
+        seed=seed,
+        folder=f"{run.path.parent.name}/{run.path.name}",
+        device=run.result["device"],
+        accuracy=run.result["val_accuracy"],
+        last_accuracy=history[-1]["val_accuracy"],
+        best_epoch=run.result["best_epoch"],
+        seconds=run.result["seconds_total"],
+        peak_memory=run.result.get("peak_memory"),
+        jobs=environment.jobs,
+    )
 
 
 def _row(runs: Sequence[Finished]) -> Row:

@@ -9,12 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
+from pydantic import ConfigDict
+
 from xfer.errors import CheckpointError, ConfigError, refuse_outside
 from xfer.recipe.overrides import StudyOverrides, overrides_of
 from xfer.results.read import is_own
+from xfer.results.records import check_as
 from xfer.results.run import Run
+from xfer.section import Section
 from xfer.studies import text as study_text
-from xfer.studies.plan import Plan, read_plan
+from xfer.studies.plan import Name, Plan, read_plan
 from xfer.studies.processes import is_done, is_foreign, log_name, train_all
 from xfer.studies.report import draw, names, report
 from xfer.studies.results import Ended, Failed, Group, Study, gather, summarise
@@ -122,12 +126,24 @@ def _refuse_foreign(plan: Plan, folder: Path, jobs: int, overwrite: bool) -> Non
     refuse_foreign(folder, "study", [*files, *foreign], bool(_earlier_modes(folder)), overwrite, ignored)
 
 
+class _OfMode(Section):
+    model_config = ConfigDict(extra="ignore")
+    mode: Name  # names of files are made of it
+
+
+class _Earlier(Section):
+    runs: list[_OfMode]
+    failed: list[_OfMode]
+
+
 def _earlier_modes(folder: Path) -> list[str]:
     """Of the study whose results lie in a folder; none where there is none."""
     record = read_record(folder / "study.json")
     if not {"name", "margin", "rows", "runs", "failed"} <= record.keys():
         return []
-    return [str(run["mode"]) for run in (*record["runs"], *record["failed"])]
+    runs = {key: record[key] for key in ("runs", "failed")}
+    earlier = check_as(_Earlier, runs, f"{folder / 'study.json'}", "Cure: remove it, and repeat")
+    return [run.mode for run in (*earlier.runs, *earlier.failed)]
 
 
 def _run_all(plan: Plan, parent: Path, device: str, jobs: int, overwrite: bool) -> Iterator[Ended]:

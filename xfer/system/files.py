@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 from typing import Any
+
+from xfer.errors import XferError
 
 
 def expanded(path: str) -> Path:
@@ -73,4 +76,27 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    """Raises XferError for numbers that JSON has not, see `json_text`."""
+    write_text(path, json_text(content, indent=2, ascii_only=False) + "\n")
+
+
+def json_text(content: Any, indent: int | None = None, ascii_only: bool = True) -> str:
+    """JSON that every program reads: raises XferError, naming the place, for NaN and infinities, which it has not."""
+    try:
+        return json.dumps(content, indent=indent, ensure_ascii=ascii_only, allow_nan=False)
+    except ValueError:
+        for place, value in _not_finite(content, ""):
+            raise XferError(f"{place} = {value}: is not finite, and JSON has no such number") from None
+        raise
+
+
+def _not_finite(content: Any, place: str) -> Iterator[tuple[str, float]]:
+    if isinstance(content, float) and not math.isfinite(content):
+        yield place or "a number", content
+    entries = content.items() if isinstance(content, Mapping) else enumerate(content) if _is_list(content) else ()
+    for key, value in entries:
+        yield from _not_finite(value, f"{place}.{key}" if place else str(key))
+
+
+def _is_list(content: Any) -> bool:
+    return isinstance(content, list | tuple)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xfer.system.files import json_text
+
 
 def command(module: str, *arguments: str) -> list[str]:
     """The words that run a module of this package, and of no other: -P leaves the current folder out of the search."""
@@ -58,7 +60,7 @@ class Child:
         if process is None or process.stdin is None or process.stdout is None:
             return None
         try:
-            process.stdin.write(json.dumps(question) + "\n")
+            process.stdin.write(json_text(question) + "\n")
             process.stdin.flush()
             answer = json.loads(process.stdout.readline() or "null")
         except (OSError, ValueError):

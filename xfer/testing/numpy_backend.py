@@ -127,6 +127,7 @@ class NumpyTrainStep:
         self.model, self.optimizer, self.loss, self.groups, self.start = model, optimizer, loss, groups, start
         self.steps, self.state = 0, dict[str, Array]()
 
+    @np.errstate(over="ignore", invalid="ignore")  # frameworks say nothing of what overflows either
     def __call__(self, batch: Batch, lrs: Sequence[float]) -> Lazy:
         batch_stats = "norm1.running_mean" in self.groups.updating
         keep = 1.0 if batch.keep is None else batch.keep
@@ -140,7 +141,8 @@ class NumpyTrainStep:
                 self._set(name, self._moved(name, scale * grads[name], lr, group.weight_decay))
         if batch_stats:
             self._follow(tape["layer1"][1])
-        return lambda: (loss, logits.astype(np.float32))
+        given = logits.astype(np.float32)
+        return lambda: (loss, given)
 
     def _set(self, name: str, value: Array) -> None:
         self.model.weights[name] = value.astype(np.float32)
@@ -214,4 +216,8 @@ class NumpyBackend:
         return NumpyTrainStep(model, optimizer, loss, groups, start)
 
     def make_predict_step(self, model: NumpyModel, start: str, stop: str) -> PredictStep:
-        return lambda inputs: _run(model, inputs, start, stop)[0].astype(np.float32)
+        @np.errstate(over="ignore", invalid="ignore")
+        def predict(inputs: Array) -> Float32:
+            return _run(model, inputs, start, stop)[0].astype(np.float32)
+
+        return predict

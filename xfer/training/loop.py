@@ -12,50 +12,29 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xfer.arrays import Digests, Float32, Int64
-from xfer.backend import Batch, Lazy, LossSpec, PredictStep, TrainStep
+from xfer.backend import Batch, Lazy, LossSpec, Precision, PredictStep, TrainStep
 from xfer.data.order import Source, chunks, sample_order
-from xfer.errors import XferError
-from xfer.metrics import Evaluation, evaluate, mean_loss
+from xfer.metrics import Count, Digest, Epoch, Evaluation, NonNegative, evaluate, mean_loss
 from xfer.progress import Progress
 from xfer.recipe.schedule import Schedule, factor
+from xfer.section import Section
+from xfer.training import diverged
 
 LAG = 8  # steps whose results stay on the device, so that reading a loss never waits for the step in progress
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """One line of `metrics.jsonl`. Losses are means over samples, accuracies fractions, `lr` the base rate at the end.
-
-    `batches_digest` covers every training batch so far, in order: pictures, labels and dropout masks. It is a chain:
-    each batch's is the sha256, in hexadecimal, of the one before (32 zero bytes at first) and the batch's own bytes.
-    """
-
-    epoch: int  # 1-based, over the whole run
-    phase: int  # 1-based
-    train_loss: float
-    train_accuracy: float
-    val_loss: float
-    val_accuracy: float
-    lr: float
-    seconds: float
-    images_per_second: float  # training images, in training time
-    best: bool
-    batches_digest: str
-
-
-@dataclass(frozen=True)
-class Point:
+class Point(Section):
     """Where training stands between two steps. With the weights and the optimizer's state it decides all that follows.
 
     The sums are those of the epoch in progress: of losses and of right answers over samples, and of its seconds.
     """
 
-    epoch: int = 0  # 0-based, over the whole run: the one in progress
-    step: int = 0  # how many of its steps are done
-    loss_sum: float = 0.0
-    right: int = 0
-    digest: str = 64 * "0"  # as `batches_digest` of an epoch, up to here
-    seconds: float = 0.0
+    epoch: Count = 0  # 0-based, over the whole run: the one in progress
+    step: Count = 0  # how many of its steps are done
+    loss_sum: NonNegative = 0.0
+    right: Count = 0
+    digest: Digest = 64 * "0"  # as `batches_digest` of an epoch, up to here
+    seconds: NonNegative = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +59,7 @@ class Training:
     head_width: int
     seed: int
     loss: LossSpec | None = None  # for `train_loss`; None: the figure that the step gives
+    precision: Precision = "float32"
 
 
 def train(t: Training, start: Point, progress: Progress) -> Iterator[Tally | tuple[Epoch, Evaluation, Point]]:
@@ -87,7 +67,9 @@ def train(t: Training, start: Point, progress: Progress) -> Iterator[Tally | tup
 
     After each step the tally is given, always the same one; after each epoch the epoch, the evaluation that follows
     it, and where training stands now. `progress` is called for a step when its tally has been given.
-    `best` is the caller's to decide. Raises XferError when a loss is not finite, with the step and the likely cause.
+    `best` is the caller's to decide. Raises XferError when a loss or a logit is not finite, with the step or the epoch
+    and the likely cause; ConfigError for a rate near the end of float32: that of a group is
+    a product.
     """
     count = len(t.train_labels)
     steps = math.ceil(count / t.batch_size)
@@ -95,10 +77,12 @@ def train(t: Training, start: Point, progress: Progress) -> Iterator[Tally | tup
     for epoch in range(start.epoch, t.first_epoch + t.epochs):
         done = epoch - t.first_epoch
         rates = [t.lr * factor(t.schedule, done * steps + s, steps, t.epochs) for s in range(steps)]
-        tally = Tally(point, rates, t.loss)
+        diverged.refuse_rate(max(rates), max(t.lr_mults, default=1.0), epoch + 1)
+        tally = Tally(point, rates, t.loss, t.precision)
         yield from _train_epoch(t, tally, progress)
         trained, validating = tally.point(), time.perf_counter()
         result = evaluate(t.predict, t.val, t.val_labels, t.batch_size, progress)
+        diverged.refuse_logits(result.logits, epoch + 1, rates[-1], t.precision)
         point = Point(epoch=epoch + 1, digest=trained.digest)
         yield (
             Epoch(
@@ -122,8 +106,10 @@ def train(t: Training, start: Point, progress: Progress) -> Iterator[Tally | tup
 class Tally:
     """Counts the steps of an epoch. The results of the last LAG stay on the device until they are asked for."""
 
-    def __init__(self, start: Point, rates: Sequence[float], spec: LossSpec | None = None) -> None:
-        self.start, self.rates, self.spec = start, rates, spec
+    def __init__(
+        self, start: Point, rates: Sequence[float], spec: LossSpec | None = None, precision: Precision = "float32"
+    ) -> None:
+        self.start, self.rates, self.spec, self.precision = start, rates, spec, precision
         self.started = time.perf_counter() - start.seconds
         self.step, self.digest = start.step, bytes.fromhex(start.digest)
         self.loss_sum, self.right = start.loss_sum, start.right
@@ -143,19 +129,25 @@ class Tally:
         """Where training stands. Waits for the device."""
         self._read(0)
         seconds = time.perf_counter() - self.started
-        return Point(self.start.epoch, self.step, self.loss_sum, self.right, self.digest.hex(), seconds)
+        return Point(
+            epoch=self.start.epoch,
+            step=self.step,
+            loss_sum=self.loss_sum,
+            right=self.right,
+            digest=self.digest.hex(),
+            seconds=seconds,
+        )
 
     def _read(self, leave: int) -> None:
         while len(self.waiting) > leave:
             number, labels, lazy = self.waiting.popleft()
             loss, logits = lazy()
-            if not math.isfinite(loss):
-                raise XferError(
-                    f"the loss became {loss} at step {number + 1} of epoch {self.start.epoch + 1}, at a learning rate "
-                    f"of {self.rates[number]:g}. Cure: a smaller optimizer.lr, or optimizer.clip_norm = 1.0"
-                )
             # A framework may sum a batch's losses in any order, and not repeat the last bit; its logits do repeat.
-            self.loss_sum += len(labels) * (loss if self.spec is None else mean_loss(logits, labels, self.spec))
+            mean = loss if self.spec is None else mean_loss(logits, labels, self.spec)
+            if not (math.isfinite(loss) and math.isfinite(mean)):
+                wrong = mean if math.isfinite(loss) else loss
+                raise diverged.lost(wrong, number + 1, self.start.epoch + 1, self.rates[number], self.precision)
+            self.loss_sum += len(labels) * mean
             self.right += int((logits.argmax(axis=1) == labels).sum())
 
 

@@ -52,6 +52,7 @@ def open_phase(p: Prepared, phase: PlannedPhase, progress: Progress) -> tuple[Tr
         head_width=net.arch.features,
         seed=recipe.seed,
         loss=p.loss,
+        precision=recipe.train.precision,
     )
     return training, sum(cache.seconds for cache in kept)
 

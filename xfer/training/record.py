@@ -5,24 +5,25 @@ The only room that knows both how a run goes (`run`) and what lies in its folder
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from xfer.backend import Backend
 from xfer.errors import refuse_outside
+from xfer.metrics import Epoch
 from xfer.progress import Progress, silent
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import AS_GIVEN, LOCK, STATE, Places, backend_name, is_finished, places_of
 from xfer.results.run import Run
+from xfer.system.files import json_text
 from xfer.system.interrupts import Interrupted, Interrupts
 from xfer.system.locks import locked
 from xfer.training import write
 from xfer.training.gallery import draw
-from xfer.training.loop import Epoch
+from xfer.training.misfit import refuse_misfit
 from xfer.training.prepared import Prepared
 from xfer.training.resume import (
     further,
@@ -147,6 +148,7 @@ def resume(
             write.create(p, path, overwrite=True, origin=origin)
         else:
             refuse_changes(p, saved[1], path)
+            refuse_misfit(p, saved[0], str(path / STATE))
             start = went_on(saved[0], p.net.backend.name)
             write.reopen(p, path, start, origin)
         yield from _recorded(p, path, start, started, watch)
@@ -210,10 +212,10 @@ class StateWriter:
         return due
 
     def write(self, event: StepEnd | EpochEnd) -> None:
-        """Save it, unless its weights are not finite: the last good state is worth more."""
+        """Save it, unless its weights are broken: the last good state is worth more."""
         began = time.monotonic()
         state = replace(event.state(), seconds=self.seconds, resumed=self.resumed)
-        if state.finite:
+        if state.usable:
             write_state(self.file, state, self.identity)
         self.at, self.saved = time.monotonic(), event
         self.took = self.at - began
@@ -257,7 +259,7 @@ def record(
 
 def _write_down(path: Path, epoch: Epoch) -> None:
     with (path / "metrics.jsonl").open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps(asdict(epoch)) + "\n")
+        lines.write(json_text(epoch.model_dump()) + "\n")
     write.log(path, write.epoch_line(epoch))
 
 

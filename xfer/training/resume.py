@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from xfer.data.dataset import Dataset
-from xfer.errors import CheckpointError, ConfigError
+from xfer.errors import CheckpointError, ConfigError, XferError
 from xfer.recipe.keys import differing, flat
 from xfer.recipe.load import as_recipe, load_recipe, make_recipe
 from xfer.recipe.recipe import Recipe
-from xfer.results.read import ENV, STATE, is_finished, is_run, read_recipe
-from xfer.system.outputs import read_record
+from xfer.results.read import STATE, is_finished, is_run, read_environment, read_recipe
 from xfer.training.prepared import Prepared
-from xfer.training.state import State
+from xfer.training.state import CURE, State
 
 AUTO = "auto"
 
@@ -50,7 +49,11 @@ def data_digest(data: Dataset) -> str:
 def refuse_changes(p: Prepared, stored: Mapping[str, Any], path: Path) -> None:
     """Raises CheckpointError, naming it, when something is not what it was when the state was written."""
     now = identity(p)
-    was = make_recipe(stored["recipe"], {}, str(path)).model_dump(mode="json")  # with keys that are younger than it
+    try:
+        stored_recipe = make_recipe(stored["recipe"], {}, f"{path / STATE}: identity.recipe")
+    except XferError as error:
+        raise CheckpointError(f"{str(error).rstrip('.')}. {CURE}") from None
+    was = stored_recipe.model_dump(mode="json")  # with keys that are younger than it
     if (recipe := p.recipe.model_dump(mode="json")) != was:
         key = _first_difference(was, recipe)
         raise CheckpointError(f"{path}/config.toml: changed since the run stopped ({key} now). Cure: undo that change")
@@ -69,9 +72,11 @@ def refuse_changes(p: Prepared, stored: Mapping[str, Any], path: Path) -> None:
 
 def resumed_origin(path: Path, command: Sequence[str] | str | None) -> dict[str, Any]:
     """What `env.json` is to say of what made a run: what began it, if that is known, and each that went on with it."""
-    known = read_record(path / ENV)
-    begun = {"command": known["command"]} if "command" in known else {}
-    return {**begun, "resumed_by": [*known.get("resumed_by", ()), command]}
+    known = read_environment(path)
+    if known is None:
+        return {"resumed_by": [command]}
+    begun = {"command": known.command} if "command" in known.model_fields_set else {}
+    return {**begun, "resumed_by": [*known.resumed_by, command]}
 
 
 def find_run(resume: str | Path, output: Path | None, overwrite: bool = False) -> Path | None:

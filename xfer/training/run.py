@@ -7,7 +7,7 @@ A phase's closures are made in `phases`, and called in `loop`; `record` writes d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,7 +20,7 @@ from xfer.data.dataset import Dataset
 from xfer.data.loader import read_now
 from xfer.features.store import open_store
 from xfer.formats.files import digest
-from xfer.metrics import Evaluation
+from xfer.metrics import Epoch, Evaluation
 from xfer.nets.first import first_weights
 from xfer.nets.net import build_net
 from xfer.nets.padding import PICTURES, fit_padding
@@ -30,10 +30,11 @@ from xfer.recipe import meaning
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import AS_GIVEN, Places
 from xfer.training import loop
+from xfer.training.diverged import refuse_broken
 from xfer.training.phases import open_phase
 from xfer.training.prepared import Prepared
 from xfer.training.rehearsal import refuse_lone_picture
-from xfer.training.state import BEGINNING, Standing, State, capture, restore
+from xfer.training.state import BEGINNING, Standing, State, capture, moved_until, restore
 
 
 def prepare(
@@ -92,9 +93,9 @@ class StepEnd:
 class EpochEnd:
     """An epoch and the evaluation after it, with the best epoch so far, its evaluation and its weights."""
 
-    epoch: loop.Epoch
+    epoch: Epoch
     result: Evaluation
-    best_epoch: loop.Epoch
+    best_epoch: Epoch
     best: Evaluation
     best_weights: Weights
     seconds_features: float  # spent on the boundary cache so far
@@ -117,19 +118,26 @@ def train(p: Prepared, start: State = BEGINNING, progress: Progress = silent) ->
         standing = replace(standing, seconds_features=standing.seconds_features + seconds)
         if (point.epoch, point.step) > (phase.first_epoch, 0):  # it was left inside of this phase
             training.step.import_state(start.optimizer)
-        moved = sorted({name for groups in p.groups[: phase.number + 1] for name in groups.moving})
+        moved = moved_until(p, phase.number)
         for event in loop.train(training, point, progress):
             if isinstance(event, loop.Tally):
                 yield StepEnd(partial(capture, p.net, training.step, moved, standing, event))
             else:
                 epoch, result, point = event
-                standing = standing.after(epoch, result, p.net.export)
+                standing = standing.after(epoch, result, partial(_sound_weights, p, moved, epoch))
                 yield _epoch_end(standing, partial(capture, p.net, training.step, moved, standing, point))
 
 
 def fit(p: Prepared, progress: Progress = silent) -> Iterator[EpochEnd]:
     """Train through all phases, giving each epoch as it ends."""
     return (event for event in train(p, progress=progress) if isinstance(event, EpochEnd))
+
+
+def _sound_weights(p: Prepared, moved: Sequence[str], epoch: Epoch) -> Weights:
+    """All weights of the network. Raises XferError where training has broken them."""
+    weights = p.net.export()
+    refuse_broken(weights, moved, epoch, p.recipe.train.precision)
+    return weights
 
 
 def _epoch_end(standing: Standing, state: Callable[[], State]) -> EpochEnd:

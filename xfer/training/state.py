@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
+from pydantic import field_validator
 
 from xfer.arrays import Float32, Int64, Weights
 from xfer.backend import TrainStep
 from xfer.errors import CheckpointError
 from xfer.formats.sealed import read_sealed, write_sealed
-from xfer.metrics import Evaluation, better, evaluation
+from xfer.metrics import Digest, Epoch, Evaluation, NonNegative, better, evaluation
 from xfer.nets.net import Net
-from xfer.training.loop import Epoch, Point, Tally
+from xfer.nets.weights import unusable
+from xfer.results.records import Resumed, parse_as
+from xfer.section import Section
+from xfer.system.files import json_text
+from xfer.training.loop import Point, Tally
+from xfer.training.prepared import Prepared
 
 FORMAT = "xfer-state-1"
 CURE = "Cure: start again with --overwrite; best.safetensors, if it is there, still predicts"
@@ -48,9 +52,9 @@ class State:
     resumed: tuple[Mapping[str, Any], ...] = ()
 
     @property
-    def finite(self) -> bool:
+    def usable(self) -> bool:
         """Whether it is of any use to go on from here."""
-        return all(np.isfinite(array).all() for array in self.weights.values())
+        return not unusable(self.weights) and not unusable(self.optimizer)
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,17 @@ class Standing:
         """With one more epoch; `export` gives the weights, if it is the best so far."""
         if not better(result, self.best):
             return replace(self, history=(*self.history, epoch), last=result)
-        history = (*self.history, replace(epoch, best=True))
+        history = (*self.history, epoch.model_copy(update={"best": True}))
         return Standing(history, result, result, export(), self.seconds_features)
 
 
 BEGINNING = State(Point(), {}, {})
 """Of a run that has not taken a step: its weights are the first ones."""
+
+
+def moved_until(p: Prepared, phase: int) -> list[str]:
+    """The names that some phase up to this one, counted from 0, has not frozen: what a state holds."""
+    return sorted({name for groups in p.groups[: phase + 1] for name in groups.moving})
 
 
 def capture(net: Net, step: TrainStep, names: Collection[str], standing: Standing, at: Tally | Point) -> State:
@@ -102,6 +111,33 @@ def restore(net: Net, state: State, val_labels: Int64) -> Standing:
     return Standing(state.history, last, best, {**first, **state.best_weights}, state.seconds_features)
 
 
+class _Record(Section):
+    """All of a state that is no array."""
+
+    point: Point
+    history: tuple[Epoch, ...]
+    seconds_features: NonNegative
+    seconds: NonNegative
+    resumed: tuple[Resumed, ...]
+
+    @field_validator("point")
+    @classmethod
+    def _whole(cls, point: Point) -> Point:
+        if missing := [key for key in Point.model_fields if key not in point.model_fields_set]:
+            raise ValueError(f"{missing[0]} is missing")
+        return point
+
+
+class _Identity(Section):
+    """As `xfer.training.resume.identity` makes it."""
+
+    recipe: dict[str, Any]
+    source_digest: Digest
+    data_digest: Digest
+    pictures: str
+    backend: str
+
+
 _PLAIN = ("seconds_features", "seconds", "resumed")
 _NAMED = ("weights", "optimizer", "best_weights")
 _SINGLE = ("logits", "best_logits")
@@ -112,33 +148,43 @@ def write_state(path: Path, state: State, identity: Mapping[str, Any]) -> None:
     arrays = {f"{part}/{name}": a for part in _NAMED for name, a in (getattr(state, part) or {}).items()}
     arrays |= {part: a for part in _SINGLE if (a := getattr(state, part)) is not None}
     record = {key: getattr(state, key) for key in _PLAIN}
-    record |= {"point": asdict(state.point), "history": [asdict(epoch) for epoch in state.history]}
-    write_sealed(path, arrays, {"format": FORMAT, "state": json.dumps(record), "identity": json.dumps(identity)})
+    record |= {"point": state.point.model_dump(), "history": [epoch.model_dump() for epoch in state.history]}
+    write_sealed(path, arrays, {"format": FORMAT, "state": json_text(record), "identity": json_text(identity)})
 
 
 def read_state(path: Path) -> tuple[State, dict[str, Any]]:
-    """The state, and what it belongs to. Raises CheckpointError for a file that is damaged, or of another format."""
+    """The state, and what it belongs to. Raises CheckpointError for a file that is damaged, or of another format.
+
+    Whether it is a state of the run in whose folder it lies is not looked at: see `xfer.training.misfit`.
+    """
     try:
         arrays, metadata = read_sealed(path)
     except CheckpointError as error:
         raise CheckpointError(f"{error}, so that the run cannot go on from it. {CURE}") from None
     if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: format {metadata.get('format')!r}, expected {FORMAT!r}. {CURE}")
-    record, identity = json.loads(metadata["state"]), json.loads(metadata["identity"])
+        raise CheckpointError(f"{path}: format {str(metadata.get('format'))[:40]!r}, expected {FORMAT!r}. {CURE}")
+    if metadata.keys() != {"format", "state", "identity"}:
+        keys = ", ".join(metadata)[:200]
+        raise CheckpointError(f"{path}: metadata {keys}, expected format, state, identity. {CURE}")
+    record = parse_as(_Record, metadata["state"], str(path), CURE)
+    identity = parse_as(_Identity, metadata["identity"], f"{path}: identity", CURE)
     parts: dict[str, dict[str, NDArray[Any]]] = {part: {} for part in _NAMED}
     for key, array in arrays.items():
+        part, _, name = key.partition("/")
+        if key not in _SINGLE and not (part in parts and name):
+            raise CheckpointError(f"{path}: unknown array {key!r}. {CURE}")
         if key not in _SINGLE:
-            part, _, name = key.partition("/")
             parts[part][name] = array
     state = State(
-        point=Point(**record["point"]),
+        point=record.point,
         weights=parts["weights"],
         optimizer=parts["optimizer"],
-        history=tuple(Epoch(**row) for row in record["history"]),
+        history=record.history,
         logits=arrays.get("logits"),
         best_logits=arrays.get("best_logits"),
         best_weights=parts["best_weights"] or None,
-        **{key: record[key] for key in ("seconds_features", "seconds")},
-        resumed=tuple(record["resumed"]),
+        seconds_features=record.seconds_features,
+        seconds=record.seconds,
+        resumed=tuple(resumed.model_dump() for resumed in record.resumed),
     )
-    return state, identity
+    return state, identity.model_dump()

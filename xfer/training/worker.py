@@ -23,7 +23,7 @@ from xfer.recipe.recipe import Recipe
 from xfer.results.read import STATE, read_recipe
 from xfer.results.run import Run
 from xfer.system import own_process
-from xfer.system.files import write_json
+from xfer.system.files import json_text, write_json
 from xfer.training import record
 from xfer.training.record import Events, Watch
 
@@ -50,7 +50,7 @@ def main(name: str, device: str, jobs: str) -> None:
         except Exception as error:
             traceback.print_exc()
             answer = {"reason": f"{type(error).__name__}: {error}", "broken": True}
-        print(json.dumps(answer), file=answers, flush=True)
+        print(json_text(answer), file=answers, flush=True)
         if "broken" in answer:
             return  # what a framework is after an error of its own is not known: the next run gets a new process
 

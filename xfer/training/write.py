@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +16,20 @@ from xfer.data.lists import write_leaks_csv, write_skipped_csv
 from xfer.errors import CheckpointError, WeightsError
 from xfer.formats.files import digest
 from xfer.formats.sealed import BEST
+from xfer.metrics import Epoch
 from xfer.nets.partial import as_record
 from xfer.recipe.load import to_toml
 from xfer.results.checkpoint import Checkpoint
 from xfer.results.predict import Predictions, save
 from xfer.results.read import ENV, LOCK, STATE, is_finished, is_own, is_run, read_metrics
 from xfer.results.report import PICTURES
-from xfer.system.files import remove_parts, write_json, write_text
+from xfer.system.files import json_text, remove_parts, write_json, write_text
 from xfer.system.memory import peak_memory
 from xfer.system.outputs import refuse_foreign
-from xfer.training.loop import Epoch
+from xfer.training.diverged import refuse_broken
 from xfer.training.prepared import Prepared
 from xfer.training.run import EpochEnd
-from xfer.training.state import State
+from xfer.training.state import State, moved_until
 
 LAST = "last.safetensors"
 LONGEST_NAME = 128  # bytes of a data set's name in that of its run's folder, where no file system has room for 256
@@ -127,7 +126,7 @@ def reopen(p: Prepared, path: Path, start: State, origin: Mapping[str, Any]) -> 
     """Make the folder as it was when the state was saved; `origin` as of `create`. Raises CheckpointError."""
     with writing(path):
         remove_parts(path, OWN)
-        write_text(path / "metrics.jsonl", "".join(json.dumps(asdict(epoch)) + "\n" for epoch in start.history))
+        write_text(path / "metrics.jsonl", "".join(json_text(epoch.model_dump()) + "\n" for epoch in start.history))
         write_json(path / ENV, {**environment(p), **origin})
         log(path, f"resumed at step {start.point.step} of epoch {start.point.epoch + 1} on {p.net.backend.name}")
 
@@ -167,11 +166,11 @@ def save_best(p: Prepared, path: Path, f: EpochEnd) -> int:
 def _checkpoint(p: Prepared, arrays: Weights, epoch: Epoch) -> Checkpoint:
     record = {
         "backend": p.net.backend.name,
-        "versions": json.dumps(p.net.backend.versions()),
+        "versions": json_text(p.net.backend.versions()),
         "epoch": str(epoch.epoch),
-        "metrics": json.dumps({"val_accuracy": epoch.val_accuracy, "val_loss": epoch.val_loss}),
+        "metrics": json_text({"val_accuracy": epoch.val_accuracy, "val_loss": epoch.val_loss}),
         "source_weights_digest": p.source_digest,
-        **({"parent": json.dumps(p.parent)} if p.parent else {}),
+        **({"parent": json_text(p.parent)} if p.parent else {}),
     }
     return Checkpoint(arrays, p.net.spec, p.data.classes, p.data.seen(p.recipe.augment.eval_transforms), record)
 
@@ -181,9 +180,13 @@ def finish(
 ) -> dict[str, Any]:
     """Write the last weights, the predictions and `result.json`, and give what is in that.
 
+    Raises XferError, and writes none of it, where the last step has broken the weights.
+
     `seconds`: of it all. `resumed`: {epoch, step, backend} of each time the run went on.
     """
-    _checkpoint(p, p.net.export(), last.epoch).save(path / LAST)
+    weights = p.net.export()
+    refuse_broken(weights, moved_until(p, len(p.groups)), last.epoch, p.recipe.train.precision)
+    _checkpoint(p, weights, last.epoch).save(path / LAST)
     predictions = Predictions(tuple(map(str, p.data.val.files)), p.data.classes, last.best.probabilities)
     save(path / "predictions.csv", predictions, last.best.labels)
     result = {**_result(p, path, last, seconds), "resumed": list(resumed)}

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from bad_input.shared import class_folders, finished_run, table, train
-from xfer.formats.files import write_weights
+from bad_input.shared import class_folders, finished_run, picture, table, train
+from xfer.formats.files import read_weights, write_weights
 from xfer.nets.convert import convert
 
 ROWS, row = table()
+OVERFLOWING = 3e38  # a number of float32, and no sum of two of them is
 
 
 class Evil:
@@ -77,6 +78,65 @@ def _(here):
     weights = load_file(finished_run() / "best.safetensors")
     save_file({name: np.full_like(value, np.nan) for name, value in weights.items()}, "w.safetensors")
     return weighted("w.safetensors")
+
+
+def unusable(file, name="norm1.running_var", value=-0.5):
+    """The finished run's weights and metadata, one tensor full of one value, in a file of any format."""
+    weights, metadata = read_weights(finished_run() / "best.safetensors")
+    weights[name] = np.full_like(weights[name], value)
+    write_weights(Path(file), weights, metadata)
+    return file
+
+
+for suffix in ("safetensors", "pth", "ckpt"):
+
+    @row(f"a negative variance in .{suffix}", f"w.{suffix}: norm1.running_var holds a variance below 0. Cure: another")
+    def _(here, file=f"w.{suffix}"):
+        class_folders()
+        return train("set", "--weights", unusable(file))
+
+    @row(f"converting NaN from .{suffix}", f"w.{suffix}: fc.bias holds values that are not finite")
+    def _(here, file=f"w.{suffix}"):
+        return ["convert", unusable(file, "fc.bias", np.nan), "out.pth"]
+
+
+@row("converting a negative variance", "w.pth: norm1.running_var holds a variance below 0")
+def _(here):
+    return ["convert", unusable("w.pth"), "out.ckpt"]
+
+
+@row("parity of weights that are not finite", "w.pth: fc.weight holds values that are not finite")
+def _(here):
+    return ["parity", "--arch", "resnet18", "--weights", unusable("w.pth", "fc.weight", np.inf)]
+
+
+@row("parity within no bound", "tolerance = inf")
+def _(here):
+    return ["parity", "--arch", "resnet18", "--weights", "random", "--tolerance", "inf"]
+
+
+@row("predicting with a negative variance", "w.safetensors: norm1.running_var holds a variance below 0")
+def _(here):
+    Path("x.png").write_bytes(picture())
+    return ["predict", unusable("w.safetensors"), "x.png", "-o", "out/p.csv"]
+
+
+@row("evaluating weights that are not finite", "w.safetensors: stem.bias holds values that are not finite")
+def _(here):
+    class_folders()
+    return ["evaluate", unusable("w.safetensors", "stem.bias", -np.inf), "--data", "set", "-q"]
+
+
+@row("predicting with numbers too large", "x.png are not finite. Cure: another checkpoint: the numbers in w.saf")
+def _(here):
+    Path("x.png").write_bytes(picture())
+    return ["predict", unusable("w.safetensors", "fc.weight", OVERFLOWING), "x.png", "-o", "out/p.json"]
+
+
+@row("evaluating numbers too large", "are not finite. Cure: another checkpoint: the numbers in w.safetensors")
+def _(here):
+    class_folders()
+    return ["evaluate", unusable("w.safetensors", "fc.weight", OVERFLOWING), "--data", "set", "-q"]
 
 
 @row("weights with a suffix of no format", "w.bin")

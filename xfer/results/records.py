@@ -1,0 +1,129 @@
+"""What the records in a run folder are to say, and how one that was read is held against that.
+
+A key that is unknown may change the meaning of others, so it is refused like one that is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import Field, ValidationError, model_validator
+
+from xfer.errors import CheckpointError
+from xfer.metrics import Count, Digest, Epoch, NonNegative, Place, Share
+from xfer.recipe import meaning
+from xfer.recipe.complaints import first
+from xfer.recipe.recipe import Recipe
+from xfer.section import Section
+
+CURE = "Cure: the version of xfer that wrote it, or train again"
+Kind = TypeVar("Kind", bound=Section)
+
+
+class Resumed(Section):
+    """One time that a run went on: where, and with which backend. Epochs count from 1, `step` those that were done."""
+
+    epoch: Place
+    step: Count
+    backend: str
+
+
+class Parent(Section):
+    """The file that training started from, and what became of its head."""
+
+    path: str
+    weights_digest: Digest
+    head: str
+
+
+class Result(Section):
+    """`result.json`. Accuracies are fractions, those of the best epoch; `peak_memory` in bytes, where it is known."""
+
+    backend: str
+    device: str
+    arch: str
+    dataset: str
+    classes: Annotated[list[str], Field(min_length=1)]
+    n_train: Place
+    n_val: Annotated[int, Field(ge=1, le=2**53)]
+    unvalidated: list[str]
+    seed: Count
+    epochs: Place
+    best_epoch: Place
+    val_accuracy: Share
+    val_loss: NonNegative
+    train_accuracy: Share
+    seconds_total: NonNegative
+    seconds_features: NonNegative
+    seconds_training: NonNegative
+    peak_memory: Count | None
+    images_per_second: Annotated[float, Field(gt=0)]
+    parent: Parent | None
+    batches_digest: Digest
+    weights_digest: Digest
+    versions: dict[str, str]
+    resumed: list[Resumed]
+
+    @model_validator(mode="after")
+    def _best_is_one_of_them(self) -> Self:
+        if self.best_epoch > self.epochs:
+            raise ValueError(f"best_epoch is {self.best_epoch}, of {self.epochs} epochs")
+        return self
+
+
+class Environment(Section):
+    """`env.json`: what made a run, and where what it needs was found.
+
+    command     the words of a command line, or else what made it; `resumed_by` the same of each that went on
+    jobs        how many runs of a study shared the machine
+    """
+
+    backend: str
+    device: str
+    versions: dict[str, str]
+    data: str | None = None
+    weights: str | None = None
+    python: str = ""
+    platform: str = ""
+    processors: Place | None = None
+    oneDNN: str | None = None  # noqa: N815
+    command: list[str] | str | None = None
+    resumed_by: Annotated[list[list[str] | str | None], Field(default_factory=list)]
+    jobs: Place = 1
+
+
+def history_faults(history: Sequence[Epoch], recipe: Recipe) -> Iterator[str]:
+    """Where epochs are not as a run with this recipe counts and marks them: field, value, and what was expected."""
+    phases = [phase.number + 1 for phase in meaning.plan(recipe) for _ in range(phase.epochs)]
+    if len(history) > len(phases):
+        yield f"{len(phases)}.epoch = {history[len(phases)].epoch}, expected at most {len(phases)}, as the recipe says"
+    best = (-1.0, 0.0)
+    for i, (epoch, phase) in enumerate(zip(history, phases, strict=False)):
+        figures = epoch.val_accuracy, -epoch.val_loss
+        for key, value in {"epoch": i + 1, "phase": phase, "best": figures > best}.items():
+            if getattr(epoch, key) != value:
+                yield f"{i}.{key} = {getattr(epoch, key)}, expected {value}"
+        best = max(best, figures)
+
+
+def parse_as(kind: type[Kind], text: str, name: str, cure: str = CURE) -> Kind:
+    """JSON. Raises CheckpointError with the `name` of what holds it, the first field that is wrong, and the cure."""
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        raise _complaint(error, kind, name, cure) from None
+
+
+def check_as(kind: type[Kind], content: Any, name: str, cure: str = CURE) -> Kind:
+    """As `parse_as`, for what was read already."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise _complaint(error, kind, name, cure) from None
+
+
+def _complaint(error: ValidationError, kind: type[Section], name: str, cure: str) -> CheckpointError:
+    problem = error.errors(include_url=False)[0]
+    words = first(error, kind) if problem["loc"] else problem["msg"]
+    return CheckpointError(f"{name}: {' '.join(words.split()).rstrip('.')}. {cure}")
