@@ -16,12 +16,12 @@ WEIGHTS = {"w": np.arange(25_000, dtype=np.float32)}  # 100 kB, and as much agai
 def test_a_file_that_does_not_fit_is_refused_with_what_it_needs(suffix: str, tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / f"w{suffix}"
     write_weights(path, WEIGHTS, {})
-    monkeypatch.setattr(memory, "available_memory", lambda: 2 * path.stat().st_size)
+    monkeypatch.setattr(memory, "free_memory", lambda: 2 * path.stat().st_size)
     np.testing.assert_array_equal(read_weights(path)[0]["w"], WEIGHTS["w"])
-    monkeypatch.setattr(memory, "available_memory", lambda: 199_999)
+    monkeypatch.setattr(memory, "free_memory", lambda: 199_999)
     with pytest.raises(
-        WeightsError, match=r"w\.\w+: needs about 19\d KiB, this machine has 195 KiB free\. Cure: a machine"
+        WeightsError, match=r"w\.\w+: needs about 19\d KiB of memory, this machine has 195 KiB free\. Cure: a machine"
     ):
         read_weights(path)
-    monkeypatch.setattr(memory, "available_memory", lambda: None)
+    monkeypatch.setattr(memory, "free_memory", lambda: None)
     np.testing.assert_array_equal(read_weights(path)[0]["w"], WEIGHTS["w"])

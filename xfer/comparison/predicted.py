@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -43,7 +43,7 @@ def read_predicted(folder: Path) -> Predicted:
     path = folder / "predictions.csv"
     try:
         with open_lines(path, "csv") as lines:
-            return _parse(csv.reader(lines))
+            return _parse(csv.DictReader(lines))
     except (OSError, ValueError, LookupError, csv.Error) as error:
         raise CheckpointError(
             f"{path}: expected file, label, predicted and the probabilities of a finished run "
@@ -51,22 +51,18 @@ def read_predicted(folder: Path) -> Predicted:
         ) from error
 
 
-def _parse(rows: Iterator[list[str]]) -> Predicted:
-    """Row by row: as numbers they take a fraction of what their text does."""
-    header = next(rows, [])
-    columns = [column for column in header if column.startswith("p_")]
+def _parse(rows: csv.DictReader[str]) -> Predicted:
+    """Row by row: as numbers they take a fraction of the room that their text does."""
+    columns = [column for column in rows.fieldnames or () if column.startswith("p_")]
     classes = {column.removeprefix("p_"): number for number, column in enumerate(columns)}
-    file, label, predicted = (header.index(name) for name in ("file", "label", "predicted"))
-    shares = [header.index(column) for column in columns]
     files, labels, predictions, probabilities = list[str](), array("q"), array("q"), array("d")
     for row in rows:
-        if row and len(row) != len(header):
-            raise ValueError(f"a row has {len(row)} fields, and there are {len(header)} columns")
-        if row:
-            files.append(row[file])
-            labels.append(classes[row[label]])
-            predictions.append(classes[row[predicted]])
-            probabilities.extend(float(row[share]) for share in shares)
+        if None in row or None in row.values():  # where DictReader puts what has no column, and columns without a field
+            raise ValueError("a row has another number of fields than there are columns")
+        files.append(row["file"])
+        labels.append(classes[row["label"]])
+        predictions.append(classes[row["predicted"]])
+        probabilities.extend(float(row[column]) for column in columns)
     if not files:
         raise ValueError("it holds no row")
     names = relative_names(files)
@@ -77,7 +73,7 @@ def _parse(rows: Iterator[list[str]]) -> Predicted:
         tuple(classes),
         np.array(labels, np.int64)[order],
         np.array(predictions, np.int64)[order],
-        np.array(probabilities, np.float64).reshape(len(files), len(shares))[order],
+        np.array(probabilities, np.float64).reshape(len(files), len(columns))[order],
     )
 
 
