@@ -16,6 +16,8 @@ from xfer.arrays import Int64
 from xfer.errors import CheckpointError
 from xfer.system.doors import open_lines
 
+MOST_ROWS, MOST_PROBABILITIES = 1_000_000, 60_000_000  # ImageNet's validation has 50,000 and 50,000,000
+
 
 @dataclass(frozen=True)
 class Predicted:
@@ -63,6 +65,8 @@ def _parse(rows: csv.DictReader[str]) -> Predicted:
         labels.append(classes[row["label"]])
         predictions.append(classes[row["predicted"]])
         probabilities.extend(float(row[column]) for column in columns)
+        if len(files) > MOST_ROWS or len(probabilities) > MOST_PROBABILITIES:
+            raise ValueError(f"more than {MOST_ROWS:,} rows, or {MOST_PROBABILITIES:,} probabilities")
     if not files:
         raise ValueError("it holds no row")
     names = relative_names(files)
@@ -73,7 +77,7 @@ def _parse(rows: csv.DictReader[str]) -> Predicted:
         tuple(classes),
         np.array(labels, np.int64)[order],
         np.array(predictions, np.int64)[order],
-        np.array(probabilities, np.float64).reshape(len(files), len(columns))[order],
+        np.frombuffer(probabilities, np.float64).reshape(len(files), len(columns))[order],
     )
 
 
