@@ -47,16 +47,16 @@ def refused(words):
 PRODUCTS = {
     "a batch of large pictures": (
         ["--batch-size", "1000000", "--size", "5000", "--set", "data.workers=1"],
-        "batches of 8 pictures of 5000 x 5000 pixels: needs about 4.1 GiB, this machine has 1 GiB free. "
+        "batches of 8 pictures of 5000 x 5000 pixels: needs about 4.1 GiB of memory, this machine has 1.0 GiB free. "
         "Cure: a smaller train.batch_size, or smaller pictures",
     ),
     "pictures that are large on the way": (
         ["--set", 'augment.train=[{op="Resize",size=[20000,20000]},{op="CenterCrop",size=32}]', "--batch-size", "1"],
-        "batches of 1 pictures of 32 x 32 pixels: needs about 3 GiB",
+        "batches of 1 pictures of 32 x 32 pixels: needs about 3.0 GiB",
     ),
     "a crop far inside of its padding": (
         ["--set", 'augment.train=[{op="RandomCrop",size=32,padding=10000}]', "--batch-size", "1"],
-        "batches of 1 pictures of 32 x 32 pixels: needs about 3 GiB",
+        "batches of 1 pictures of 32 x 32 pixels: needs about 3.0 GiB",
     ),
     "hidden layers": (
         ["--set", "model.extra=[100000, 100000]"],
@@ -92,7 +92,9 @@ def test_features_of_all_views_are_held_against_memory(monkeypatch):
     class_folders()
     words = [*train("set"), "--views", "100000", "--epochs", "100000"]
     monkeypatch.setattr("xfer.system.memory.free_memory", lambda: 40_000_000)
-    message = "features of train, 100,000 views of 8 pictures: needs about 49 MiB, this machine has 38 MiB free"
+    message = (
+        "features of train, 100,000 views of 8 pictures: needs about 49 MiB of memory, this machine has 38 MiB free"
+    )
     assert f"{message}. Cure: fewer train.views, or features.cache = false" in refused(words)
 
 
@@ -158,7 +160,7 @@ def test_jobs_are_held_against_memory_and_are_no_more_than_runs(tmp_path, monkey
     (tmp_path / "r.toml").write_text("")
     (tmp_path / "s.toml").write_text('[modes.a]\nrecipe = "r.toml"\nbackends = ["numpy"]\nseeds = 100\n')
     line = refused(["study", "s.toml", "--jobs", "200"])
-    assert "100 processes that train: needs about 25 GiB, this machine has 1 GiB free" in line
+    assert "100 processes that train: needs about 25 GiB of memory, this machine has 1.0 GiB free" in line
 
 
 quick = settings(

@@ -375,7 +375,7 @@ def test_prune_keeps_to_the_limit_a_size_or_nothing(cached, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes and devices are no files on Windows")
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
+@pytest.mark.parametrize("make", [lambda path: os.mkfifo(path), lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
 @pytest.mark.parametrize("name", ["meta.json", "values.npy", "digests.npy"])
 def test_what_is_no_file_is_not_kept_and_can_be_removed(name, make, store, quick, monkeypatch):
     write(store, key(1), kept(), {"data": "set"})

@@ -20,7 +20,7 @@ def test_a_file_that_does_not_fit_is_refused_with_what_it_needs(suffix: str, tmp
     np.testing.assert_array_equal(read_weights(path)[0]["w"], WEIGHTS["w"])
     monkeypatch.setattr(memory, "free_memory", lambda: 199_999)
     with pytest.raises(
-        WeightsError, match=r"w\.\w+: needs about 19\d KiB, this machine has 195 KiB free\. Cure: a machine"
+        WeightsError, match=r"w\.\w+: needs about 19\d KiB of memory, this machine has 195 KiB free\. Cure: a machine"
     ):
         read_weights(path)
     monkeypatch.setattr(memory, "free_memory", lambda: None)

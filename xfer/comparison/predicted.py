@@ -17,6 +17,8 @@ from xfer.errors import CheckpointError
 from xfer.system.doors import open_lines
 from xfer.system.tables import read_rows
 
+MOST_ROWS, MOST_PROBABILITIES = 1_000_000, 60_000_000  # ImageNet's validation has 50,000 and 50,000,000
+
 
 @dataclass(frozen=True)
 class Predicted:

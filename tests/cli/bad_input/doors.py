@@ -126,8 +126,16 @@ HUGE = {
     "a .pth that begins as a zip": ("weights .pth", sparse(b"PK\3\4", 8 * TIB), "not a zip file"),
     "a .pth that begins as a pickle": ("weights .pth", sparse(b"\x80\x02", 8 * TIB), "cut off or damaged"),
     "a .ckpt of zeros": ("weights .ckpt", sparse(b"", 8 * TIB), "not a MindSpore checkpoint"),
-    "a .ckpt that begins well": ("weights .ckpt", sparse(b"\x0a", 8 * TIB), "needs about 16 TiB, this machine has"),
-    "a .safetensors of terabytes": ("weights .safetensors", claiming(TIB // 4), "needs about 2 TiB, this machine has"),
+    "a .ckpt that begins well": (
+        "weights .ckpt",
+        sparse(b"\x0a", 8 * TIB),
+        "needs about 16 TiB of memory, this machine has",
+    ),
+    "a .safetensors of terabytes": (
+        "weights .safetensors",
+        claiming(TIB // 4),
+        "needs about 2.0 TiB of memory, this machine has",
+    ),
     "a header of a terabyte": (
         "weights .safetensors",
         sparse(struct.pack("<Q", TIB), 2 * TIB),
@@ -139,7 +147,7 @@ HUGE = {
     "predictions of terabytes": ("predictions of a run", sparse(b"", 8 * TIB), "XFER_LIMIT_CSV"),
     "a line without end": ("predictions of a run", sparse(b"", 2**27), "a line of more than 4,194,304 characters"),
     "a state of terabytes": ("state of a run", sparse(struct.pack("<Q", 9), 8 * TIB), "state.safetensors"),
-    "a checkpoint of terabytes": ("checkpoint of a run", claiming(TIB // 4), "needs about 2 TiB"),
+    "a checkpoint of terabytes": ("checkpoint of a run", claiming(TIB // 4), "needs about 2.0 TiB of memory"),
 }
 for name, (place, spoil, message) in HUGE.items():
     row(name, message)(lambda here, make=PLACES[place], spoil=spoil: odd(make, spoil))
