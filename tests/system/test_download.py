@@ -330,6 +330,7 @@ def test_a_page_that_was_kept_is_replaced(server: str, tmp_path: Path) -> None:
     assert (tmp_path / "a.zip").read_bytes() == BODY
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
 def test_what_is_no_file_is_not_waited_for(server: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.zip")
     fetch(f"{server}/whole", tmp_path / "a.zip")
