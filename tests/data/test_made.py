@@ -32,7 +32,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def let_go():
     yield
-    for path in list(kept._in_use):
+    for _, path in list(kept._in_use):
         kept.let_go(path)
 
 
@@ -73,7 +73,7 @@ def test_an_archive_is_known_by_another_name_and_time(tmp_path, cache):
 def test_an_archive_that_is_written_to_meanwhile_is_refused(tmp_path, cache):
     archive = make_zip(tmp_path / "x.zip")
 
-    def meddle(what, *_):
+    def meddle(*_):
         with archive.open("ab") as file:
             file.write(b"\0")
 
@@ -151,6 +151,26 @@ def test_a_damaged_set_whose_archive_is_damaged_too_stays_as_it_is(cache):
         made(place, fail, "a set", silent)
     assert visible(cache / "datasets") == ["x"]
     assert visible(place / "files") == ["a", "b"]
+
+
+def test_what_never_stays_as_it_was_made_is_a_line(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(made_module, "_is_whole", lambda place: False)
+    with pytest.raises(DataError, match=r"is changed as often as it is made\. Cure: set XFER_CACHE"):
+        unpacked(make_zip(tmp_path / "x.zip"), cache)
+
+
+def test_a_forked_child_does_not_give_back_what_its_parent_uses(tmp_path, cache):
+    archive = make_zip(tmp_path / "x.zip")
+    folder = unpacked(archive, cache)
+    process = multiprocessing.get_context("fork").Process(target=kept.let_go, args=(folder.parent,))
+    process.start()
+    assert ended(process) == 0
+    assert ended(spawned(pruning)) == 0
+    assert tree(folder) == CONTENT
+
+
+def pruning():
+    assert "0 entries removed" in cache_("prune", "--all")
 
 
 def test_a_cache_that_may_only_be_read_is_read(tmp_path, cache):

@@ -275,7 +275,7 @@ def test_what_would_never_end_ends(server: str, path: str, expected: str, tmp_pa
     message = refused(f"{server}{path}", tmp_path / "a.zip", sha256=SHA256)
     assert expected in message
     assert_has_the_cure(message, f"{server}{path}", tmp_path / "a.zip")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
 
 
 def test_a_body_without_an_end_ends_by_its_bytes(server: str, tmp_path: Path, monkeypatch: Any) -> None:
@@ -289,7 +289,7 @@ def test_and_by_its_seconds(server: str, tmp_path: Path, monkeypatch: Any) -> No
     monkeypatch.setattr(module, "SLOWEST", 0)
     begun = time.monotonic()
     assert "timed out" in refused(f"{server}/drops", tmp_path / "a.zip")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
 
 
 def test_a_slow_line_is_no_stalled_one(server: str, tmp_path: Path, monkeypatch: Any) -> None:
@@ -330,6 +330,7 @@ def test_a_page_that_was_kept_is_replaced(server: str, tmp_path: Path) -> None:
     assert (tmp_path / "a.zip").read_bytes() == BODY
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
 def test_what_is_no_file_is_not_waited_for(server: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.zip")
     fetch(f"{server}/whole", tmp_path / "a.zip")

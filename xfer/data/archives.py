@@ -70,10 +70,11 @@ def unpack(archive: Path, unpacked: Path, progress: Progress = silent) -> Path:
 
 
 def _digest(file: BinaryIO, size: int, what: str, progress: Progress) -> str:
+    """Of so many bytes: somebody may write to it, and be faster."""
     digest = hashlib.blake2b(digest_size=16)
-    while chunk := file.read(_CHUNK):
+    while chunk := file.read(min(_CHUNK, size - file.tell())):
         digest.update(chunk)
-        progress(what, file.tell(), max(size, file.tell()))
+        progress(what, file.tell(), size)
     return digest.hexdigest()
 
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from xfer.system.limits import limit
 UNPACKED, DATASETS = "unpacked", "datasets"
 FILES = "files"
 
+_ATTEMPTS = 5  # others may remove it between its making and its use, but not for ever
 _RECORD = "made.json"
 _CURE = "Cure: make room or grant access there, or set XFER_CACHE to another folder"
 
@@ -40,12 +42,14 @@ def made(place: Path, make: Callable[[Path], None], about: str, progress: Progre
     """
     kept.sweep(place.parent)
     try:
-        while not (place.is_dir() and kept.use(place) and _is_whole(place)):
+        for _ in range(_ATTEMPTS):
+            if place.is_dir() and kept.use(place) and _is_whole(place):
+                kept.touch(place)
+                return place / FILES
             _make(place, make, about, progress)
     except (OSError, CheckpointError) as error:
         raise DataError(f"{place}: cannot be made ({error}). {_CURE}") from error
-    kept.touch(place)
-    return place / FILES
+    raise DataError(f"{place}: is changed as often as it is made. Cure: set XFER_CACHE to another folder")
 
 
 def _make(place: Path, make: Callable[[Path], None], about: str, progress: Progress) -> None:
@@ -67,7 +71,8 @@ def _make(place: Path, make: Callable[[Path], None], about: str, progress: Progr
             _flush_names(place.parent)
         finally:
             kept.remove_parts(place)
-        kept.prune(made_sets(place.parent.parent), limit("data_cache"), but=place)
+        with suppress(OSError):
+            kept.prune(made_sets(place.parent.parent), limit("data_cache"))  # this one is locked, and stays
 
 
 def made_sets(cache: Path) -> list[Kept]:

@@ -23,8 +23,14 @@ from xfer.system.locks import locked, share, unshare
 POLL = 0.1  # seconds between two looks at what another process has
 PATIENCE = 60.0  # seconds until what others use, and nobody makes, is waited for no longer
 
-_in_use: dict[Path, int] = {}
-"""Handles that this process keeps until it ends: whoever was given an entry may read it at any time."""
+_PART = re.compile(r"\.(.+)\.\d+\.part", re.DOTALL)
+_LEFT = re.compile(r"\.(.+)\.(?:\d+\.part|lock)", re.DOTALL)
+
+_in_use: dict[tuple[int, Path], int] = {}
+"""Handles that this process keeps until it ends: whoever was given an entry may read it at any time.
+
+By the number of the process: a forked child shares its parent's handles, and may not give them back.
+"""
 
 
 @dataclass(frozen=True)
@@ -84,20 +90,20 @@ def use(path: Path) -> bool:
 
     True as well where the folder cannot be written, or has no locks: there nothing keeps it.
     """
-    if path in _in_use:
+    if (os.getpid(), path) in _in_use:
         return True
     try:
         handle = share(lock_of(path))
     except OSError:
         return True
     if handle is not None:
-        _in_use[path] = handle
+        _in_use[os.getpid(), path] = handle
     return handle is not None
 
 
 def let_go(path: Path) -> None:
     """This process no longer uses an entry."""
-    if (handle := _in_use.pop(path, None)) is not None:
+    if (handle := _in_use.pop((os.getpid(), path), None)) is not None:
         unshare(lock_of(path), handle)
 
 
@@ -113,8 +119,8 @@ def names(folder: Path) -> list[str]:
     return sorted(name for name in os.listdir(folder) if not name.startswith(".")) if folder.is_dir() else []
 
 
-def prune(kept: Iterable[Kept], to: int, but: Path | None = None) -> list[Kept]:
-    """Remove the least recently used until `to` bytes are left; what is in use stays, and `but`. Gives what is gone.
+def prune(kept: Iterable[Kept], to: int) -> list[Kept]:
+    """Remove the least recently used until `to` bytes are left; what is in use stays. Gives what is gone.
 
     Raises OSError.
     """
@@ -123,7 +129,7 @@ def prune(kept: Iterable[Kept], to: int, but: Path | None = None) -> list[Kept]:
     for entry in oldest_first:
         if total <= to:
             break
-        if entry.path != but and entry.remove():
+        if entry.remove():
             total -= entry.bytes
             gone.append(entry)
     return gone
@@ -146,10 +152,6 @@ def remove_parts(path: Path) -> None:
     for name in os.listdir(path.parent):
         if (match := _PART.fullmatch(name)) and match[1] == path.name:
             _remove_any(path.with_name(name))
-
-
-_PART = re.compile(r"\.(.+)\.\d+\.part", re.DOTALL)
-_LEFT = re.compile(r"\.(.+)\.(?:\d+\.part|lock)", re.DOTALL)
 
 
 def sweep(folder: Path) -> None:
