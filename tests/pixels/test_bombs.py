@@ -160,7 +160,7 @@ def needs(gigabytes):
     return f"needs about {gigabytes} GiB of memory, more than 1 GiB. {cure}"
 
 
-MANY_PIXELS = "more than 178,956,970 pixels"
+MANY_PIXELS = "more than 178,956,970 pixels (XFER_LIMIT_PICTURE_PIXELS)"
 REFUSED = {
     "alpha": (lambda: bombs.png(colour=6), needs(1.3)),
     "floats": (lambda: bombs.flat_tiff(32, kind=3), needs(1.3)),
@@ -288,7 +288,7 @@ def test_what_is_unusual_and_read(tmp_path, kind):
 def test_arrays_and_images_have_the_same_bounds(tmp_path):
     (tmp_path / "x.png").write_bytes(bombs.png(colour=6))
     given = [np.zeros((2, 500, 3), np.uint8), Image.new("1", (30_000, 8000)), Image.new("1", (500, 2))]
-    narrow, large = "more than 100 times as long as wide", MANY_PIXELS
+    narrow, large = "more than 100 times as long as wide (XFER_LIMIT_PICTURE_RATIO)", MANY_PIXELS
     assert list(read_given([(f"image {i}", picture) for i, picture in enumerate(given)], [Resize(size=[8, 8])])) == [
         Skipped("image 0", narrow),
         Skipped("image 1", large),
@@ -393,8 +393,8 @@ def test_the_lower_bytes_are_foreseen_too(tmp_path, limited):
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("pixels", 99, "more than 99 pixels"),
-        ("ratio", 1, "more than 1 times as long as wide"),
+        ("pixels", 99, "more than 99 pixels (XFER_LIMIT_PICTURE_PIXELS)"),
+        ("ratio", 1, "more than 1 times as long as wide (XFER_LIMIT_PICTURE_RATIO)"),
         ("file", 50, "more than 0 MiB"),
         ("scans", 1, "JPEG with more than 1 scans. Cure: save it anew, or XFER_LIMIT_PICTURE_SCANS"),
     ],

@@ -124,10 +124,12 @@ def test_bombs_are_refused(tmp_path):
     most = LIMITS["picture_pixels"].default
     for height, refused in ((most // width + 1, True), (most // width, False)):
         (tmp_path / "x.ppm").write_bytes(f"P6 {width} {height} 255\n".encode())
-        assert inspect_image(tmp_path / "x.ppm").reason == ("more than 178,956,970 pixels" if refused else "truncated")
+        assert inspect_image(tmp_path / "x.ppm").reason == (
+            "more than 178,956,970 pixels (XFER_LIMIT_PICTURE_PIXELS)" if refused else "truncated"
+        )
 
 
 def test_bombs_are_refused_when_pillow_is_told_not_to(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     (tmp_path / "x.ppm").write_bytes(b"P6 20000 20000 255\n")
-    assert inspect_image(tmp_path / "x.ppm").reason == "more than 178,956,970 pixels"
+    assert inspect_image(tmp_path / "x.ppm").reason == "more than 178,956,970 pixels (XFER_LIMIT_PICTURE_PIXELS)"

@@ -7,6 +7,7 @@ from PIL import Image, UnidentifiedImageError
 from xfer.errors import ConfigError, DataError
 from xfer.pixels.bounds import picture_limits
 from xfer.pixels.unread import NOT_AN_IMAGE
+from xfer.system.limits import variable_of
 
 _ENDED = ("truncated", "cannot load this", "not enough image data", "reached eof while", "bytes but only got")
 """What Pillow says of a file that breaks off; the second where its header is there, and none of its pixels."""
@@ -16,10 +17,14 @@ def too_large(width: int, height: int) -> str | None:
     """The limit that a size is beyond. Resized by its shorter side, a line of pixels would fill the memory."""
     limits = picture_limits()
     if width * height > limits.pixels:
-        return f"more than {limits.pixels:,} pixels"
+        return _too_many()
     if max(width, height) > limits.ratio * min(width, height):
-        return f"more than {limits.ratio} times as long as wide"
+        return f"more than {limits.ratio} times as long as wide ({variable_of('picture_ratio')})"
     return None
+
+
+def _too_many() -> str:
+    return f"more than {picture_limits().pixels:,} pixels ({variable_of('picture_pixels')})"
 
 
 def reason_for(error: Exception) -> str:
@@ -29,7 +34,7 @@ def reason_for(error: Exception) -> str:
     if isinstance(error, DataError):
         return str(error)
     if isinstance(error, Image.DecompressionBombError):
-        return f"more than {picture_limits().pixels:,} pixels"
+        return _too_many()
     if isinstance(error, UnidentifiedImageError):
         return NOT_AN_IMAGE
     if isinstance(error, EOFError) or any(words in str(error).lower() for words in _ENDED):
