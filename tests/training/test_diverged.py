@@ -81,7 +81,7 @@ def test_weights_broken_by_the_last_step_of_an_epoch_end_the_run(data, tmp_path,
 
 
 def test_the_last_weights_are_looked_at_though_another_epoch_is_the_best(data, tmp_path):
-    still = {"optimizer.lr": 0.0, "train.norm_stats": "freeze", "model.dropout": 0.0}  # every epoch is as good as the first
+    still = {"optimizer.lr": 0.0, "train.norm_stats": "freeze", "model.dropout": 0.0}  # all epochs are alike
     recipe, path = recipe_of(data, **still), tmp_path / "run"
     with pytest.raises(XferError, match=r"after epoch 4, .*norm1\.bias holds values that are not finite"):
         xfer.train(recipe, Broken(4 * STEPS, put("norm1.bias", -np.inf)), output=path)
