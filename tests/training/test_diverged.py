@@ -80,6 +80,16 @@ def test_weights_broken_by_the_last_step_of_an_epoch_end_the_run(data, tmp_path,
     assert not (path / "result.json").exists()
 
 
+def test_the_last_weights_are_looked_at_though_another_epoch_is_the_best(data, tmp_path):
+    still = {"optimizer.lr": 0.0, "train.norm_stats": "freeze", "model.dropout": 0.0}  # all epochs are alike
+    recipe, path = recipe_of(data, **still), tmp_path / "run"
+    with pytest.raises(XferError, match=r"after epoch 4, .*norm1\.bias holds values that are not finite"):
+        xfer.train(recipe, Broken(4 * STEPS, put("norm1.bias", -np.inf)), output=path)
+    assert [row["best"] for row in xfer.results.read.read_metrics(path)] == [True, False, False, False]
+    assert not {"result.json", "last.safetensors", "predictions.csv"} & {file.name for file in path.iterdir()}
+    assert np.isfinite(xfer.results.checkpoint.load_checkpoint(path).weights["norm1.bias"]).all()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_logits_of_a_step_count_where_its_loss_is_finite(recipe, tmp_path, value):
     backend = Broken(STEPS + 2, logits=lambda logits: np.where(np.arange(2) == 1, np.float32(value), logits))
