@@ -34,7 +34,20 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
-from hostile import archives, claims, folders, paths, pictures, places, records, states, texts, values, weights
+from hostile import (
+    archives,
+    claims,
+    folders,
+    frameworks,
+    paths,
+    pictures,
+    places,
+    records,
+    states,
+    texts,
+    values,
+    weights,
+)
 from hostile.ground import PLAIN, Call, Ground, Random, lay
 
 SECONDS = 10.0  # of processor time above a plain call
@@ -44,7 +57,7 @@ PATIENCE = 120.0  # seconds by the clock, after which any call hangs
 ROOM = 5 << 29  # bytes of addresses above what the server has: what goes on without end stops there
 LARGEST = 2 << 30  # bytes of a file that a call may write
 UNCAUGHT = 70  # exit code of a call that raised what the command line does not know
-SLOW = ("doctor", "backends", "parity", "study")
+SLOW = ("doctor", "backends", "parity", "study", "train on torch", "train on mindspore")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -69,7 +82,7 @@ class Outcome:
 
 
 def every_call(ground: Ground) -> list[Call]:
-    sorts = (values, paths, texts, pictures, archives, weights, claims, states, records, places)
+    sorts = (values, paths, texts, pictures, archives, weights, claims, states, records, places, frameworks)
     calls = [*(call for sort in sorts for call in sort.all_calls()), *folders.all_calls(ground)]
     twice = [name for name, count in Counter(call.name for call in calls).items() if count > 1]
     assert not twice, f"calls of one name: {twice[:5]}"
@@ -104,6 +117,7 @@ def attempt(call: Call, ground: Ground, place: str, seed: int, keep: bool = Fals
     if pid == 0:
         _prepare(call, here, prepared, seed)
     if os.waitpid(pid, 0)[1] != 0:
+        _remove(here.parent)
         return Outcome(call.kind, call.name, [], 0, 0, 0, 0, "", "", unmade=True)
     words = json.loads(prepared.read_text(encoding="utf-8"))
     started = time.monotonic()
@@ -119,8 +133,12 @@ def attempt(call: Call, ground: Ground, place: str, seed: int, keep: bool = Fals
         executed=_lexists(here, "executed"), orphans=_end(pid),
     )  # fmt: skip
     if not keep:
-        subprocess.run(["rm", "-rf", str(here.parent)], check=False)
+        _remove(here.parent)
     return outcome
+
+
+def _remove(folder: Path) -> None:
+    subprocess.run(["rm", "-rf", str(folder)], check=False)  # at any depth, which Python's own does not
 
 
 def _prepare(call: Call, here: Path, prepared: Path, seed: int) -> None:
@@ -150,8 +168,12 @@ def _run(call: Call, here: Path, words: list[str]) -> None:
             os.rmdir(here / "gone")
         if call.apart:
             os.execv(sys.executable, [sys.executable, "-P", "-m", "xfer", *words])
+        import click.utils
+
         from xfer.__main__ import run
 
+        # It takes colours out of what goes into a file: here they stay, as on a terminal.
+        click.utils.should_strip_ansi = lambda stream=None, color=None: False
         sys.argv = ["xfer", *words]
         run()
     except BaseException:
@@ -397,6 +419,8 @@ def main() -> int:
         known = [call for call in every_call(ground) if options.only in f"{call.kind}: {call.name}"]
         known = [call for call in known if not (options.quick and (call.apart or call.plain in SLOW))]
         calls = chosen(known, options.calls or len(known), options.seed)
+        if any(call.plain == "train on torch" for call in calls):
+            importlib.import_module("torch")  # once for all of them; MindSpore starts threads, which no fork survives
         print(f"{len(calls)} of {len(known)} hostile calls, seed {options.seed}", flush=True)
         for outcome in sweep(calls, ground, options.seed, options.jobs, bool(options.keep)):
             outcomes.append(outcome)

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 
-from hostile.damage import DAMAGES, MB, Content, written
+from hostile.damage import DAMAGES, MB, Content, kept, written
 from hostile.ground import Call, Random, slots, where
 from hostile.pictures import encoded
 
@@ -29,7 +29,7 @@ def zipped(content: dict[str, bytes]) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in content.items():
-            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, 1)
     return file.getvalue()
 
 
@@ -208,7 +208,7 @@ def all_calls() -> Iterator[Call]:
     for slot in slots("data"):
         for name, (suffix, make) in ARCHIVES.items():
             words = slot.words(f"bad{suffix}")
-            made = written(f"bad{suffix}", make, words)
+            made = kept(f"bad{suffix}", name, make, words)
             yield Call("archives that are bombs", f"{where(slot)} {name}", slot.plain, made)
         for name, (suffix, make) in SOUND_ARCHIVES.items():
             words = slot.words(f"bad{suffix}")

@@ -163,6 +163,7 @@ def all_calls() -> Iterator[Call]:
     ]
     for plain, words in places:
         for name, change in (CONTENTS | METADATA).items():
-            yield Call("checkpoints that claim", f"{plain} {name}", plain, changed(file, change, words))
+            about = name.partition(" = ")[0] if " = " in name else "content"
+            yield Call(f"checkpoints that claim: {about}", f"{plain} {name}", plain, changed(file, change, words))
         for name, change in WEIGHTS_CLAIMS.items():
             yield Call("weights that claim", f"{plain}, plain weights, {name}", plain, changed(file, change, words))

@@ -1,5 +1,7 @@
 """Damage to the bytes of any file, and files that are written with it."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,22 @@ def written(path: str, make: Content, words: list[str], damage: Damage | None = 
     def arranged(here: Path, random: Random) -> list[str]:
         content = make(random)
         Path(path).write_bytes(damage(content, random) if damage else content)
+        return words
+
+    return arranged
+
+
+def kept(path: str, name: str, make: Content, words: list[str]) -> Make:
+    """As `written`, of content that takes long to make: it is made once for all calls, beside their ground."""
+
+    def arranged(here: Path, random: Random) -> list[str]:
+        bombs = here.parents[2] / "bombs"
+        bombs.mkdir(exist_ok=True)
+        if not (bombs / name).exists():
+            part = bombs / f"{name}.{os.getpid()}"
+            part.write_bytes(make(random))
+            part.replace(bombs / name)
+        shutil.copyfile(bombs / name, path)
         return words
 
     return arranged

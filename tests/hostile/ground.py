@@ -46,9 +46,12 @@ def train(*more: str) -> list[str]:
     return ["train", "--data", "set", "--output", "out", *TINY, *more]
 
 
+ON = ["--arch", "convnet", "--backend"]
 PARITY = ["parity", "--arch", "tiny", "--weights", "random", "--backends", "numpy,numpy", "--size", "32"]
 PLAIN: Mapping[str, list[str]] = {
     "train": train(),
+    "train on torch": train(*ON, "torch"),
+    "train on mindspore": train(*ON, "mindspore"),
     "resume": ["train", "--resume", "stopped", "-q"],
     "evaluate": ["evaluate", "run", "--data", "set", "-q"],
     "predict": ["predict", "run", "set/val", "-q"],

@@ -51,9 +51,11 @@ def all_calls() -> Iterator[Call]:
                 )
             for damage in DAMAGES:
                 name = f"{reader} {file} {damage.__name__}"
-                yield Call("records damaged", name, plain, damaged(path, path, words, damage))
+                yield Call(f"records damaged: {file}", name, plain, damaged(path, path, words, damage))
             for number in range(6) if file.endswith((".json", ".jsonl")) else ():
-                yield Call("records by hand", f"{reader} {file} {number}", plain, changed(path, by_hand, words))
+                yield Call(
+                    f"records by hand: {file}", f"{reader} {file} {number}", plain, changed(path, by_hand, words)
+                )
 
 
 def by_hand(path: Path, random: Random) -> None:

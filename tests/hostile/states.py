@@ -1,6 +1,7 @@
 """States to go on from that are damaged, of another version, or written by hand with a seal that fits."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,8 @@ STATES: dict[str, Change] = {
 def all_calls() -> Iterator[Call]:
     file, words = "stopped/state.safetensors", PLAIN["resume"]
     for name, change in STATES.items():
-        yield Call("states by hand", f"resume {name}", "resume", changed(file, change, words))
+        part = re.split("[. ]", name)[0] if " = " in name else "content"
+        yield Call(f"states by hand: {part}", f"resume {name}", "resume", changed(file, change, words))
     for number in range(8):
         for damage in DAMAGES:
             name = f"resume {damage.__name__} {number}"

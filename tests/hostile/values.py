@@ -38,12 +38,16 @@ def all_calls() -> Iterator[Call]:
                 numeric = isinstance(option.type, click.types.IntParamType | click.types.FloatParamType)
                 for value in NUMBERS if numeric else TEXTS:
                     words = [*PLAIN[name], f"{option.opts[0]}={value}"]
-                    yield Call("values of options", f"{name} {option.opts[0]} {shown(value)}", name, giving(words))
+                    yield Call(
+                        f"values of options: {name}", f"{name} {option.opts[0]} {shown(value)}", name, giving(words)
+                    )
     for key in recipe_keys():
+        section = key.partition(".")[0]
+        section = section if section in Recipe.model_fields else "others"
         for number, value in enumerate(VALUES):
             for name in ("train", "data check", "study") if number % 7 == 0 else ("train",):
                 words = [*PLAIN[name], "--set", f"{key}={value}"]
-                yield Call("values of a recipe's keys", f"{name} --set {key}={shown(value)}", name, giving(words))
+                yield Call(f"values of keys: {section}", f"{name} --set {key}={shown(value)}", name, giving(words))
 
 
 def commands(group: click.Group, above: str = "") -> Iterator[tuple[str, click.Command]]:

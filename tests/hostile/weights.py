@@ -79,7 +79,7 @@ def all_calls() -> Iterator[Call]:
             file = f"bad{suffix}"
             for name, make in sorts.items():
                 name = f"{where(slot)} {suffix} {name}"
-                yield Call("weights", name, slot.plain, written(file, make, slot.words(file)))
+                yield Call(f"weights: {suffix}", name, slot.plain, written(file, make, slot.words(file)))
             for damage in DAMAGES:
                 name = f"{where(slot)} {suffix} {damage.__name__}"
                 make_ = damaged(f"w{suffix}", file, slot.words(file), damage)
