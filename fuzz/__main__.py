@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fuzz.harness import Door, fuzz, one_input
 
-STARTED = time.monotonic()
+STARTED, BEGUN = time.monotonic(), time.time()
 DOORS = {
     "picture": "fuzz.pictures",
     "tar": "fuzz.archives",
@@ -65,31 +65,36 @@ def every(names: Sequence[str], seconds: int) -> int:
     """As many at a time as there are processors. Gives 1 where a promise was broken."""
     jobs = min(len(names), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     share = max(2, seconds * jobs // len(names))
-    known, waiting, broken = set(FOUND.glob("*")), list(names), []
+    waiting, broken = list(names), []
     running: dict[str, subprocess.Popen[bytes]] = {}
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            name = waiting.pop(0)
-            words = [sys.executable, "-m", "fuzz", name, "--here", "--seconds", str(share)]
-            running[name] = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        name = next(iter(running))
-        process = running.pop(name)
-        said = process.communicate()[0].decode(errors="backslashreplace")
-        new = sorted(set(FOUND.glob(f"{name}-*")) - known)
-        print(
-            f"{name:12s} {_inputs(said):>7s} inputs, {sum(file.suffix != '.txt' for file in new)} broke a promise",
-            flush=True,
-        )
-        for file in new:
-            print(
-                file.read_text(encoding="utf-8")[-3000:] if file.suffix == ".txt" else f"python -m fuzz {name} {file}"
-            )
-        if process.returncode and not new:
-            print(said[-3000:])
-        if process.returncode or new:
-            broken.append(name)
+    # libFuzzer ends a process where it stands: what that has in temporary folders goes with this one.
+    with tempfile.TemporaryDirectory(prefix="xfer-fuzz-") as place:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                name = waiting.pop(0)
+                words = [sys.executable, "-m", "fuzz", name, "--here", "--seconds", str(share)]
+                with Path(place, f"{name}.log").open("wb") as log:  # a pipe that is read later would be full
+                    running[name] = subprocess.Popen(words, stdout=log, stderr=log, env={**os.environ, "TMPDIR": place})
+            name = next((name for name, process in running.items() if process.poll() is not None), "")
+            if not name:
+                time.sleep(0.1)
+            elif not _held(name, running.pop(name).returncode, Path(place, f"{name}.log")):
+                broken.append(name)
     print(f"{len(names)} doors, {share} s each: {', '.join(broken) or 'none'} broke a promise")
     return int(bool(broken))
+
+
+def _held(name: str, code: int, log: Path) -> bool:
+    """Whether a door kept its promises, which is told."""
+    said = log.read_text(encoding="utf-8", errors="backslashreplace")
+    new = sorted(file for file in FOUND.glob(f"{name}-*") if file.stat().st_mtime > BEGUN)
+    count = sum(file.suffix != ".txt" for file in new)
+    print(f"{name:12s} {_inputs(said):>7s} inputs, {count} broke a promise", flush=True)
+    for file in new:
+        print(file.read_text(encoding="utf-8")[-3000:] if file.suffix == ".txt" else f"python -m fuzz {name} {file}")
+    if code and not new:
+        print(said[-3000:])
+    return not code and not new
 
 
 def _inputs(said: str) -> str:

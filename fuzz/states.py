@@ -10,7 +10,7 @@ from typing import Any
 from fuzz.harness import Door
 from fuzz.shared import root
 from xfer.formats.sealed import read_sealed, write_sealed
-from xfer.training.state import read_state
+from xfer.training.state import State, read_state
 
 WORDS = (b"null", b"NaN", b"-1", b"1e999", b"[]", b"{}", b'"epoch":', b'"history":', b'"unknown":', b"true")
 
@@ -44,8 +44,8 @@ def read(path: Path) -> None:
         arrays, words = _sound()
         write_sealed(file, arrays, words | {"state" if kind == 1 else "identity": text})
     state, identity = read_state(file)
+    assert isinstance(state, State)
     assert isinstance(identity, dict)
-    assert isinstance(state.finite, bool)
 
 
 DOORS = {"state": Door(seeds, read, ".state", WORDS, 1 << 15)}

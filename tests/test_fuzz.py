@@ -31,7 +31,7 @@ def test_what_is_sound_comes_in(door, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "door", [pytest.param(n, marks=BY_HAND) if n in ("state", "features") else n for n in DOORS], indirect=True
+    "door", [pytest.param(name, marks=BY_HAND) if name == "state" else name for name in DOORS], indirect=True
 )
 def test_what_is_damaged_is_read_or_refused(door, tmp_path):
     chance = random.Random(0)
