@@ -6,7 +6,7 @@ from hostile.ground import PLAIN, Call, giving
 from hostile.values import VALUES, recipe_keys, shown
 
 SECTIONS = ("model", "train", "optimizer", "schedule", "loss", "augment", "features")
-ARCHS = ("resnet18", "resnet152", "efficientnet_lite0", "convnet")
+ARCHS = ("resnet18", "efficientnet_lite0", "convnet")
 HUGE = {
     "model.layers": ["[1000000, 1, 1, 1]", "[1, 1, 1, 1000]", "[2, 2]", "[1]"],
     "model.extra": ["[1000000000]", "[1, 1, 1, 1, 1, 1, 1, 1]", "[100000, 100000]"],
