@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import sweep
 from hostile.ground import Call
+
+pytest.importorskip("resource", reason="it bounds its calls as POSIX does")
+import sweep
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="it counts by /proc and by what Linux's getrusage says")
 QUIET = sweep.Outcome("kind", "name", ["train"], 0, 1.0, 1.0, 10**8, "", "")
