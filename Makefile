@@ -14,7 +14,7 @@ BENCH := .venv-bench
 # With pip's own progress where somebody watches (standard output is taken by the substitution), quietly into a log.
 PIP_FLAGS = --disable-pip-version-check $$(test -t 2 || echo --quiet)
 
-.PHONY: train test lint fuzz bench clean both
+.PHONY: train test lint fuzz sweep bench clean both
 train: $(if $(filter mindspore,$(BACKEND)),both) $(READY)
 	$(VENV)/bin/xfer train --backend $(BACKEND) $(ARGS)
 
@@ -33,10 +33,17 @@ lint: $(READY)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-# Coverage-guided, of the reader of foreign .pth files: make fuzz SECONDS=600
+# Coverage-guided, of every door through which bytes of others come in, or of one: make fuzz DOOR=picture SECONDS=600
 SECONDS ?= 30
+DOOR ?=
 fuzz: $(VENV)/.fuzz
-	$(VENV)/bin/python fuzz/pth.py -max_total_time=$(SECONDS)
+	$(VENV)/bin/python -m fuzz $(DOOR) --seconds $(SECONDS)
+
+# Hostile calls through the command line: make sweep CALLS=2000 SEED=7
+CALLS ?= 700
+SEED ?= 1
+sweep: $(READY)
+	$(VENV)/bin/python tests/sweep.py --calls $(CALLS) --seed $(SEED) $(ARGS)
 
 $(VENV)/.fuzz: $(READY)
 	@echo "installing atheris into $(VENV)"

@@ -147,6 +147,28 @@ def test_what_is_damaged_is_computed_anew_and_replaced(store, quick, tmp_path, n
     assert equal(read(store, entry.key, IN_MEMORY), first)
 
 
+HEADERS = [
+    b"{'descr': '<f4', , 4), }",
+    b"{'descr': '<f4', 'fortran_order': False, 'shape': (6, 5)",
+    b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 5), }",
+    b"{'descr': '|O', 'fortran_order': False, 'shape': (6, 5), }",
+    b"",
+]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_what_is_no_array_is_not_there_though_its_digest_fits(store, quick, header):
+    write(store, key(1), kept(), {})
+    file, meta = store.root / key(1) / "values.npy", store.root / key(1) / "meta.json"
+    line = header + b"\n"
+    file.write_bytes(b"\x93NUMPY\1\0" + len(line).to_bytes(2, "little") + line + bytes(120) if header else b"")
+    record = json.loads(meta.read_text())
+    digest = hashlib.blake2b(file.read_bytes(), digest_size=32).hexdigest()
+    record["files"]["values.npy"] = {"bytes": file.stat().st_size, "blake2b": digest}
+    meta.write_text(json.dumps(record))
+    assert read(store, key(1), IN_MEMORY) is None
+
+
 def test_a_view_of_one_entry_is_not_taken_for_another(store, quick, tmp_path):
     cache_of(store, tmp_path).fill([0, 1])
     assert sorted(entry.about["view"] for entry in entries(store)) == [1, 2]

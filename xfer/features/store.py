@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tokenize import TokenError
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +117,11 @@ def read(store: Store, key: str, mapped_above: int) -> Kept | None:
 def _load(path: Path, written: Mapping[str, Any], mapped_above: int) -> NDArray[Any]:
     if path.stat().st_size != written["bytes"] or _digest(path) != written["blake2b"]:
         raise ValueError(f"{path} is damaged")
-    loaded: NDArray[Any] = np.load(path, mmap_mode="r" if written["bytes"] > mapped_above else None, allow_pickle=False)
+    mode: Literal["r"] | None = "r" if written["bytes"] > mapped_above else None
+    try:
+        loaded: NDArray[Any] = np.load(path, mmap_mode=mode, allow_pickle=False)
+    except (SyntaxError, TokenError, EOFError, MemoryError) as error:  # what NumPy makes of a header that is none
+        raise ValueError(f"{path} is damaged") from error
     return loaded
 
 
