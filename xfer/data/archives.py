@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import lzma
 import re
-import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Generator, Iterator
@@ -18,6 +16,7 @@ from typing import IO
 
 from xfer.errors import DataError
 from xfer.progress import Progress, silent
+from xfer.system.parts import half_written
 
 SUFFIXES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
 
@@ -60,14 +59,9 @@ def unpack(archive: Path, target: Path, progress: Progress = silent) -> Path:
 def appearing(target: Path) -> Iterator[Path]:
     """A new folder beside `target` to fill. It becomes `target` at the end, or vanishes with an error."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-        try:
+        with half_written(target) as beside:
             yield beside
-            beside.chmod(0o755)  # mkdtemp's folders are closed to others
             _settle(beside, target)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
         cure = "Cure: make room or grant access there, or set XFER_CACHE to another folder"
         raise DataError(f"{target}: cannot be made ({error}). {cure}") from error

@@ -130,7 +130,8 @@ class _Worker:
             return "interrupted"
         code = self.child.end()
         if answer is None:
-            return f"the process of backend '{self.backend}' died with exit code {code}: {self.child.last_words()}"
+            ending = f"{processes.ending(code)}: {self.child.last_words()}"
+            return f"the process of backend '{self.backend}' {ending}"
         return f"{' '.join(answer['reason'].split())} (see {self.log})"
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import ssl
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -14,6 +14,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from xfer.errors import XferError
+from xfer.system.parts import half_written
 
 TIMEOUT = 20.0  # seconds without a byte
 _CHUNK = 2**18  # bytes
@@ -48,16 +49,16 @@ def download(
     fault = _fault(target, sha256, sha1, size)
     if fault is None:
         return
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
     cure = f"Cure: download it by hand{_described(sha256, sha1)} and put it at {target}{alternative}"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            yield from _fetch(url, file, size)
-        fault = _fault(part, sha256, sha1, size)
-        if fault is not None:
-            raise error(f"{what}: what {url} sent {fault}. {cure}")
-        os.replace(part, target)
+        with half_written(target) as folder:
+            part = folder / target.name
+            with part.open("wb") as file:
+                yield from _fetch(url, file, size)
+            fault = _fault(part, sha256, sha1, size)
+            if fault is not None:
+                raise error(f"{what}: what {url} sent {fault}. {cure}")
+            os.replace(part, target)
     except _NETWORK_FAULTS as problem:
         if isinstance(problem, HTTPError):
             problem.close()  # it holds the connection
@@ -68,9 +69,6 @@ def download(
             f"{what}: cannot write {target} ({problem.strerror or problem}). "
             "Cure: make room or grant access there, or set XFER_CACHE to another folder"
         ) from problem
-    finally:
-        with suppress(OSError):  # a folder that could not be made
-            part.unlink(missing_ok=True)
 
 
 def _reason(problem: Exception) -> str:

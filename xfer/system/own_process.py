@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import warnings
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from threading import Event
 
+SAFE_PATH = "PYTHONSAFEPATH"
 _WHILE_IMPORTING = (100_000, 50, 1000)
 _USUAL = gc.get_threshold()
 _OWN = Event()  # the process is xfer's own
@@ -23,6 +25,9 @@ def begin() -> None:
     # A framework makes some 300,000 objects as it is imported, and nearly all of them stay. Looking through them again
     # and again took half a second: a sixth of importing torch and torchvision.
     gc.set_threshold(*_WHILE_IMPORTING)
+    # As -P: what Python or a framework starts from here, multiprocessing's helpers say, is not to run what lies in the
+    # current folder under the name of a module.
+    os.environ[SAFE_PATH] = "1"
     # Pillow warns of pictures that are large or have damaged EXIF data, and they can be used all the same. For good:
     # warnings.catch_warnings around each picture would change the filters of every thread that is decoding. The second
     # is its DecompressionBombWarning, known by its words, so that Pillow need not be imported for it.

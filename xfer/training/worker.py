@@ -22,7 +22,7 @@ from xfer.recipe.load import make_recipe
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import STATE, read_recipe
 from xfer.results.run import Run
-from xfer.system import own_process
+from xfer.system import own_process, processes
 from xfer.system.files import write_json
 from xfer.training import record
 from xfer.training.record import Events, Watch
@@ -32,6 +32,7 @@ WATCH = Watch(command="a study")
 
 def main(name: str, device: str, jobs: str) -> None:
     """Train until standard input ends. `jobs`: how many such processes share the machine."""
+    processes.end_with_parent()
     own_process.begin()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the study, which ends its processes itself
     # Frameworks print what they like: only answers may reach the standard output that the study reads.

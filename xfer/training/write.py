@@ -24,9 +24,10 @@ from xfer.results.checkpoint import Checkpoint
 from xfer.results.predict import Predictions, save
 from xfer.results.read import ENV, LOCK, STATE, is_finished, is_own, is_run, read_metrics
 from xfer.results.report import PICTURES
-from xfer.system.files import remove_parts, write_json, write_text
+from xfer.system.files import write_json, write_text
 from xfer.system.memory import peak_memory
 from xfer.system.outputs import refuse_foreign
+from xfer.system.parts import remove_parts
 from xfer.training.loop import Epoch
 from xfer.training.prepared import Prepared
 from xfer.training.run import EpochEnd
