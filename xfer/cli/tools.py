@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -130,15 +131,29 @@ def ls(json_: bool) -> None:
 @click.option("--to", metavar="SIZE", help="Bytes to leave, or 500MB, 20GB, ... Default: XFER_CACHE_LIMIT.")
 @click.option("--all", "all_", is_flag=True, help="Leave nothing.")
 def prune(to: str | None, all_: bool) -> None:
-    """Remove the least recently used features, and what interrupted runs left. What is in use stays."""
+    """Remove the least recently used features, and what killed processes left half written.
+
+    That is in the cache, in the folder for temporary files, and in runs/ and studies/ here. What is in use stays.
+    """
     from xfer.features import store as feature_store
+    from xfer.porting.parity import EXCHANGE
+    from xfer.studies.study import sweep as sweep_studies
+    from xfer.system.download import cache_dir
     from xfer.system.limits import parse_size
+    from xfer.system.parts import parts, parts_below, remove_abandoned
+    from xfer.training.write import sweep as sweep_runs
 
     if all_ and to is not None:
         raise click.UsageError("--to and --all: expected one of them.")
     store = feature_store.open_store()
     limit = 0 if all_ else store.limit if to is None else parse_size("--to", to)
     gone = feature_store.prune(store, limit)
+    remove_abandoned(parts_below(cache_dir()))
+    remove_abandoned(parts(Path(tempfile.gettempdir()), [EXCHANGE]))
+    for parent in (Path("runs"), *Path("studies").glob("*/runs")):
+        sweep_runs(parent)
+    for study in Path("studies").glob("*"):
+        sweep_studies(study)
     left = feature_store.entries(store)
     removed = f"{len(gone)} entries removed, {_size(sum(entry.bytes for entry in gone))}"
     click.echo(f"{removed}; {len(left)} left, {_size(sum(entry.bytes for entry in left))}")

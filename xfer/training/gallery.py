@@ -15,6 +15,7 @@ from xfer.errors import DataError
 from xfer.metrics import Evaluation
 from xfer.pixels.augment import Transform, output_size
 from xfer.plots import files as plots
+from xfer.results.classes import class_scores
 from xfer.results.read import read_metrics
 from xfer.results.report import write_report
 from xfer.training.prepared import Prepared
@@ -47,11 +48,12 @@ def draw(p: Prepared, path: Path, best: Evaluation) -> Path:
     return write_report(path)
 
 
-def draw_against(path: Path, baseline: Path, val_labels: Int64) -> Path:
+def draw_against(path: Path, baseline: Path) -> Path:
     """The run in `path` against one from random weights in `baseline`, into a picture of `path` and its report."""
     curves = {"from ImageNet weights": read_metrics(path), "from random weights": read_metrics(baseline)}
     target = path / "plots" / "against_random.png"
-    plots.plot_comparison(target, curves, float(np.bincount(val_labels).max() / len(val_labels)))
+    counts = [score.pictures for score in class_scores(path / "predictions.csv")]
+    plots.plot_comparison(target, curves, max(counts) / sum(counts))
     write_report(path)
     return target
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from xfer.data.dataset import Dataset
 from xfer.errors import CheckpointError, ConfigError
@@ -20,6 +20,9 @@ from xfer.training.prepared import Prepared
 from xfer.training.state import State
 
 AUTO = "auto"
+Kind = Literal["small", "same"]
+"""What a run is compared with, from random weights: the small network, in a few seconds, or that of the run itself."""
+TO_COMPARE = "to_compare"  # in `env.json`: what is to be compared with the run, see `xfer.training.baseline`
 
 
 def identity(p: Prepared) -> dict[str, Any]:
@@ -69,7 +72,7 @@ def refuse_changes(p: Prepared, stored: Mapping[str, Any], path: Path) -> None:
 def resumed_origin(path: Path, command: Sequence[str] | str | None) -> dict[str, Any]:
     """What `env.json` is to say of what made a run: what began it, if that is known, and each that went on with it."""
     known = read_record(path / ENV)
-    begun = {"command": known["command"]} if "command" in known else {}
+    begun = {key: known[key] for key in ("command", TO_COMPARE) if key in known}
     return {**begun, "resumed_by": [*known.get("resumed_by", ()), command]}
 
 
@@ -83,12 +86,22 @@ def find_run(resume: str | Path, output: Path | None, overwrite: bool = False) -
     if str(resume) == AUTO:
         if output is not None:
             return output if is_run(output) else None
-        waiting = [path for path in Path("runs").glob("*") if is_run(path) and not is_finished(path)]
+        waiting = [path for path in Path("runs").glob("*") if is_run(path) and not _is_done(path)]
         return max(waiting, key=_last_written, default=None)
     path = Path(resume)
     if not is_run(path):
         raise CheckpointError(f"--resume {path}: expected the folder of a run, with a config.toml, or 'auto'")
     return path
+
+
+def _is_done(path: Path) -> bool:
+    return is_finished(path) and to_compare(path) is None
+
+
+def to_compare(path: Path) -> Kind | None:
+    """What the run in `path` has still to be compared with."""
+    kind = read_record(path / ENV).get(TO_COMPARE)
+    return "small" if kind == "small" else "same" if kind == "same" else None
 
 
 def refuse_folder(path: Path, output: Path | None, new: bool) -> None:
