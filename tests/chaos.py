@@ -281,7 +281,8 @@ def disturb(backend, seed, seconds, kills):
     from contextlib import chdir
 
     ends, wrong = time.monotonic() + seconds, []
-    with tempfile.TemporaryDirectory(prefix="xfer-chaos-") as name, chdir("/"):
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # only a loss of power could tell it from a disk
+    with tempfile.TemporaryDirectory(prefix="xfer-chaos-", dir=memory) as name, chdir("/"):
         place = Path(name)
         declare_numpy(place)
         chaos = Chaos(backend, seed, place)
