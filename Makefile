@@ -14,7 +14,7 @@ BENCH := .venv-bench
 # With pip's own progress where somebody watches (standard output is taken by the substitution), quietly into a log.
 PIP_FLAGS = --disable-pip-version-check $$(test -t 2 || echo --quiet)
 
-.PHONY: train test lint fuzz bench clean both
+.PHONY: train test lint fuzz chaos bench clean both
 train: $(if $(filter mindspore,$(BACKEND)),both) $(READY)
 	$(VENV)/bin/xfer train --backend $(BACKEND) $(ARGS)
 
@@ -37,6 +37,11 @@ lint: $(READY)
 SECONDS ?= 30
 fuzz: $(VENV)/.fuzz
 	$(VENV)/bin/python fuzz/pth.py -max_total_time=$(SECONDS)
+
+# Kills, full disks, signals and swapped files at moments of chance: make chaos SECONDS=3600 ARGS="--seed 7"
+chaos: SECONDS = 900
+chaos: both $(READY)
+	$(VENV)/bin/python -m tests.chaos --seconds $(SECONDS) $(ARGS)
 
 $(VENV)/.fuzz: $(READY)
 	@echo "installing atheris into $(VENV)"
