@@ -73,19 +73,18 @@ def test_the_traps_would_spring(folder):
 def test_no_command_runs_what_lies_in_the_folder(script, folder, backend):
     here, _ = folder
     flags = ["--arch", "convnet", "--weights", "random", "--size", 32, "--epochs", 1, "--batch-size", 6]
-    call(script, folder, "backends", "--json")
-    call(script, folder, "data", "check", "pictures", codes=(0, 1))
     call(script, folder, "train", "pictures", "--backend", backend, *flags, "--output", "run", "--quiet")
-    call(script, folder, "evaluate", "run", "--quiet")
-    call(script, folder, "predict", "run", "pictures/val", "--output", "p.csv", "--quiet")
-    call(script, folder, "convert", "run/best.safetensors", "m.ckpt")
-    call(script, folder, "compare", "run", "run")
-    call(script, folder, "cache", "prune")
     (here / "study.toml").write_text('name = "s"\nseeds = 1\n[modes.a]\nrecipe = "run/config.toml"\n')
     call(script, folder, "study", "study.toml", "--backend", backend, "--quiet")
-    two = f"{backend},{backend}"
-    parity = ("parity", "--arch", "convnet", "--backends", two, "--weights", "random", "--size", 32, "--classes", 2)
-    call(script, folder, *parity, "--steps", 1, "--batch-size", 4, "--quiet")
+    call(script, folder, "predict", "run", "pictures/val", "--output", "p.csv", "--quiet")
+    if backend != FRAMEWORKS[0]:
+        return
+    parity = ("parity", "--arch", "convnet", "--backends", f"{backend},{backend}", "--weights", "random")
+    call(script, folder, *parity, "--size", 32, "--classes", 2, "--steps", 1, "--batch-size", 4, "--quiet")
+    call(script, folder, "convert", "run/best.safetensors", "m.ckpt")
+    call(script, folder, "compare", "run", "run")
+    call(script, folder, "data", "check", "pictures", codes=(0, 1))
+    call(script, folder, "cache", "prune")
 
 
 def test_doctor_runs_nothing_of_the_folder(script, folder):
@@ -93,7 +92,7 @@ def test_doctor_runs_nothing_of_the_folder(script, folder):
 
 
 @pytest.mark.skipif("torch" not in FRAMEWORKS, reason="torch's native reader starts processes")
-@pytest.mark.parametrize("how", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("how", ["spawn", "forkserver"])  # which start Python anew
 def test_native_readers_workers_run_nothing_of_the_folder(script, folder, how):
     flags = ["--arch", "convnet", "--weights", "random", "--size", 32, "--epochs", 1, "--batch-size", 6]
     native = ["--set", "data.pipeline=native", "--set", "data.workers=2", "--views", "fresh"]
