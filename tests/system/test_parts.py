@@ -26,6 +26,16 @@ with replacing(Path(sys.argv[1])) as written:
     time.sleep(60)
 """
 
+FORK = """
+import os, sys, time
+from pathlib import Path
+from xfer.system.locks import locked
+with locked(Path(sys.argv[1])):
+    if child := os.fork():
+        print(child, flush=True)
+    time.sleep(60)
+"""
+
 
 @pytest.fixture(params=["with", "without"])
 def way(request, monkeypatch):
@@ -87,16 +97,17 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
 
 
 def test_a_child_that_is_forked_keeps_no_lock_of_its_parent(tmp_path):
-    with locks.locked(tmp_path / "lock"):
-        child = os.fork()
-        if child == 0:
-            signal.pause()
+    words = [sys.executable, "-c", FORK, tmp_path / "lock"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    child = int(process.stdout.readline())
+    process.kill()
+    process.wait()
     try:
         with locks.locked(tmp_path / "lock"):  # refused where the child holds it still
             pass
     finally:
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        process.communicate()
 
 
 def test_the_end_of_a_forked_child_leaves_its_parents_lock(tmp_path):
