@@ -81,13 +81,18 @@ class Chaos:
 
     # Lives
 
-    def live(self, words, drawn, seconds=None, number=signal.SIGKILL, room=None):
-        """A life of a command: to its end, or until a signal after so many seconds. Gives its exit code."""
-        child = os.fork()
+    def live(self, words, drawn, seconds=None, number=signal.SIGKILL, room=None, after=None):
+        """A life of a command: to its end, or until a signal after so many seconds. Gives its exit code.
+
+        The seconds begin where the life does, or where it has written the file `after`.
+        """
+        born, child = time.time(), os.fork()
         if child == 0:
             self._child(words, drawn, room)
         deadline = time.monotonic() + (300 if seconds is None else seconds)
         while not (status := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < deadline:
+            if after is not None and not written_since(after, born):
+                deadline = time.monotonic() + seconds
             time.sleep(0.002)
         if not status[0]:
             if seconds is None:
@@ -96,6 +101,7 @@ class Chaos:
             os.kill(child, number)
             if number == signal.SIGKILL:
                 self.count["kills"] += 1
+                self.count["of them in training"] += after is not None
             status = os.waitpid(child, 0)
         self._await_orphans(child, words)
         return os.waitstatus_to_exitcode(status[1])
@@ -162,7 +168,8 @@ class Chaos:
             if enough():
                 what, seconds = 0.0, None
             if what < 0.8:
-                code = self.live(words, drawn, seconds)
+                begun = path / "metrics.jsonl" if seconds is not None and self.chance.random() < 0.6 else None
+                code = self.live(words, drawn, seconds, after=begun)
             elif what < 0.87:
                 self.count["full disks"] += 1
                 code = self.live(words, drawn, None, room=int(10 ** self.chance.uniform(2.5, 5)))
@@ -260,6 +267,13 @@ class Chaos:
             raise WrongError(f"{output}: {sorted(names ^ wanted)}")
         self.count["studies"] += 1
         shutil.rmtree(output)
+
+
+def written_since(file, moment):
+    try:
+        return file.stat().st_mtime > moment
+    except FileNotFoundError:
+        return False
 
 
 def declare_numpy(place):
