@@ -169,7 +169,7 @@ class Chaos:
                 what, seconds = 0.0, None
             if what < 0.8:
                 begun = path / "metrics.jsonl" if seconds is not None and self.chance.random() < 0.6 else None
-                code = self.live(words, drawn, seconds, after=begun)
+                code = self.live(words, drawn, seconds and seconds * (0.35 if begun else 1), after=begun)
             elif what < 0.87:
                 self.count["full disks"] += 1
                 code = self.live(words, drawn, None, room=int(10 ** self.chance.uniform(2.5, 5)))
