@@ -14,7 +14,7 @@ BENCH := .venv-bench
 # With pip's own progress where somebody watches (standard output is taken by the substitution), quietly into a log.
 PIP_FLAGS = --disable-pip-version-check $$(test -t 2 || echo --quiet)
 
-.PHONY: train test lint fuzz sweep bench clean both
+.PHONY: train test lint fuzz sweep chaos bench clean both
 train: $(if $(filter mindspore,$(BACKEND)),both) $(READY)
 	$(VENV)/bin/xfer train --backend $(BACKEND) $(ARGS)
 
@@ -44,6 +44,11 @@ CALLS ?= 700
 SEED ?= 1
 sweep: $(READY)
 	$(VENV)/bin/python tests/sweep.py --calls $(CALLS) --seed $(SEED) $(ARGS)
+
+# Kills, full disks, signals and swapped files at moments of chance: make chaos SECONDS=3600 ARGS="--seed 7"
+chaos: SECONDS = 900
+chaos: both $(READY)
+	$(VENV)/bin/python -m tests.chaos --seconds $(SECONDS) $(ARGS)
 
 $(VENV)/.fuzz: $(READY)
 	@echo "installing atheris into $(VENV)"

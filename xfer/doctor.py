@@ -63,7 +63,7 @@ def _in_own_process(name: str, speed: bool) -> dict[str, Any]:
         return {"name": name, "works": False, "problem": f"gave no answer in {TIMEOUT:.0f} s"}
     if isinstance(answer.content, dict):
         return answer.content
-    return {"name": name, "works": False, "problem": f"died with exit code {answer.code}: {answer.last_words}"}
+    return {"name": name, "works": False, "problem": answer.ending}
 
 
 def probe(name: str, speed: bool) -> dict[str, Any]:
@@ -98,5 +98,6 @@ def _speed(backend: Backend) -> tuple[str, str, float]:
 
 
 if __name__ == "__main__":
+    processes.end_with_parent()
     own_process.begin()
     print(json_text(probe(sys.argv[1], sys.argv[2:] == ["speed"])))

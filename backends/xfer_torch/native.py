@@ -5,9 +5,11 @@ The operators work on Pillow pictures, where torchvision's results are the core'
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from threading import current_thread, main_thread
 from typing import Any
 
 import numpy as np
@@ -34,8 +36,10 @@ from xfer.pixels.boxes import Picture
 from xfer.pixels.images import open_image
 from xfer.pixels.levels import Levels, levels_of
 from xfer.system.parallel import processors
+from xfer.system.processes import end_worker_with_parent, safe_path
 
 Pixels = NDArray[np.uint8]
+Loader = DataLoader[Pixels | DataError]
 Operator = Callable[[Picture], Picture]
 
 
@@ -47,16 +51,44 @@ def native_batches(spec: InputSpec) -> Iterator[Batch]:
         num_workers=min(spec.workers or processors(), len(spec.chunks)),
         collate_fn=_collate,
         generator=torch.Generator().manual_seed(spec.seed),  # or else it draws from the caller's
+        worker_init_fn=_begin_worker,
     )
-    batches = iter(loader)
+    batches = _started(loader)
     try:
         for indices in spec.chunks:
-            pixels = next(batches)
+            pixels = _next(batches)
             if isinstance(pixels, DataError):
                 raise pixels
             yield Batch(pixels, spec.labels[indices])
     finally:
         del batches  # the last reference: its processes end here, however the loop did
+
+
+def _started(loader: Loader) -> Iterator[Pixels | DataError]:
+    """Its processes, with the handler of SIGCHLD left as it was: torch's raises wherever the main thread may be."""
+    number = getattr(signal, "SIGCHLD", None)  # Windows has none
+    before = number and signal.getsignal(number)
+    with safe_path():
+        batches = iter(loader)
+    if number and before is not None and current_thread() is main_thread():
+        signal.signal(number, before)
+    return batches
+
+
+def _begin_worker(number: int) -> None:
+    end_worker_with_parent()  # torch looks after it every five seconds, between two pictures
+
+
+def _next(batches: Iterator[Pixels | DataError]) -> Pixels | DataError:
+    try:
+        return next(batches)
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise BackendError(
+            "data.pipeline = 'native': a process that reads pictures was killed, as by a system that is out of memory. "
+            "Cure: fewer data.workers, or data.pipeline = 'core'; xfer train --resume goes on with the run"
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,12 @@ Tolerance of everything that draws nothing, or draws from a range of one value: 
 import multiprocessing
 import os
 import random
+import signal
+import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +41,7 @@ from xfer.pixels.augment import (
 from xfer.pixels.images import open_image
 from xfer.recipe.load import as_recipe
 from xfer.section import Section
+from xfer.system.locks import locked
 from xfer.testing.delegate import Delegate
 from xfer.testing.fixtures import require
 from xfer.testing.pictures import write_class_folders
@@ -429,3 +433,82 @@ def test_the_boundary_cache_changes_no_native_picture(backend, folders):
     )
     assert kept[-1].epoch.batches_digest == made[-1].epoch.batches_digest
     assert kept[0].epoch.batches_digest != kept[1].epoch.batches_digest
+
+
+NATIVE_RUN = """
+import os, sys
+import xfer
+record, output, data = sys.argv[1:]
+def progress(what, done, total):
+    if what.startswith("epoch") and done >= 1:
+        open(record, "a").write("training\\n")
+xfer.train(
+    None, "torch", data=data, arch="convnet", weights="random", size=32, epochs=200, batch_size=4, views="fresh",
+    set={"data.pipeline": "native", "data.workers": 2}, output=output, resume="auto", progress=progress,
+    checkpoint_every=1e-9,
+)
+"""
+
+
+def started(tmp_path, folders):
+    """A training by torch's own pipeline, in a process of its own, and the workers that it has started."""
+    (tmp_path / "told").unlink(missing_ok=True)
+    words = [sys.executable, "-c", NATIVE_RUN, str(tmp_path / "told"), str(tmp_path / "run"), str(folders)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not ((tmp_path / "told").exists() and (workers := children(process.pid))):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    return process, workers
+
+
+def children(pid):
+    found = []
+    with suppress(OSError):  # it has just ended
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def gone(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+on_linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked up in /proc")
+
+
+@on_linux
+def test_a_killed_run_leaves_no_worker_and_no_lock(backend, folders, tmp_path):
+    if backend.name != "torch":
+        pytest.skip("MindSpore's workers are threads")
+    process, workers = started(tmp_path, folders)
+    process.kill()
+    process.communicate()
+    with locked(tmp_path / "run" / "run.lock"):  # at once: workers have never held it
+        pass
+    deadline = time.monotonic() + 10
+    while not all(map(gone, workers)):
+        assert time.monotonic() < deadline, "workers live on"
+        time.sleep(0.01)
+
+
+@on_linux
+def test_a_killed_worker_is_one_line(backend, folders, tmp_path):
+    if backend.name != "torch":
+        pytest.skip("MindSpore's workers are threads")
+    process, _ = started(tmp_path, folders)
+    while process.poll() is None:  # those of one epoch end with it: whichever is there now
+        for worker in children(process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+        time.sleep(0.01)
+    _, errors = process.communicate(timeout=60)
+    last = errors.splitlines()[-1]
+    assert last.startswith(
+        "xfer.errors.BackendError: data.pipeline = 'native': a process that reads pictures was killed"
+    )
+    assert "Cure: fewer data.workers" in last

@@ -174,7 +174,7 @@ def test_the_answer_of_a_process_that_died_is_not_believed(monkeypatch):
         return subprocess.CompletedProcess(command, -11, "", "Segmentation fault")
 
     monkeypatch.setattr(processes.subprocess, "run", dies)
-    with pytest.raises(BackendError, match="died with exit code -11: Segmentation fault"):
+    with pytest.raises(BackendError, match="was killed by SIGSEGV: Segmentation fault"):
         parity.measure_in_own_process("x", "cpu", TASK)
 
 

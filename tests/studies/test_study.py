@@ -330,3 +330,73 @@ def test_a_study_that_was_killed_goes_on_beside_what_was_there(finished, folder,
     assert "holds notes.txt, but no study" in xfer_("study", folder / "study.toml", "-o", output, code=2).stderr
     xfer_("study", folder / "study.toml", "--output", output, "--overwrite")
     assert (output / "notes.txt").read_text() == "mine"
+
+
+def in_training(folder, output):
+    """A study in a process of its own that trains its first run, and the worker's number."""
+    words = ["study", str(folder / "study.toml"), "--output", str(output), "--seeds", "1"]
+    code = f"from xfer.cli.main import main; main({words!r})"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 600
+    while not list(output.glob("runs/*/config.toml")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    (worker,) = map(int, children(process.pid))
+    return process, worker
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked up in /proc")
+def test_a_killed_study_leaves_no_orphan_and_the_second_call_goes_on(finished, folder, tmp_path):
+    process, worker = in_training(folder, tmp_path / "out")
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 10
+    while alive(worker) and "Z" not in Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2][:3]:
+        assert time.monotonic() < deadline, "it trains on"
+        time.sleep(0.01)
+    assert (tmp_path / "out" / "study.lock").exists()
+    runs = study(folder / "study.toml", output=tmp_path / "out", seeds=1).runs
+    assert [run.accuracy for run in runs] == [run.accuracy for run in finished[1].runs if run.seed == 0]
+    assert not (tmp_path / "out" / "study.lock").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked up in /proc")
+def test_a_killed_worker_is_one_line_and_the_other_runs_go_on(folder, tmp_path):
+    process, worker = in_training(folder, tmp_path / "out")
+    os.kill(worker, signal.SIGKILL)
+    stdout, stderr = process.communicate(timeout=600)
+    (line,) = [line for line in stdout.splitlines() if line.startswith("[") and "failed" in line]
+    assert "the process of backend 'numpy' was killed by SIGKILL, as by a system that is out of memory" in line
+    assert (process.returncode, stderr) == (1, "")
+    assert [path.parent.name for path in (tmp_path / "out").glob("runs/*/result.json")] == ["all-numpy-0"]
+    assert study(folder / "study.toml", output=tmp_path / "out", seeds=1).failed == ()
+
+
+def test_a_study_that_is_asked_twice_is_refused_with_the_holder_named(finished, folder, tmp_path):
+    output = copied(finished, tmp_path)
+    shutil.rmtree(output / "runs" / "head-numpy-1")
+    first = events(read_plan(folder / "study.toml"), output)
+    next(first)
+    with pytest.raises(CheckpointError, match=rf"study\.lock: is held by process {os.getpid()} on .*Cure"):
+        next(events(read_plan(folder / "study.toml"), output))
+    first.close()
+    assert not (output / "study.lock").exists()
+    assert ended(folder, output)[0]["head-numpy-1"] == (False, None)
+
+
+@pytest.mark.parametrize("missing", ["predictions.csv", "metrics.jsonl", "the end"])
+def test_a_run_that_is_not_whole_is_not_done(finished, folder, tmp_path, missing):
+    output = copied(finished, tmp_path)
+    path = output / "runs" / "head-numpy-1"
+    if missing == "the end":  # killed behind its result, before the pictures
+        prepared = prepare(read_recipe(path), NumpyBackend())
+        *_, event = train(prepared)
+        write_state(path / STATE, event.state(), identity(prepared))
+        shutil.rmtree(path / "plots")
+    else:
+        (path / missing).unlink()
+    assert ended(folder, output)[0] == {name: (name != path.name, None) for name in NAMES}
+    assert (path / "plots" / "curves.png").exists()
+    assert not (path / STATE).exists()
+    assert ended(folder, output)[0] == dict.fromkeys(NAMES, (True, None))

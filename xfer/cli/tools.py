@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,19 +140,31 @@ def _row(entry: Kept) -> dict[str, Any]:
     return {"path": str(entry.path), "bytes": entry.bytes, "used": entry.used, "about": entry.about}
 
 
-@cache.command(help="Remove the least recently used, and what interrupted runs left. What is in use stays.")
+@cache.command(
+    help="Remove the least recently used, and what killed processes left half written, in runs/ and studies/ here too."
+)
 @click.option("--to", metavar="SIZE", help="Bytes to leave of all, or 500MB, 20GB, ... Default: the limits.")
 @click.option("--all", "all_", is_flag=True, help="Leave nothing, downloads neither.")
 def prune(to: str | None, all_: bool) -> None:
     from xfer.cli import console
     from xfer.features import disk
     from xfer.features.store import open_store
+    from xfer.porting.parity import EXCHANGE
+    from xfer.studies.study import sweep as sweep_studies
     from xfer.system.limits import parse_size
+    from xfer.system.parts import parts, parts_below, remove_abandoned
+    from xfer.training.write import sweep as sweep_runs
 
     if all_ and to is not None:
         raise click.UsageError("--to and --all: expected one of them.")
     store = open_store()
     gone = disk.prune_cache(store, 0 if all_ else None if to is None else parse_size("--to", to))
+    remove_abandoned(parts_below(store.root))
+    remove_abandoned(parts(Path(tempfile.gettempdir()), [EXCHANGE]))
+    for parent in (Path("runs"), *Path("studies").glob("*/runs")):
+        sweep_runs(parent)
+    for study in Path("studies").glob("*"):
+        sweep_studies(study)
     there = disk.read_cache(store)
     left = [*there.features, *there.sets, *there.downloads]
     removed = f"{len(gone)} entries removed, {_size(sum(entry.bytes for entry in gone))}"

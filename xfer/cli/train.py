@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from xfer.results.run import Run
     from xfer.training.prepared import Prepared
     from xfer.training.record import Events, Watch
+    from xfer.training.resume import Kind
 
 
 def _backend(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
@@ -96,45 +98,59 @@ def train(
         flags["data"] = folder
     with caught([signal.SIGINT, signal.SIGTERM]) as interrupts:
         from xfer.cli import console, run_text
-        from xfer.recipe.meaning import SMALL, from_random, small_from_random
-        from xfer.results.read import Places
         from xfer.training import record
-        from xfer.training.gallery import draw_against
+        from xfer.training.baseline import forget
 
         show = not (quiet or json_)
         with console.progress_bars(quiet) as progress:
             command = click.get_current_context().meta[WORDS]
             watch = record.Watch(progress, checkpoint_every, interrupts, command)
-            events = _chosen(backend, config, output, overwrite, resume, device, sets, flags, watch)
+            events, kind = _chosen(
+                backend, config, output, overwrite, resume, device, sets, flags, against_random, watch
+            )
             prepared, run = _follow(events, show)
             pictures = [run.path / "plots" / "predictions.png"]
-            of_demo = config is None and resume is None and run.recipe.data.source == "demo"
-            if (of_demo if against_random is None else against_random) and prepared:
-                net, place = prepared.net, run.path / "from_random"
-                small = against_random is None and SMALL in net.backend.archs
-                recipe = small_from_random(run.recipe) if small else from_random(run.recipe, net.first)
-                if show:
-                    console.say(run_text.announced(recipe))
-                places = Places(data=prepared.data.source)
-                _, baseline = _follow(record.begin(recipe, net.backend, device, place, True, watch, places), show)
-                pictures.append(draw_against(run.path, baseline.path, prepared.data.val.labels))
+            if against_random is False:
+                forget(run.path)
+            if kind is not None:
+                baseline, picture = _compare(run, kind, backend, device, watch, show)
+                pictures.append(picture)
                 if not json_:
                     console.say(run_text.against(run, baseline))
     if json_:
         console.as_json({**run.result, "output": str(run.path)})
         return
-    if prepared is None:
+    if prepared is None and kind is None:
         console.say(f"{run.path} is finished: there is nothing to go on with. More --epochs train on, as a new run")
     console.say(*run_text.headline(run, [picture for picture in pictures if picture.exists()]))
 
 
+def _compare(run: Run, kind: Kind, name: str | None, device: str, watch: Watch, show: bool) -> tuple[Run, Path]:
+    """Train from random weights, and draw both runs. What is interrupted goes on with the first of them."""
+    from xfer.backends import load_backend
+    from xfer.cli import console, run_text
+    from xfer.results.read import backend_name
+    from xfer.system.interrupts import Interrupted
+    from xfer.training import baseline
+
+    backend = load_backend(name or backend_name(run.path))
+    recipe = baseline.recipe_of(run, kind, backend)
+    if show:
+        console.say(run_text.announced(recipe))
+    try:
+        _, other = _follow(baseline.train(run, recipe, backend, device, watch), show)
+    except Interrupted as stop:
+        raise Interrupted(stop.number, stop.between, run.path) from None
+    return other, baseline.compare(run, other)
+
+
 def _chosen(
     backend: str | None, config: Path | None, output: Path | None, overwrite: bool, resume: str | None, device: str,
-    sets: tuple[str, ...], flags: dict[str, Any], watch: Watch,
-) -> Events:  # fmt: skip
-    """The run that was asked for: a fresh one, or one that goes on."""
+    sets: tuple[str, ...], flags: dict[str, Any], against_random: bool | None, watch: Watch,
+) -> tuple[Events, Kind | None]:  # fmt: skip
+    """The run that was asked for, a fresh one or one that goes on, and what it is to be compared with afterwards."""
     from xfer.recipe.load import DEMO, load_recipe, parse_override
-    from xfer.training import record
+    from xfer.training import baseline, record
     from xfer.training.resume import asked_of, find_run
 
     if flags["views"] is not None:
@@ -143,9 +159,12 @@ def _chosen(
     path = None if resume is None else find_run(resume, output, overwrite)
     if path is not None:
         asked = asked_of(path, config, overrides) if config or overrides else None
-        return record.go_on(path, asked, backend, device, output, watch)
+        kind = baseline.wanted(against_random, path)
+        return record.go_on(path, asked, backend, device, output, replace(watch, to_compare=kind)), kind
     recipe = load_recipe(DEMO if config is None and flags["data"] is None else config, overrides)
-    return record.begin(recipe, backend or "torch", device, output, overwrite, watch)
+    of_demo = config is None and recipe.data.source == "demo"
+    kind = baseline.wanted(against_random) or ("small" if of_demo and against_random is None else None)
+    return record.begin(recipe, backend or "torch", device, output, overwrite, replace(watch, to_compare=kind)), kind
 
 
 def _follow(events: Events, show: bool) -> tuple[Prepared | None, Run]:

@@ -29,6 +29,7 @@ from xfer.system.download import cache_dir
 from xfer.system.files import sync, write_json
 from xfer.system.limits import parse_size
 from xfer.system.locks import locked
+from xfer.system.parts import half_written
 
 LIMIT = "10GB"
 _KEY = r"[0-9a-f]{64}"
@@ -130,9 +131,7 @@ def write(store: Store, key: str, kept: Kept, about: Mapping[str, Any]) -> None:
     if kept.values.nbytes + kept.digests.nbytes > store.limit:
         return
     _sweep(store, key)
-    part = _part(store, key)
-    part.mkdir(parents=True)
-    try:
+    with half_written(store.root / key) as part:
         files = {name: _save(part / name, array) for name, array in ((_VALUES, kept.values), (_DIGESTS, kept.digests))}
         shape = {"shape": list(kept.values.shape), "dtype": kept.values.dtype.name}
         created = {"created": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
@@ -143,8 +142,6 @@ def write(store: Store, key: str, kept: Kept, about: Mapping[str, Any]) -> None:
         part.rename(store.root / key)
         if os.name != "nt":  # where a folder cannot be opened
             sync(store.root)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _save(path: Path, array: NDArray[Any]) -> dict[str, Any]:

@@ -29,10 +29,12 @@ from xfer.porting.probe import Array, Measurement, Task
 from xfer.progress import Progress, silent
 from xfer.recipe.recipe import MOST_BATCH, MOST_SEED, MOST_SIZE
 from xfer.system.files import expanded
+from xfer.system.parts import half_written
 from xfer.system.processes import Answer, ask
 
 TOLERANCE = 1e-4
 MOST_STEPS, MOST_CLASSES = 100_000, 10_000_000
+EXCHANGE = "xfer-parity"  # where tasks and results pass, in the folder for temporary files
 NOISE_BATCHES = 2  # batches of noise where there are no pictures
 
 
@@ -152,8 +154,9 @@ def _stage(arch: str, name: str) -> str:
 
 def measure_in_own_process(backend: str, device: str, task: Task) -> Measurement:
     """Raises the XferError that the process met, and BackendError for a process that died."""
-    with tempfile.TemporaryDirectory(prefix="xfer-parity-") as folder:
-        question, result = Path(folder, "task.safetensors"), Path(folder, "result.safetensors")
+    with half_written(Path(tempfile.gettempdir(), EXCHANGE)) as folder:
+        folder.chmod(0o700)  # weights and pictures are nobody else's
+        question, result = folder / "task.safetensors", folder / "result.safetensors"
         probe.write_task(question, task)
         answer = ask("xfer.porting.probe", backend, device, str(question), str(result))
         if answer.code == 0 and result.exists():
@@ -166,5 +169,4 @@ def _error(backend: str, answer: Answer) -> XferError:
         kind: type[XferError] = getattr(errors, answer.content["kind"])
         return kind(answer.content["message"])
     except (KeyError, TypeError, AttributeError):
-        died = f"died with exit code {answer.code}: {answer.last_words}"
-        return BackendError(f"the process of backend '{backend}' {died}")
+        return BackendError(f"the process of backend '{backend}' {answer.ending}")

@@ -26,7 +26,7 @@ from xfer.formats.safetensors import read_safetensors, write_safetensors
 from xfer.nets.freeze import FreezePolicy, NormStats, resolve
 from xfer.nets.net import Net, build_net
 from xfer.nets.weights import init_weights, merge
-from xfer.system import own_process
+from xfer.system import own_process, processes
 from xfer.system.files import json_text
 
 Array = NDArray[Any]
@@ -228,5 +228,6 @@ def main(name: str, device: str, task: str, result: str) -> None:
 
 
 if __name__ == "__main__":
+    processes.end_with_parent()
     own_process.begin()
     main(*sys.argv[1:])

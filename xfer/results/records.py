@@ -6,7 +6,7 @@ A key that is unknown may change the meaning of others, so it is refused like on
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -77,6 +77,7 @@ class Environment(Section):
 
     command     the words of a command line, or else what made it; `resumed_by` the same of each that went on
     jobs        how many runs of a study shared the machine
+    to_compare  which run from random weights has still to be made, and drawn beside this one
     """
 
     backend: str
@@ -91,6 +92,7 @@ class Environment(Section):
     command: list[str] | str | None = None
     resumed_by: Annotated[list[list[str] | str | None], Field(default_factory=list)]
     jobs: Place = 1
+    to_compare: Literal["small", "same"] | None = None
 
 
 def history_faults(history: Sequence[Epoch], recipe: Recipe) -> Iterator[str]:

@@ -14,23 +14,24 @@ from xfer.errors import CheckpointError, XferError
 from xfer.recipe.keys import differing, flat
 from xfer.recipe.meaning import splits_off
 from xfer.recipe.recipe import Recipe
-from xfer.results.read import read_recipe, read_result
+from xfer.results.read import is_finished, read_recipe, read_result
 from xfer.studies.plan import Planned
 from xfer.system import processes
 from xfer.system.doors import open_regular
 from xfer.system.parallel import processors
 
 WORKER = "xfer.training.worker"
+READ = ("metrics.jsonl", "predictions.csv")  # of each run, besides its result
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 def is_done(run: Planned, path: Path, device: str, overwrite: bool = False) -> bool:
-    """Whether a folder holds this run, finished. Raises CheckpointError where it holds another finished run.
+    """Whether a folder holds this run, finished and whole. Raises CheckpointError where it holds another finished run.
 
     device     `auto` is content with any kind of device, another name with its kind alone
     overwrite  count another run as none
     """
-    if not (path / "result.json").exists():
+    if not (is_finished(path) and all((path / name).is_file() for name in READ)):
         return False
     differs = _differs(run, path, device)
     if differs and not overwrite:
@@ -133,7 +134,8 @@ class _Worker:
             return "interrupted"
         code = self.child.end()
         if answer is None:
-            return f"the process of backend '{self.backend}' died with exit code {code}: {self.child.last_words()}"
+            ending = f"{processes.ending(code)}: {self.child.last_words()}"
+            return f"the process of backend '{self.backend}' {ending}"
         return f"{' '.join(answer['reason'].split())} (see {self.log})"
 
     def close(self) -> None:

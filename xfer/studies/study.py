@@ -5,7 +5,7 @@ read_plan -> train what is not done -> summarise -> study.json, study.md, plots/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -23,12 +23,15 @@ from xfer.studies.processes import is_done, is_foreign, log_name, train_all
 from xfer.studies.report import draw, names, report
 from xfer.studies.results import Ended, Failed, Group, Study, gather, summarise
 from xfer.system.files import write_json, write_text
+from xfer.system.locks import locked
 from xfer.system.memory import refuse_memory
 from xfer.system.outputs import read_record, refuse_foreign
+from xfer.system.parts import parts, remove_abandoned, remove_parts
 
 __all__ = ["Ended", "Plan", "Study", "events", "read_plan", "save", "study"]
 
 RUNS = "runs"
+LOCK = "study.lock"  # held by the one process that is at the study
 MOST_JOBS = 256
 PROCESS = 2**28  # bytes that one takes at least, with its framework
 
@@ -94,6 +97,18 @@ def events(
         raise ConfigError(f"margin = {margin:g}: expected a share between 0 and 1, for instance 0.01 for one point")
     output = output or Path("studies", plan.name)
     _refuse_foreign(plan, output, jobs, overwrite)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{output}: cannot be written ({error}). Cure: another --output") from error
+    with locked(output / LOCK):
+        yield from _events(plan, output, device, jobs, margin, overwrite)
+
+
+def _events(
+    plan: Plan, output: Path, device: str, jobs: int, margin: float, overwrite: bool
+) -> Iterator[Ended | Study]:
+    remove_parts(output, _files(plan))
     ended: dict[str, Ended] = {}
     for event in _run_all(plan, output / RUNS, device, jobs, overwrite):
         ended[event.run.name] = event
@@ -111,19 +126,29 @@ def events(
 
 def _refuse_foreign(plan: Plan, folder: Path, jobs: int, overwrite: bool) -> None:
     """Raises CheckpointError for a folder that holds what is of no study. One that was killed has no `study.json`."""
-    files = [
-        "study.json",
-        "study.md",
-        "report.html",
-        *(f"plots/{name}" for name in names(run.mode for run in plan.runs)),
-    ]
     foreign: list[str] = []
     if not any(is_own(folder / RUNS / run.name) for run in plan.runs):
         backends = sorted({run.backend for run in plan.runs})
         logs = [f"logs/{log_name(backend, number)}" for backend in backends for number in range(1, jobs + 1)]
         foreign = [name for name in logs if is_foreign(folder / name)]
-    ignored = [RUNS] if foreign else [RUNS, "logs"]
-    refuse_foreign(folder, "study", [*files, *foreign], bool(_earlier_modes(folder)), overwrite, ignored)
+    ignored = [RUNS, LOCK] if foreign else [RUNS, LOCK, "logs"]
+    refuse_foreign(folder, "study", [*_files(plan), *foreign], bool(_earlier_modes(folder)), overwrite, ignored)
+
+
+def _files(plan: Plan) -> list[str]:
+    """Every file that a study leaves, beside its runs and logs."""
+    return _names_of(run.mode for run in plan.runs)
+
+
+def _names_of(modes: Iterable[str]) -> list[str]:
+    return ["study.json", "study.md", "report.html", *(f"plots/{name}" for name in names(modes))]
+
+
+def sweep(folder: Path) -> None:
+    """Take away what killed processes have left half written of the study in a folder, if it is one."""
+    modes = _earlier_modes(folder)
+    if modes or (folder / LOCK).exists():
+        remove_abandoned(parts(folder, _names_of(modes)))
 
 
 class _OfMode(Section):

@@ -6,13 +6,13 @@ import json
 import math
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from glob import escape
 from pathlib import Path
 from typing import Any
 
 from xfer.errors import XferError
+from xfer.system.parts import half_written
 
 
 def expanded(path: str) -> Path:
@@ -22,25 +22,26 @@ def expanded(path: str) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to. It takes the place of `path` at the end, or vanishes with an error."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        beside.touch()
-        mode = stat.S_IMODE(beside.stat().st_mode)  # as the umask says, or the folder's access list
-        yield beside
-        if stat.S_IMODE(beside.stat().st_mode) != mode:  # some libraries make files that their owner alone may read
-            beside.chmod(mode)
-        sync(beside)
-        beside.replace(path)
-        if os.name != "nt":  # where a folder cannot be opened
-            sync(path.parent)
-    except OSError as error:
-        if error.filename is not None and os.fspath(error.filename) == str(beside):
-            error.filename = str(path)  # the name that people know
-        raise
-    finally:
-        beside.unlink(missing_ok=True)
+    """A path to write to, in a folder beside `path`. It takes the place of `path`, or vanishes with an error.
+
+    In a folder of its own: some libraries write beside what they are given first, and leave that when they are killed.
+    """
+    with half_written(path) as folder:
+        written = folder / path.name
+        try:
+            written.touch()
+            mode = stat.S_IMODE(written.stat().st_mode)  # as the umask says, or the folder's access list
+            yield written
+            if stat.S_IMODE(written.stat().st_mode) != mode:  # some libraries make files that only their owner may read
+                written.chmod(mode)
+            sync(written)
+            written.replace(path)
+        except OSError as error:
+            if error.filename is not None and os.fspath(error.filename) == str(written):
+                error.filename = str(path)  # the name that people know
+            raise
+    if os.name != "nt":  # where a folder cannot be opened
+        sync(path.parent)
 
 
 def sync(path: Path) -> None:
@@ -52,22 +53,9 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def parts(folder: Path, names: Collection[str]) -> list[Path]:
-    """What `replacing` left of these files when it was killed; names relative to the folder."""
-    files = [folder / name for name in names]
-    beside = [(file, part) for file in files for part in file.parent.glob(f".{escape(file.name)}.*.part")]
-    return [part for file, part in beside if part.name[len(file.name) + 2 : -len(".part")].isdigit()]
-
-
-def remove_parts(folder: Path, names: Collection[str]) -> None:
-    """Remove the `parts` of these files. Nobody else may be writing there."""
-    for part in parts(folder, names):
-        part.unlink(missing_ok=True)
-
-
 def write_bytes(path: Path, content: bytes) -> None:
-    with replacing(path) as beside:
-        beside.write_bytes(content)
+    with replacing(path) as written:
+        written.write_bytes(content)
 
 
 def write_text(path: Path, content: str) -> None:

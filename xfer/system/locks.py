@@ -24,6 +24,20 @@ BUSY = (errno.EWOULDBLOCK, errno.EACCES)
 UNKNOWN = "an unknown process"
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # a file system that has none
 
+_held: set[int] = set()  # open handles on locks of this process
+
+
+def _drop() -> None:
+    """In a child: a lock is shared by all who have its handle, so that a child would go on holding its parent's."""
+    for handle in _held:
+        with suppress(OSError):
+            os.close(handle)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drop)
+
 
 @contextmanager
 def locked(path: Path, wait: bool = False) -> Iterator[None]:
@@ -39,11 +53,13 @@ def locked(path: Path, wait: bool = False) -> Iterator[None]:
         if not wait:
             raise CheckpointError(_refusal(path))
         time.sleep(POLL)
+    _held.add(handle)
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # before the handle is closed: afterwards it may be another's
-        os.close(handle)
+        if handle in _held:  # not in a child of the process that took it
+            path.unlink(missing_ok=True)  # before the handle is closed: afterwards it may be another's
+            close(handle)
 
 
 def share(path: Path) -> int | None:
@@ -131,18 +147,51 @@ def _create(path: Path) -> int | None:
     return handle
 
 
+def lock_handle(folder: Path) -> int | None:
+    """An open handle that holds the lock of a folder or file itself, for `close`; None where there are no such locks.
+
+    Raises BlockingIOError where another has it, and OSError where there is nothing that can be opened.
+    """
+    if fcntl is None:
+        return None
+    handle = os.open(folder, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        if error.errno in BUSY:
+            raise BlockingIOError(*error.args) from None
+        return None
+    _held.add(handle)
+    return handle
+
+
+def close(handle: int) -> None:
+    """Give back what `lock_handle` gave."""
+    if handle in _held:
+        _held.remove(handle)
+        os.close(handle)
+
+
+def is_alive(process: int) -> bool:
+    """Whether this machine has a process of that number, as far as can be told."""
+    if os.name == "nt" or process < 1:
+        return process > 0  # on Windows, asking for a process by number 0 would interrupt it
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _left_behind(path: Path) -> bool:
     """Whether the process that the file names is one of this host, and gone."""
     words = _holder(path).split()
-    if os.name == "nt" or len(words) < 4 or words[3].rstrip(",") != socket.gethostname():
-        return False  # on Windows, asking for a process by number 0 would interrupt it
-    try:
-        os.kill(int(words[1]), 0)
-    except (ProcessLookupError, ValueError):
-        return True
-    except OSError:
+    if len(words) < 4 or words[3].rstrip(",") != socket.gethostname():
         return False
-    return False
+    return not (words[1].isdigit() and is_alive(int(words[1])))
 
 
 def _sign(handle: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from xfer.errors import CheckpointError
 from xfer.system.doors import read_json
-from xfer.system.files import parts
+from xfer.system.parts import parts
 
 
 def refuse_foreign(

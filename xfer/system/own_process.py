@@ -17,6 +17,7 @@ from importlib import import_module
 from threading import Event
 from typing import Any, cast
 
+SAFE_PATH = "PYTHONSAFEPATH"
 _WHILE_IMPORTING = (100_000, 50, 1000)
 _USUAL = gc.get_threshold()
 _OWN = Event()  # the process is xfer's own
@@ -34,6 +35,9 @@ def begin() -> None:
     # damaged, or where a notebook's environment names a way of showing figures that is not installed here.
     os.environ["MPLBACKEND"], os.environ["MATPLOTLIBRC"] = "agg", os.devnull
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    # As -P: what Python or a framework starts from here, multiprocessing's helpers say, is not to run what lies in the
+    # current folder under the name of a module.
+    os.environ[SAFE_PATH] = "1"
     _OWN.set()
 
 

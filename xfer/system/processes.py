@@ -1,18 +1,28 @@
-"""Processes of xfer's own that are asked something and answer in JSON: started in one place, heard to the last word."""
+"""Processes of xfer's own that are asked something and answer in JSON: started in one place, heard to the last word.
+
+Each ends with the process that started it, also where that was killed: its standard input is a pipe that nobody else
+has the other end of, and `end_with_parent` watches it.
+"""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import select
 import shlex
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xfer.system.files import json_text
+from xfer.system.own_process import SAFE_PATH
 
 
 def command(module: str, *arguments: str) -> list[str]:
@@ -28,10 +38,71 @@ class Answer:
     code: int
     last_words: str
 
+    @property
+    def ending(self) -> str:
+        return f"{ending(self.code)}: {self.last_words}"
+
+
+def end_with_parent() -> None:
+    """To be called first in a process that is started here. Nothing it did can be of use when nobody waits for it."""
+    if not hasattr(select, "poll"):  # Windows
+        return
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(0, 0)  # standard input, of which nothing is read: hanging up is always told
+        poll.poll()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="xfer-parent").start()
+
+
+def end_worker_with_parent() -> None:
+    """The same, to be called in a process of `multiprocessing`."""
+    if (parent := multiprocessing.parent_process()) is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="xfer-parent").start()
+
+
+@contextmanager
+def safe_path() -> Iterator[None]:
+    """What is started in here, by any library, runs nothing that lies in the current folder: as -P in `command`."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
+
+
+def ending(code: int) -> str:
+    """How a process ended, as the rest of a sentence: `code` as subprocess gives it."""
+    if code >= 0:
+        return f"died with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was killed by {name}" + (", as by a system that is out of memory" if name == "SIGKILL" else "")
+
 
 def ask(module: str, *arguments: str, timeout: float | None = None) -> Answer:
     """Run a module to its end. Raises subprocess.TimeoutExpired after `timeout` seconds."""
-    done = subprocess.run(command(module, *arguments), capture_output=True, text=True, timeout=timeout, check=False)
+    reading, writing = os.pipe()  # nothing is written: it lasts as long as this process waits
+    try:
+        words = command(module, *arguments)
+        done = subprocess.run(words, stdin=reading, capture_output=True, text=True, timeout=timeout, check=False)
+    finally:
+        os.close(reading)
+        os.close(writing)
     try:
         content = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):

@@ -16,6 +16,7 @@ from xfer.metrics import Evaluation
 from xfer.pixels.augment import Transform, output_size
 from xfer.plots import files as plots
 from xfer.plots.confused import MOST_COUNTED
+from xfer.results.classes import class_scores
 from xfer.results.read import read_metrics
 from xfer.results.report import write_report
 from xfer.training.prepared import Prepared
@@ -53,12 +54,13 @@ def draw(p: Prepared, path: Path, best: Evaluation) -> None:
         write_report(path)
 
 
-def draw_against(path: Path, baseline: Path, val_labels: Int64) -> Path:
+def draw_against(path: Path, baseline: Path) -> Path:
     """The run in `path` against one from random weights in `baseline`, into a picture of `path` and its report."""
     target = path / "plots" / "against_random.png"
     with plots.attempt(target):
         curves = {"from ImageNet weights": read_metrics(path), "from random weights": read_metrics(baseline)}
-        plots.plot_comparison(target, curves, float(np.bincount(val_labels).max() / len(val_labels)))
+        counts = [score.pictures for score in class_scores(path / "predictions.csv")]
+        plots.plot_comparison(target, curves, max(counts) / sum(counts))
     with plots.attempt(path / "report.html"):
         write_report(path)
     return target

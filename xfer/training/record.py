@@ -9,7 +9,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from xfer.backend import Backend
 from xfer.errors import refuse_outside
@@ -26,6 +26,8 @@ from xfer.training.gallery import draw
 from xfer.training.misfit import refuse_misfit
 from xfer.training.prepared import Prepared
 from xfer.training.resume import (
+    TO_COMPARE,
+    Kind,
     further,
     identity,
     own_recipe,
@@ -56,12 +58,23 @@ class Watch:
 
     checkpoint_every   minutes between states inside an epoch; 0: only where epochs end
     command            what `env.json` says the run is made by: the words of a command line, or else what made it
+    to_compare         what a run that begins is to be compared with afterwards, see `xfer.training.baseline`
     """
 
     progress: Progress = silent
     checkpoint_every: float = CHECKPOINT_EVERY
     interrupts: Interrupts = field(default_factory=Interrupts)
     command: tuple[str, ...] | str | None = None
+    to_compare: Kind | None = None
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What `env.json` says of a run that begins."""
+        return {"command": self.command, **self.pending}
+
+    @property
+    def pending(self) -> dict[str, Any]:
+        return {} if self.to_compare is None else {TO_COMPARE: self.to_compare}
 
     def __post_init__(self) -> None:
         """Raises ConfigError for minutes that are none, or more than a year has."""
@@ -94,7 +107,7 @@ def begin(
     p = replace(p, notes=(note, *p.notes)) if note else p
     path = write.claim(p, output)
     with locked(path / LOCK):
-        write.create(p, path, overwrite, {"command": watch.command})
+        write.create(p, path, overwrite, watch.origin)
         yield from _recorded(p, path, BEGINNING, started, watch)
 
 
@@ -143,7 +156,7 @@ def resume(
             return
         saved = read_state(path / STATE) if (path / STATE).exists() else None
         p = prepare(recipe, backend or backend_name(path), device, watch.watched, places_of(path))
-        start, origin = BEGINNING, resumed_origin(path, watch.command)
+        start, origin = BEGINNING, resumed_origin(path, watch.command) | watch.pending
         if saved is None:  # it ended before there was anything to go on from
             write.create(p, path, overwrite=True, origin=origin)
         else:

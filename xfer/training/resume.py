@@ -8,18 +8,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from xfer.data.dataset import Dataset
 from xfer.errors import CheckpointError, ConfigError, XferError
 from xfer.recipe.keys import differing, flat
 from xfer.recipe.load import as_recipe, load_recipe, make_recipe
 from xfer.recipe.recipe import Recipe
-from xfer.results.read import STATE, is_finished, is_run, read_environment, read_recipe
+from xfer.results.read import ENV, STATE, is_finished, is_run, read_environment, read_recipe
+from xfer.system.outputs import read_record
 from xfer.training.prepared import Prepared
 from xfer.training.state import CURE, State
 
 AUTO = "auto"
+Kind = Literal["small", "same"]
+"""What a run is compared with, from random weights: the small network, in a few seconds, or that of the run itself."""
+TO_COMPARE = "to_compare"  # in `env.json`: what is to be compared with the run, see `xfer.training.baseline`
 
 
 def identity(p: Prepared) -> dict[str, Any]:
@@ -75,7 +79,7 @@ def resumed_origin(path: Path, command: Sequence[str] | str | None) -> dict[str,
     known = read_environment(path)
     if known is None:
         return {"resumed_by": [command]}
-    begun = {"command": known.command} if "command" in known.model_fields_set else {}
+    begun = known.model_dump(include={"command", TO_COMPARE} & known.model_fields_set)
     return {**begun, "resumed_by": [*known.resumed_by, command]}
 
 
@@ -89,7 +93,7 @@ def find_run(resume: str | Path, output: Path | None, overwrite: bool = False) -
     if str(resume) == AUTO:
         if output is not None:
             return output if is_run(output) else None
-        waiting = (path for path in _folders_in("runs") if is_run(path) and not is_finished(path))
+        waiting = (path for path in _folders_in("runs") if is_run(path) and not _is_done(path))
         return max(waiting, key=_last_written, default=None)
     path = Path(resume)
     if not is_run(path):
@@ -101,6 +105,16 @@ def _folders_in(parent: str) -> Iterator[Path]:
     """One by one; none where there is no such folder."""
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(parent) as entries:
         yield from (Path(entry.path) for entry in entries if entry.is_dir())
+
+
+def _is_done(path: Path) -> bool:
+    return is_finished(path) and to_compare(path) is None
+
+
+def to_compare(path: Path) -> Kind | None:
+    """What the run in `path` has still to be compared with."""
+    kind = read_record(path / ENV).get(TO_COMPARE)
+    return "small" if kind == "small" else "same" if kind == "same" else None
 
 
 def refuse_folder(path: Path, output: Path | None, new: bool) -> None:

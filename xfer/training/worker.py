@@ -17,21 +17,21 @@ from typing import Any
 
 from xfer.backend import Backend
 from xfer.backends import load_backend, pick_device, settle
-from xfer.errors import CheckpointError, XferError
+from xfer.errors import XferError
 from xfer.recipe.load import make_recipe
-from xfer.recipe.recipe import Recipe
-from xfer.results.read import STATE, read_recipe
-from xfer.results.run import Run
-from xfer.system import own_process
+from xfer.results.read import ENV
+from xfer.system import own_process, processes
 from xfer.system.files import json_text, write_json
-from xfer.training import record
-from xfer.training.record import Events, Watch
+from xfer.training.prepared import Prepared
+from xfer.training.pursue import pursue
+from xfer.training.record import Watch
 
 WATCH = Watch(command="a study")
 
 
 def main(name: str, device: str, jobs: str) -> None:
     """Train until standard input ends. `jobs`: how many such processes share the machine."""
+    processes.end_with_parent()
     own_process.begin()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the study, which ends its processes itself
     # Frameworks print what they like: only answers may reach the standard output that the study reads.
@@ -57,20 +57,10 @@ def main(name: str, device: str, jobs: str) -> None:
 
 def _train(backend: Backend, device: str, asked: dict[str, Any], jobs: int) -> None:
     recipe, output = make_recipe(asked["recipe"], {}), Path(asked["output"])
-    try:
-        *_, run = _begun(recipe, output, backend, device)
-    except CheckpointError:  # it cannot go on from where it stopped
-        *_, run = record.begin(recipe, backend, device, output, overwrite=True, watch=WATCH)
-    assert isinstance(run, Run)
-    known = json.loads((output / "env.json").read_text(encoding="utf-8"))
-    write_json(output / "env.json", known | {"jobs": jobs})
-
-
-def _begun(recipe: Recipe, output: Path, backend: Backend, device: str) -> Events:
-    """The run: it goes on where an earlier call of the study left it, or begins."""
-    if (output / STATE).exists() and read_recipe(output) == recipe:
-        return record.resume(output, recipe, backend, device, WATCH)
-    return record.begin(recipe, backend, device, output, overwrite=True, watch=WATCH)
+    for event in pursue(recipe, backend, device, output, WATCH):
+        if isinstance(event, Prepared):  # before it can be finished
+            known = json.loads((output / ENV).read_text(encoding="utf-8"))
+            write_json(output / ENV, known | {"jobs": jobs})
 
 
 def _opened(name: str, device: str) -> Backend:

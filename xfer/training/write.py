@@ -23,9 +23,11 @@ from xfer.results.checkpoint import Checkpoint
 from xfer.results.predict import Predictions, save
 from xfer.results.read import ENV, LOCK, STATE, is_finished, is_own, is_run, read_metrics
 from xfer.results.report import PICTURES
-from xfer.system.files import json_text, remove_parts, write_json, write_text
+from xfer.system.files import json_text, write_json, write_text
+from xfer.system.locks import locked
 from xfer.system.memory import peak_memory
 from xfer.system.outputs import refuse_foreign
+from xfer.system.parts import parts, remove_abandoned, remove_parts
 from xfer.training.diverged import refuse_broken
 from xfer.training.prepared import Prepared
 from xfer.training.run import EpochEnd
@@ -36,10 +38,11 @@ LONGEST_NAME = 128  # bytes of a data set's name in that of its run's folder, wh
 TAKEN = "weights_loaded.json"  # what partial loading took from the source of the weights
 BASELINE = "from_random"  # the folder of the run from random weights that this one is compared with
 OWN = (
-    *("config.toml", "classes.json", "skipped_images.csv", LEAKS, TAKEN, "metrics.jsonl", "log.txt"),
-    *(BEST, LAST, STATE, "result.json", "predictions.csv", "report.html"),
+    "result.json",  # first: what is left of a run, where removing it ends early, is not finished
+    *(STATE, "classes.json", "skipped_images.csv", LEAKS, TAKEN, "metrics.jsonl", "log.txt", BEST, LAST),
+    *("predictions.csv", "report.html"),
     *(f"plots/{name}.png" for name in dict(PICTURES)),
-    ENV,  # last: while it is there, what is left of a run is known to be a run's
+    *("config.toml", ENV),  # last: while they are there, what is left is known as a run's, and begins again
 )
 """Every file that a run leaves in its folder, in the order in which they are removed."""
 
@@ -102,7 +105,7 @@ def _refuse_source(path: Path, p: Prepared) -> None:
 
 def _remove(path: Path) -> None:
     """Take away the files of a run, and its folders where nothing else is in them."""
-    remove_parts(path, OWN)
+    remove_left(path)
     for name in OWN:
         (path / name).unlink(missing_ok=True)
     if is_own(path / BASELINE):
@@ -114,6 +117,7 @@ def _remove(path: Path) -> None:
 
 def _make_free(parent: Path, name: str) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
+    sweep(parent)
     number = 1
     while True:
         with suppress(FileExistsError):
@@ -122,10 +126,34 @@ def _make_free(parent: Path, name: str) -> Path:
         number += 1
 
 
+def sweep(parent: Path) -> None:
+    """Take away what killed processes have left half written of the runs in a folder, and runs that never began.
+
+    What is not a run's stays, and so does what a living process writes.
+    """
+    for path in (file.parent for name in (ENV, LOCK) for file in parent.glob(f"*/{name}")):
+        for folder in (path, path / BASELINE):
+            remove_abandoned(parts(folder, OWN))
+        _remove_unbegun(path)
+
+
+def remove_left(path: Path) -> None:
+    """Take away what is half written in a run folder whose lock is held."""
+    remove_parts(path, OWN)
+
+
+def _remove_unbegun(path: Path) -> None:
+    if {file.name for file in path.iterdir()} <= {ENV, LOCK}:
+        with suppress(CheckpointError), locked(path / LOCK):
+            (path / ENV).unlink(missing_ok=True)
+        with suppress(OSError):  # another has it
+            path.rmdir()
+
+
 def reopen(p: Prepared, path: Path, start: State, origin: Mapping[str, Any]) -> None:
     """Make the folder as it was when the state was saved; `origin` as of `create`. Raises CheckpointError."""
     with writing(path):
-        remove_parts(path, OWN)
+        remove_left(path)
         write_text(path / "metrics.jsonl", "".join(json_text(epoch.model_dump()) + "\n" for epoch in start.history))
         write_json(path / ENV, {**environment(p), **origin})
         log(path, f"resumed at step {start.point.step} of epoch {start.point.epoch + 1} on {p.net.backend.name}")
