@@ -116,10 +116,10 @@ def test_rates_far_too_high_are_named(data, tmp_path, overrides):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"optimizer.lr": 1e30}, r"optimizer\.lr = 1e\+30: .* less than or equal to 1000000000000000$"),
+        ({"optimizer.lr": 1e30}, r"optimizer\.lr = 1e\+30: .* at most 1e\+15\. Cure"),
         (
             {"optimizer.weight_decay": 1e39},
-            r"optimizer\.weight_decay = 1e\+39: .* less than or equal to 1000000000000000$",
+            r"optimizer\.weight_decay = 1e\+39: .* at most 1e\+15\. Cure",
         ),
         (
             {
@@ -137,14 +137,12 @@ def test_a_rate_beyond_float32_is_refused_before_a_step(data, tmp_path, override
 
 
 def test_a_loss_before_any_step_is_not_blamed_on_the_rate(data, recipe, tmp_path):
-    with pytest.raises(XferError, match=r"at the first step, before any weight has moved.*class_weights do\. Cure"):
-        train(recipe_of(data, **{"loss.class_weights": [1e308, 1e308]}), tmp_path / "weighted")
     source = train(recipe, tmp_path / "source").path / "best.safetensors"
     arrays, metadata = read_weights(source)
     arrays["norm1.bias"][:] = 1e38
     arrays["fc.weight"][:] = [[1e30], [-1e30]]
     write_weights(source, arrays, metadata)
-    with pytest.raises(XferError, match=r"at the first step.*Cure: other weights"):
+    with pytest.raises(XferError, match=r"at the first step, before any weight has moved.*Cure: other weights"):
         train(recipe_of(data, weights=str(source)), tmp_path / "huge")
 
 

@@ -80,6 +80,8 @@ def _parse(rows: Iterator[list[str]]) -> Predicted:
         labels.append(classes[row[1]])
         predictions.append(classes[row[2]])
         probabilities.extend(map(float, row[len(_FIXED) :]))
+        if len(files) > MOST_ROWS or len(probabilities) > MOST_PROBABILITIES:
+            raise ValueError(f"more than {MOST_ROWS:,} rows, or {MOST_PROBABILITIES:,} probabilities")
     if not files:
         raise ValueError("it holds no row")
     names = relative_names(files)
@@ -92,7 +94,7 @@ def _parse(rows: Iterator[list[str]]) -> Predicted:
         tuple(classes),
         np.array(labels, np.int64)[order],
         np.array(predictions, np.int64)[order],
-        np.array(probabilities, np.float64).reshape(len(files), len(columns))[order],
+        np.frombuffer(probabilities, np.float64).reshape(len(files), len(columns))[order],
     )
 
 

@@ -11,13 +11,13 @@ from xfer.errors import DataError
 from xfer.pixels.images import SUFFIXES
 
 
-def find_images(paths: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[str]:
+def find_images(paths: Sequence[str | os.PathLike[str]], suffixes: Sequence[str] = SUFFIXES) -> list[str]:
     """Pictures to predict, in order, each once: files as they are, all in folders and below, matches of globs.
 
     Raises DataError for what does not exist or holds no picture.
     """
     images: dict[str, None] = {}
-    for path in paths:
+    for path in (os.fspath(path) for path in paths):
         matches = [path] if os.path.isfile(path) else _images_of(path, suffixes)
         if not matches:
             raise DataError(f"images {path!r}: expected a file, a folder with pictures or a pattern that matches some")

@@ -46,7 +46,8 @@ def _reason(problem: Any) -> str:
     kind, bounds = problem["type"], problem.get("ctx", {})
     if kind in ("less_than_equal", "less_than"):
         most = bounds.get("le", bounds.get("lt"))
-        return f"expected {'at most' if 'le' in bounds else 'less than'} {most:,}. Cure: a smaller number"
+        bound = f"{most:,}" if isinstance(most, int) else f"{most:,.15g}"
+        return f"expected {'at most' if 'le' in bounds else 'less than'} {bound}. Cure: a smaller number"
     if kind == "too_long":
         return f"{bounds['actual_length']:,} entries, expected at most {bounds['max_length']:,}. Cure: fewer"
     return str(problem["msg"])

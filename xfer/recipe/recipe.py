@@ -29,7 +29,7 @@ Blocks = Annotated[int, Field(ge=1, le=MOST_BLOCKS)]
 Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
 Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Rate = Annotated[float, Field(ge=0, le=1e6)]
+Rate = Annotated[float, Field(ge=0, le=1e15)]  # see also xfer.training.diverged.refuse_rate
 Small = Annotated[float, Field(ge=1e-30, le=1e30)]  # what float32 can hold
 ClassWeights = Literal["balanced"] | tuple[float, ...] | dict[str, float] | None
 

@@ -94,9 +94,9 @@ BOUNDS = {
     "train.epochs": 100_000,
     "train.batch_size": 1_000_000,
     "train.views": 100_000,
-    "optimizer.lr": 1e6,
-    "optimizer.weight_decay": 1e6,
-    "optimizer.head_lr_mult": 1e6,
+    "optimizer.lr": 1e15,
+    "optimizer.weight_decay": 1e15,
+    "optimizer.head_lr_mult": 1e15,
     "optimizer.eps": 1e30,
     "optimizer.clip_norm": 1e30,
     "schedule.step_epochs": 100_000,
@@ -113,7 +113,8 @@ def test_a_number_above_its_bound_is_refused_with_the_bound(key):
     above = most + 1 if isinstance(most, int) else most * 1.01
     with pytest.raises(ConfigError) as caught:
         make_recipe({}, {key: above})
-    assert str(caught.value) == f"recipe: {key} = {above}: expected at most {most:,}. Cure: a smaller number"
+    bound = f"{most:,}" if isinstance(most, int) else f"{most:,.15g}"
+    assert str(caught.value) == f"recipe: {key} = {above}: expected at most {bound}. Cure: a smaller number"
 
 
 @pytest.mark.parametrize(
