@@ -378,3 +378,13 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "x.tar")
     with pytest.raises(DataError, match=r"x\.tar: cannot be read \(a pipe, expected a regular file\)"):
         unpack(tmp_path / "x.tar", tmp_path / "u")
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
+def test_terabytes_of_zeros_are_refused_at_first_sight(name, tmp_path):
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(2**43)
+    began = time.process_time()
+    with pytest.raises(DataError, match=r"broken, or cut short \(it begins with [0-9,]+ zeros\)\. Cure: "):
+        unpack(tmp_path / name, tmp_path / "unpacked")
+    assert time.process_time() - began < 5

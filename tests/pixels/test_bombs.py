@@ -170,6 +170,14 @@ def test_no_more_memory_is_taken_than_was_foreseen(measurements, kind, read):
     assert read == "check" or taken > foreseen / 4, "nor much less"
 
 
+def test_a_file_of_holes_is_not_read(tmp_path):
+    with (tmp_path / "x.png").open("wb") as file:
+        file.truncate(500 * MIB)
+    before = start_peak_anew()
+    assert inspect_image(tmp_path / "x.png").reason == "not an image"
+    assert peak_memory() - before < 10 * MIB
+
+
 def test_sixteen_bits_of_the_largest_picture_fit_into_a_gibibyte(tmp_path):
     """It took 6.4 GB."""
     (tmp_path / "x.png").write_bytes(bombs.png(colour=0, bits=16))

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from xfer.system.doors import open_regular, read_regular, read_text
+from xfer.system.doors import open_regular, read_regular, read_text, to_append
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="pipes and devices are no files on Windows")
 
@@ -46,3 +46,14 @@ def test_as_much_as_the_limit_is_read_and_a_byte_more_is_refused(tmp_path, monke
     with pytest.raises(OSError, match=r"more than 10 bytes\. Cure: XFER_LIMIT_JSON") as caught:
         read_regular(tmp_path / "f", "json")
     assert caught.value.errno == errno.EFBIG
+
+
+@POSIX
+def test_what_is_appended_to_is_a_regular_file(kinds):
+    for name in ("pipe", "endless"):
+        with pytest.raises(OSError, match=r"No such device|no regular file"):
+            open(kinds / name, "a", encoding="utf-8", opener=to_append)
+    for line in ("one\n", "two\n"):
+        with open(kinds / "log.txt", "a", encoding="utf-8", opener=to_append) as lines:
+            lines.write(line)
+    assert (kinds / "log.txt").read_text() == "one\ntwo\n"

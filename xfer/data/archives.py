@@ -91,16 +91,22 @@ def _opened(archive: Path) -> Iterator[io.BufferedReader]:
     except OSError as error:
         raise DataError(f"archive {archive}: cannot be read ({error.strerror or error})") from error
     with raw, open(raw.fileno(), "rb", closefd=False) as file:
+        _refuse_begin(archive, file.peek())
         yield file
+
+
+def _refuse_begin(archive: Path, begin: bytes) -> None:
+    """Raises DataError for what is no archive at first sight, before terabytes of it are read."""
+    if is_page(begin):
+        cure = "Cure: delete it, and download it anew, in a browser if it has to be signed in for"
+        raise DataError(f"archive {archive}: is a web page. {cure}")
+    if begin and not any(begin):
+        cure = "Cure: delete it, and download or copy it anew"
+        raise DataError(f"archive {archive}: broken, or cut short (it begins with {len(begin):,} zeros). {cure}")
 
 
 def _extract(archive: Path, file: BinaryIO, folder: Path, progress: Progress) -> None:
     file.seek(0)
-    begin = file.read(_CHUNK)
-    file.seek(0)
-    if is_page(begin):
-        cure = "Cure: delete it, and download it anew, in a browser if it has to be signed in for"
-        raise DataError(f"archive {archive}: is a web page. {cure}")
     try:
         _fill(archive, file, folder, progress)
     except (*_BROKEN, OSError) as error:

@@ -11,6 +11,9 @@ from functools import partial
 from xfer.pixels.bounds import picture_limits
 from xfer.system.doors import open_regular
 
+LARGE = 2**26  # bytes: files above it are looked into before they are read
+_BEGIN = 64  # bytes; pictures of no kind begin with so many zeros
+
 
 def read_content(path: str | os.PathLike[str]) -> tuple[bytes, tuple[int, int]]:
     """All of a file, and its stamp of before it was read: what is written meanwhile shows as a change.
@@ -24,6 +27,10 @@ def read_content(path: str | os.PathLike[str]) -> tuple[bytes, tuple[int, int]]:
             raise OSError(errno.EINVAL, "empty file")
         if came[0] > (most := picture_limits().file):
             raise OSError(errno.EFBIG, f"more than {most >> 20} MiB")
+        if came[0] > LARGE:
+            if not any(file.read(_BEGIN)):  # a file of holes: gigabytes of them are made in no time
+                raise OSError(errno.EINVAL, "not an image")
+            file.seek(0)
         return _read(file, came[0]), came
 
 

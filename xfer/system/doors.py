@@ -53,6 +53,15 @@ def _refuse_others(status: os.stat_result, path: str | os.PathLike[str]) -> None
         raise OSError(errno.EINVAL, f"{kind}, expected a regular file", os.fspath(path))
 
 
+def to_append(path: str, flags: int) -> int:
+    """An `opener` for `open`, of a file that is appended to. Raises OSError for what is no regular file."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "no regular file", path)
+
+
 def read_regular(path: str | os.PathLike[str], name: str) -> bytes:
     """All of a regular file. Raises OSError as `open_regular`, and for more bytes than the limit `name` allows."""
     most = limit(name)

@@ -18,6 +18,7 @@ from xfer.progress import Progress, silent
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import AS_GIVEN, LOCK, STATE, Places, backend_name, is_finished, places_of
 from xfer.results.run import Run
+from xfer.system.doors import to_append
 from xfer.system.files import json_text
 from xfer.system.interrupts import Interrupted, Interrupts
 from xfer.system.locks import locked
@@ -271,7 +272,7 @@ def record(
 
 
 def _write_down(path: Path, epoch: Epoch) -> None:
-    with (path / "metrics.jsonl").open("a", encoding="utf-8") as lines:
+    with open(path / "metrics.jsonl", "a", encoding="utf-8", opener=to_append) as lines:
         lines.write(json_text(epoch.model_dump()) + "\n")
     write.log(path, write.epoch_line(epoch))
 

@@ -23,6 +23,7 @@ from xfer.results.checkpoint import Checkpoint
 from xfer.results.predict import Predictions, save
 from xfer.results.read import ENV, LOCK, STATE, is_finished, is_own, is_run, read_metrics
 from xfer.results.report import PICTURES
+from xfer.system.doors import to_append
 from xfer.system.files import json_text, write_json, write_text
 from xfer.system.locks import locked
 from xfer.system.memory import peak_memory
@@ -95,7 +96,7 @@ def refuse_others(path: Path, overwrite: bool) -> None:
 
 def _refuse_source(path: Path, p: Prepared) -> None:
     """Raises CheckpointError where the file that training starts from is among those that would be removed."""
-    removed = {(folder / name).resolve() for folder in (path, path / BASELINE) for name in OWN}
+    removed = {Path(os.path.realpath(folder / name)) for folder in (path, path / BASELINE) for name in OWN}
     if p.parent is not None and Path(p.parent["path"]) in removed:
         source = p.recipe.weights.source
         raise CheckpointError(
@@ -261,5 +262,5 @@ def epoch_line(e: Epoch) -> str:
 
 
 def log(path: Path, line: str) -> None:
-    with (path / "log.txt").open("a", encoding="utf-8") as lines:
+    with open(path / "log.txt", "a", encoding="utf-8", opener=to_append) as lines:
         lines.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
