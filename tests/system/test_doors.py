@@ -52,7 +52,7 @@ def test_as_much_as_the_limit_is_read_and_a_byte_more_is_refused(tmp_path, monke
 def test_what_is_appended_to_is_a_regular_file(kinds):
     for name in ("pipe", "endless"):
         with pytest.raises(OSError, match=r"No such device|no regular file"):
-            open(kinds / name, "a", encoding="utf-8", opener=to_append)
+            to_append(str(kinds / name), os.O_WRONLY | os.O_APPEND)
     for line in ("one\n", "two\n"):
         with open(kinds / "log.txt", "a", encoding="utf-8", opener=to_append) as lines:
             lines.write(line)
