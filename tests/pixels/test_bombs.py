@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import os
 import re
 import subprocess
 import sys
@@ -154,7 +155,8 @@ def measured(folder, kind, read):
 def measurements(tmp_path_factory):
     """Of all readings, in a process where nothing was read before: what it gave back would be filled first."""
     command = [sys.executable, __file__, str(tmp_path_factory.mktemp("measured"))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    plain = {**os.environ, "PYTHONSAFEPATH": ""}  # a command that another test ran in here may have set it
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
     if done.returncode == SKIPPED:
         pytest.skip(done.stdout.strip())
     assert done.returncode == 0, done.stderr
