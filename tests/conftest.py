@@ -1,3 +1,4 @@
+import os
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint
 
@@ -41,3 +42,17 @@ def declare(declaring):
     """They are declared until the module ends: the run that its tests share is trained under it too."""
     with declaring():
         yield
+
+
+SET_BY_COMMANDS = {name: os.environ.get(name) for name in ("PYTHONSAFEPATH", "MPLBACKEND", "MATPLOTLIBRC")}
+
+
+@pytest.fixture(autouse=True)
+def no_command_leaves_its_environment():
+    """A command sets these for its own process, which is here that of all tests; scripts then miss their neighbours."""
+    yield
+    for name, value in SET_BY_COMMANDS.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
