@@ -3,7 +3,7 @@
 Each call is made by a process of its own, split off from one that has imported xfer, in a folder of its own. What has
 to hold of every one: it ends by itself with exit code 0, 1 or 2; 2 comes with one line that begins with `error: `, the
 others with one line on standard error at most; no traceback, no control character, no NaN in JSON; no more than 10 s of
-processor time and 1 GiB of memory above the plain call of the same command; no process left behind; and nothing of the
+processor time and 1 GB of memory above the plain call of the same command; no process left behind; and nothing of the
 input is executed. Exit code 1 where one of these is broken. The seed says which of all calls are tried, and what is
 drawn at random in each: `--only NAME --keep FOLDER` makes one again and leaves its files.
 """
@@ -51,7 +51,7 @@ from hostile import (
 from hostile.ground import PLAIN, Call, Ground, Random, lay
 
 SECONDS = 10.0  # of processor time above a plain call
-MEMORY = 2**30  # bytes above a plain call
+MEMORY = 10**9  # bytes above a plain call
 WAITING = 15.0  # seconds by the clock in which a call that does not hang takes a fiftieth of them of processor time
 PATIENCE = 120.0  # seconds by the clock, after which any call hangs
 ROOM = 5 << 29  # bytes of addresses above what the server has: what goes on without end stops there

@@ -132,8 +132,8 @@ def all_calls(ground: Ground) -> Iterator[Call]:
         for spoil in FOLDERS:
             name = f"{where(slot)} {spoil.__name__}"
             yield Call(f"folders: {spoil.__name__}", name, slot.plain, partial(_made, spoil, "set", words))
-        name = f"{where(slot)} 50,000 empty files"
-        yield Call("folders: 50,000 empty files", name, slot.plain, partial(_many, ground, slot))
+        name = f"{where(slot)} 100,000 empty files"
+        yield Call("folders: 100,000 empty files", name, slot.plain, partial(_many, ground, slot))
     for maker in (fifo, bound, endless):
         for words in (PLAIN["train"], PLAIN["study"], ["compare", "run", "run2", "-o", "out"]):
             name = f"{words[0]}, in out: {maker.__name__}"
@@ -151,12 +151,12 @@ def _in_output(maker: Maker, words: list[str], here: Path, random: Random) -> li
 
 
 def _many(ground: Ground, slot: Slot, here: Path, random: Random) -> list[str]:
-    """A data set of 50,000 empty files, made once for all calls."""
+    """A data set of 100,000 empty files, made once for all calls."""
     root = ground.root / "many"
     if not root.exists():
         part = ground.root / f"many.{os.getpid()}"
         write_class_folders(part, counts=(2, 2))
-        for i in range(50_000):
+        for i in range(100_000):
             os.close(os.open(part / f"train/ants/e{i}.png", os.O_CREAT | os.O_WRONLY))
         try:
             part.rename(root)
