@@ -16,6 +16,7 @@ from xfer.recipe import meaning
 from xfer.recipe.complaints import first
 from xfer.recipe.recipe import Recipe
 from xfer.section import Section
+from xfer.system.doors import refuse_objects
 
 CURE = "Cure: the version of xfer that wrote it, or train again"
 Kind = TypeVar("Kind", bound=Section)
@@ -112,9 +113,12 @@ def history_faults(history: Sequence[Epoch], recipe: Recipe) -> Iterator[str]:
 def parse_as(kind: type[Kind], text: str, name: str, cure: str = CURE) -> Kind:
     """JSON. Raises CheckpointError with the `name` of what holds it, the first field that is wrong, and the cure."""
     try:
+        refuse_objects(text.encode("utf-8", "surrogatepass"))
         return kind.model_validate_json(text)
     except ValidationError as error:
         raise _complaint(error, kind, name, cure) from None
+    except ValueError as error:
+        raise CheckpointError(f"{name}: {error}. {cure}") from None
 
 
 def check_as(kind: type[Kind], content: Any, name: str, cure: str = CURE) -> Kind:

@@ -85,14 +85,18 @@ def read_json(path: Path, name: str = "json") -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """As `json.loads`, but raises nothing but ValueError: also for more than MOST_OBJECTS, which take the most room."""
-    written = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    if written.count(b"[") + written.count(b"{") > MOST_OBJECTS:
-        raise ValueError(f"more than {MOST_OBJECTS:,} lists and objects in it")
+    """As `json.loads`, but raises nothing but ValueError: also as `refuse_objects`."""
+    refuse_objects(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
     try:
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def refuse_objects(written: bytes) -> None:
+    """Raises ValueError for JSON of more than MOST_OBJECTS lists and objects, which take the most room."""
+    if written.count(b"[") + written.count(b"{") > MOST_OBJECTS:
+        raise ValueError(f"more than {MOST_OBJECTS:,} lists and objects in it")
 
 
 @contextmanager
