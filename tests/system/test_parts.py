@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 
-import pytest
 from click.testing import CliRunner
 
 from xfer.cli.main import main
@@ -35,14 +34,6 @@ with locked(Path(sys.argv[1])):
         print(child, flush=True)
     time.sleep(60)
 """
-
-
-@pytest.fixture(params=["with", "without"])
-def way(request, monkeypatch):
-    """With locks, and as on systems that have none."""
-    if request.param == "without":
-        monkeypatch.setattr(locks, "fcntl", None)
-    return request.param
 
 
 def writer(path, way="with"):
@@ -139,7 +130,7 @@ def test_prune_sweeps_caches_runs_and_studies(tmp_path, monkeypatch):
     killed(tmp_path / "studies" / "s" / "study.json")
     killed(tmp_path / "cache" / "weights" / "resnet18.pth")
     killed(tmp_path / "cache" / "datasets" / "demo-1")
-    living = writer(tmp_path / "runs" / "a-1" / "log.txt")
+    living = writer(tmp_path / "cache" / "weights" / "resnet34.pth")
     killed(tmp_path / "runs" / "mine")  # of nobody's run
     (tmp_path / "runs" / "x-1").mkdir()
     (tmp_path / "runs" / "x-1" / "run.lock").touch()  # killed as it began
@@ -147,7 +138,7 @@ def test_prune_sweeps_caches_runs_and_studies(tmp_path, monkeypatch):
     try:
         assert result.exit_code == 0, result.output
         left = [path.name for path in parts.parts_below(tmp_path)]
-        assert sorted(name.split(".")[1] for name in left) == ["log", "mine"]
+        assert sorted(name.split(".")[1] for name in left) == ["mine", "resnet34"]
         assert not (tmp_path / "runs" / "x-1").exists()
         assert (tmp_path / "runs" / "a-1" / "config.toml").exists()
     finally:

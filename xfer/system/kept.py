@@ -19,6 +19,7 @@ from pathlib import Path
 from xfer.errors import CheckpointError
 from xfer.progress import Progress, silent
 from xfer.system.locks import locked, share, unshare
+from xfer.system.parts import is_held
 
 POLL = 0.1  # seconds between two looks at what another process has
 PATIENCE = 60.0  # seconds until what others use, and nobody makes, is waited for no longer
@@ -148,9 +149,9 @@ def remove(path: Path) -> bool:
 
 
 def remove_parts(path: Path) -> None:
-    """Remove what is half made, or half removed, of an entry. The caller has it alone."""
+    """Remove what is half made, or half removed, of an entry, but for what is being filled. The caller has it alone."""
     for name in os.listdir(path.parent):
-        if (match := _PART.fullmatch(name)) and match[1] == path.name:
+        if (match := _PART.fullmatch(name)) and match[1] == path.name and not is_held(path.with_name(name)):
             _remove_any(path.with_name(name))
 
 

@@ -80,6 +80,19 @@ def remove_abandoned(found: Collection[Path]) -> list[Path]:
     return gone
 
 
+def is_held(part: Path) -> bool:
+    """Whether a living process is filling it, as far as locks tell."""
+    try:
+        handle = lock_handle(part)
+    except BlockingIOError:
+        return True
+    except OSError:  # it has just gone
+        return False
+    if handle is not None:
+        close(handle)
+    return False
+
+
 def _is_abandoned(part: Path) -> bool:
     match = _NAME.fullmatch(part.name)
     try:
