@@ -24,14 +24,6 @@ with locks.locked(Path(sys.argv[1])):
 """
 
 
-@pytest.fixture(params=["with", "without"])
-def way(request, monkeypatch):
-    """With flock, and as on systems that have none."""
-    if request.param == "without":
-        monkeypatch.setattr(locks, "fcntl", None)
-    return request.param
-
-
 @pytest.fixture
 def holder(tmp_path, way):
     process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "lock", way], stdout=subprocess.PIPE, text=True)

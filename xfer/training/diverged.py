@@ -24,7 +24,7 @@ def lost(loss: float, step: int, epoch: int, rate: float, precision: Precision) 
     if (epoch, step) == (1, 1):
         return XferError(
             f"the loss is {loss} at the first step, before any weight has moved: the weights that training starts from "
-            f"overflow on these pictures, or loss.class_weights do. Cure: other weights, or smaller class weights"
+            f"overflow on these pictures. Cure: other weights"
         )
     return XferError(
         f"the loss became {loss} at step {step} of epoch {epoch}, at a learning rate of {rate:g}. "
