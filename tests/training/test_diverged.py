@@ -1,6 +1,7 @@
 """Numbers that are no longer finite end a run, wherever they come up; what was written before stays readable."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -162,3 +163,20 @@ def test_no_file_of_a_run_holds_a_number_that_json_has_not(recipe, tmp_path):
     for file in path.rglob("*.json*"):
         for line in file.read_text().splitlines() if file.suffix == ".jsonl" else [file.read_text()]:
             json.loads(line, parse_constant=refuse)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_an_error_leaves_no_reading_threads_behind_while_it_is_looked_at(data, tmp_path, cached):
+    before = set(threading.enumerate())  # of other tests
+    recipe = recipe_of(data, **{"features.cache": cached, "train_from": "head" if cached else "stem"})
+    prefix = "features" if cached else "epoch 1"
+
+    def stop(what, done, total):
+        if what.startswith(prefix) or "view" in what:
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough") as caught:
+        xfer.train(recipe, NumpyBackend(), output=tmp_path / "run", progress=stop)
+    reading = [t for t in threading.enumerate() if t not in before and t.name.startswith("xfer-read")]
+    assert reading == []
+    assert caught.traceback  # it is there still

@@ -86,10 +86,11 @@ class FeatureCache:
         count = len(self.split.labels)
         before, together = (self.filling.index(view), len(self.filling)) if view in self.filling else (0, 1)
         what = f"{self.what}, view {before + 1} of {together}"
-        parts = self.pictures.batches(chunks(np.arange(count), FEATURE_BATCH), view)
+        parts = chunks(np.arange(count), FEATURE_BATCH)
         values: Floats | None = None
         digests, done = np.empty((count, 16), np.uint8), 0
-        for batch, batch_digests in parts:
+        # Not kept in a variable: the traceback of an error would keep its threads reading.
+        for batch, batch_digests in self.pictures.batches(parts, view):
             output = self.prefix(batch.inputs)
             self._refuse_not_finite(output, done)
             if values is None:

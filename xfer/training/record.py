@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -172,10 +173,10 @@ def _recorded(p: Prepared, path: Path, start: State, started: float, watch: Watc
     """The rest of a run whose folder is ready and locked."""
     states = StateWriter(p, path, watch.checkpoint_every, start, started)
     yield p
-    steps = train(p, start, watch.watched)
     last: EpochEnd | None = None
     try:
-        with watch.interrupts.hold():
+        # Closed in any case: the traceback of an error would keep its threads reading for as long as it is looked at.
+        with closing(train(p, start, watch.watched)) as steps, watch.interrupts.hold():
             for last in record(p, path, steps, states):
                 yield last
         assert last is not None, "a recipe has at least one epoch"

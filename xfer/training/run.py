@@ -7,7 +7,7 @@ A phase's closures are made in `phases`, and called in `loop`; `record` writes d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -102,7 +102,9 @@ class EpochEnd:
     state: Callable[[], State]  # as of StepEnd, until the next step
 
 
-def train(p: Prepared, start: State = BEGINNING, progress: Progress = silent) -> Iterator[StepEnd | EpochEnd]:
+def train(
+    p: Prepared, start: State = BEGINNING, progress: Progress = silent
+) -> Generator[StepEnd | EpochEnd, None, None]:
     """Go through all phases, with a halt after each step and each epoch.
 
     From a `start` that an earlier part of the run left, what follows is what would have followed then. One that is at
