@@ -30,8 +30,8 @@ import os, sys, time
 from pathlib import Path
 from xfer.system.locks import locked
 with locked(Path(sys.argv[1])):
-    if child := os.fork():
-        print(child, flush=True)
+    if not os.fork():
+        print(os.getpid(), flush=True)
     time.sleep(60)
 """
 
