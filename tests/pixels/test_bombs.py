@@ -180,23 +180,23 @@ def test_a_file_of_holes_is_not_read(tmp_path):
     assert peak_memory() - before < 10 * MIB
 
 
-def test_sixteen_bits_of_the_largest_picture_fit_into_a_gibibyte(tmp_path):
+def test_sixteen_bits_of_the_largest_picture_take_less_than_a_gigabyte(tmp_path):
     """It took 6.4 GB."""
     (tmp_path / "x.png").write_bytes(bombs.png(colour=0, bits=16))
     before = start_peak_anew()
     assert inspect_image(tmp_path / "x.png")[:1] == (None,)
-    assert peak_memory() - before < 1.03 * 2**30
+    assert peak_memory() - before < 0.93 * 10**9
 
 
 def needs(gigabytes):
     cure = "Cure: make it smaller, or XFER_LIMIT_PICTURE_MEMORY"
-    return f"needs about {gigabytes} GiB of memory, more than 1 GiB. {cure}"
+    return f"needs about {gigabytes} GiB of memory, more than 0.875 GiB. {cure}"
 
 
 MANY_PIXELS = "more than 178,956,970 pixels (XFER_LIMIT_PICTURE_PIXELS)"
 REFUSED = {
     "alpha": (lambda: bombs.png(colour=6), needs(1.3)),
-    "floats": (lambda: bombs.flat_tiff(32, kind=3), needs(1.3)),
+    "floats in one strip": (lambda: bombs.flat_tiff(32, kind=3), needs(1.3)),
     "progressive": (lambda: bombs.of_size(bombs.progressive(2, (64, 64)), 16_000, 11_000), needs(1.1)),
     "a canvas": (lambda: bombs.webp(13_000, 13_000), needs(2.5)),
     "a canvas of one frame": (lambda: bombs.saved("WEBP", (13_000, 8000), lossless=True, method=0), needs(1.5)),

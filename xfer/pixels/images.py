@@ -21,7 +21,7 @@ from xfer.pixels.levels import WIDE, Extent, Levels
 from xfer.pixels.memory import memory_for, memory_to_open
 from xfer.pixels.mending import mended
 from xfer.pixels.orientation import SIDEWAYS, TURNS, orientation_of, turn_upright
-from xfer.pixels.rgb import extent_of_wide, to_rgb, wide_values
+from xfer.pixels.rgb import extent_of_wide, to_8_bits, to_rgb, wide_values
 from xfer.pixels.stored import call_zero_white, prepare
 from xfer.pixels.tiff import ends_early, with_black_zero
 from xfer.pixels.unread import is_cut_webp, reason_undecoded, reason_unread
@@ -154,9 +154,12 @@ def _decode(content: bytes, share: Share, smallest: bool, levels: Levels | None,
         turned = _load_upright(image)
         if white_zero:
             call_zero_white(image)
-        whole, read = to_rgb(image, levels, _lower(content) if both_bytes else None), wide_values(image)
+        whole, read = to_8_bits(image, levels, _lower(content) if both_bytes else None), wide_values(image)
         seen = (size[::-1] if turned else size) if shrunk else whole.size
         extent = extent_of_deep(image) if deep else None if read is None else extent_of_wide(image, read)
+        if whole.mode != "RGB":
+            image.close()  # gives back its values, before as much again is taken
+            whole = whole.convert("RGB")
         return Decoded(whole, seen, kind, extent=extent)
 
 
@@ -172,7 +175,7 @@ def _load_upright(image: Image.Image) -> bool:
 
 
 def _lower(content: bytes) -> tuple[Image.Image, bool]:
-    """The lower bytes of a picture, as `to_rgb` takes them."""
+    """The lower bytes of a picture, as `to_8_bits` takes them."""
     with Image.open(io.BytesIO(content), formats=FORMATS) as lower:
         prepare(lower)
         in_green = keep_lower(lower)

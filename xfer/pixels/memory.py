@@ -56,6 +56,8 @@ def memory_for(image: Image.Image, content: bytes, size: tuple[int, int], lower:
     if any(tile[0] in _BY_PYTHON for tile in tiles) and pixels > MOST_BY_PYTHON:
         raise DataError(f"more than {MOST_BY_PYTHON:,} pixels as text or in runs of a BMP file. Cure: save it as PNG")
     made = 8 if lower or image.mode == "La" else 0 if image.mode == "RGB" and "transparency" not in image.info else 4
+    if image.mode.startswith(("I", "F")):  # in grey first, and in RGB once the values are given back
+        made = max(1, 1 + 4 - stored)
     after = stored + max(made, stored if may_be_turned(image, content) else 0)
     decoded = stored + _CANVAS.get(image.format or "", 0)
     return max(pixels * after, pixels * decoded + _of_decoder(image, content, size))

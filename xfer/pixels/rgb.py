@@ -21,10 +21,16 @@ _OWN = frozenset({"JPEG", "PNG", "BMP", "PPM", "TIFF"})
 """Formats whose decoders leave nothing behind in a loaded image that would be worth a copy to be rid of."""
 
 
-def to_rgb(
+def to_rgb(image: Image.Image, levels: Levels | None = None) -> Image.Image:
+    """On white where it is transparent; wide values as `to_bytes` makes them. It may be the image itself."""
+    seen = to_8_bits(image, levels)
+    return seen if seen.mode == "RGB" else seen.convert("RGB")
+
+
+def to_8_bits(
     image: Image.Image, levels: Levels | None = None, lower: tuple[Image.Image, bool] | None = None
 ) -> Image.Image:
-    """On white where it is transparent; wide values as `to_bytes` makes them. It may be the image itself.
+    """As `to_rgb`, but of wide values in grey (L): as RGB they take four times as much, beside those that they are of.
 
     `lower`: the lower bytes of a picture that holds but the upper ones, and whether they are all in green.
     """
@@ -104,7 +110,7 @@ def _of_wide(image: Image.Image, read: Callable[[Image.Image], Values], levels: 
         grey = to_bytes(values, negative, levels, extent)
         if isinstance(key, int):
             grey[values == key] = 255
-        return Image.fromarray(grey).convert("RGB")
+        return Image.fromarray(grey)
 
     return by_strips(to_grey, image)
 

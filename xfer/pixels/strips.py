@@ -22,15 +22,15 @@ def strips_of(*images: Image.Image) -> Iterator[tuple[Image.Image, ...]]:
         yield tuple(image.crop((0, top, width, min(top + rows, height))) for image in images)
 
 
-def by_strips(to_rgb: Callable[..., Image.Image], *images: Image.Image) -> Image.Image:
-    """An RGB image of what `to_rgb` makes of the strips of the images, which have one size."""
+def by_strips(convert: Callable[..., Image.Image], *images: Image.Image) -> Image.Image:
+    """What `convert` makes of the strips of the images, which have one size, put together."""
     unset: Any = None  # a colour would be painted first
     whole, top = None, 0
     for parts in strips_of(*images):
-        made = to_rgb(*parts)
+        made = convert(*parts)
         if made.height == images[0].height:
             return made
-        whole = whole or Image.new("RGB", images[0].size, unset)
+        whole = whole or Image.new(made.mode, images[0].size, unset)
         whole.paste(made, (0, top))
         top += made.height
     assert whole is not None, "no image is without rows"

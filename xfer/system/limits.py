@@ -48,7 +48,7 @@ LIMITS: dict[str, Limit] = {
     "picture_file": Limit(2**29, "bytes", "a picture's file", "uncompressed, the most pixels in 24 bits"),
     "picture_pixels": Limit(178_956_970, "pixels", "a picture", "of more, Pillow says that they are bombs"),
     "picture_ratio": Limit(100, "times", "a picture's longer side to the shorter", "its shorter side resized to 256"),
-    "picture_memory": Limit(2**30, "bytes", "decoding large pictures, all at once", "six for each pixel of one"),
+    "picture_memory": Limit(7 * 2**27, "bytes", "decoding large pictures, all at once", "five for each pixel of one"),
     "picture_scans": Limit(
         100, "times", "a progressive JPEG file, each over all its pixels", "programs write 10 to 20"
     ),
