@@ -291,6 +291,26 @@ def test_a_class_emptied_by_bad_pictures(tmp_path):
         opened(root)
 
 
+def test_the_first_class_without_a_usable_picture_ends_the_look(tmp_path):
+    make(tmp_path / "set", *numbered("ants", "bees", "wasps", count=20))
+    for path in (tmp_path / "set" / "bees").iterdir():
+        path.write_bytes(b"no picture")
+    seen = []
+    with pytest.raises(DataError, match=r"bees: no picture in this class \(20 files left out"):
+        opened(tmp_path / "set", progress=lambda what, done, total: seen.append(done))
+    assert seen == list(range(1, 41)), "the wasps were not read"
+
+
+def test_a_class_without_a_validation_picture_does_not_end_it(tmp_path):
+    make(tmp_path / "set", *numbered("train/ants", "train/bees"), *numbered("val/ants", "val/bees", count=2))
+    for path in (tmp_path / "set" / "val" / "ants").iterdir():
+        path.write_bytes(b"")
+    data = opened(tmp_path / "set")
+    assert data.unvalidated == ("ants",)
+    assert len(data.val.labels) == 2
+    assert [skipped.reason for skipped in data.skipped] == ["empty file"] * 2
+
+
 def test_what_is_not_there(tmp_path):
     with pytest.raises(DataError, match=r"ants_beees.*ants_bees, .*Did you mean 'ants_bees'.*does not exist"):
         open_dataset("ants_beees", cache=tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -104,11 +105,15 @@ def open_dataset(
     name, root = locate(source, cache or cache_dir(), progress)
     layout = find_layout(root)
     parts, classes, skipped = _parts(layout, held_out, val_fraction is None), layout.classes, list[Skipped]()
-    splits, flawed, extents = [], list[Skipped](), list[Extent]()
+    splits, flawed, extents = list[Split](), list[Skipped](), list[Extent]()
     for part in parts:
         listed, ignored = _listed(part, layout, suffixes)
-        split, unreadable = _check(listed, on_bad_image, workers, progress, flawed, extents)
-        skipped += ignored + unreadable
+        skipped += ignored
+        first = not splits
+        if first:
+            _refuse_empty(parts, [listed], classes, skipped)
+        split, unreadable = _check(listed, on_bad_image, workers, progress, flawed, extents, every_class=first)
+        skipped += unreadable
         splits.append(split)
         _refuse_empty(parts, splits, classes, skipped)
     train, val = splits if len(parts) > 1 else _divided(splits[0], val_fraction, seed)
@@ -190,9 +195,21 @@ def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
 
 
 def _check(
-    split: Split, on_bad_image: str, workers: int, progress: Progress, flawed: list[Skipped], extents: list[Extent]
+    split: Split,
+    on_bad_image: str,
+    workers: int,
+    progress: Progress,
+    flawed: list[Skipped],
+    extents: list[Extent],
+    every_class: bool,
 ) -> tuple[Split, list[Skipped]]:
-    """Read every picture. The split without the unreadable ones, with digests; and those. Adds to the last two."""
+    """Read every picture. The split without the unreadable ones, with digests; and those. Adds to `flawed`, `extents`.
+
+    `every_class`: where one turns out to have no picture at all, the others are not read: of 100,000 files that takes
+    seconds, and nothing will come of them.
+    """
+    begins = np.flatnonzero(np.diff(split.labels, prepend=-1)).tolist()  # of each class: they come one by one
+    ends = {end - 1: begin for begin, end in pairwise([*begins, len(split.labels)])} if every_class else {}
     keep, skipped = np.ones(len(split.files), bool), []
     digests, stamps = np.zeros((len(keep), 16), np.uint8), np.zeros((len(keep), 2), np.int64)
     for i, picture in enumerate(inspect_all(split, workers, progress)):
@@ -208,6 +225,9 @@ def _check(
                 extents.append(picture.extent)
             if picture.flaw:
                 flawed.append(Skipped(split.files[i], picture.flaw))
+        if i in ends and not keep[ends[i] : i + 1].any():
+            keep[i + 1 :] = False
+            break
     return take(replace(split, digests=digests, stamps=stamps), np.flatnonzero(keep)), skipped
 
 
@@ -227,7 +247,8 @@ def _refuse_empty(
 
 def _lost(folder: Path, skipped: Sequence[Skipped], cure: str) -> tuple[str, str]:
     """What was left out of a folder, for a message, and its cure, or the given one where no better one is known."""
-    lost = [s for s in skipped if Path(s.path).is_relative_to(folder)]
+    inside = f"{folder}{os.sep}"
+    lost = [s for s in skipped if s.path.startswith(inside)]
     why = f" ({len(lost)} files left out, the first: {lost[0].path}: {lost[0].reason})" if lost else ""
     return why, suffixes_cure(lost) or cure
 

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -179,7 +180,12 @@ def walk(folder: str) -> Iterator[tuple[str, list[str]]]:
 
 def has_suffix(name: str, suffixes: Sequence[str]) -> bool:
     """Whether a name ends with one of the suffixes, in upper or lower case."""
-    return name.lower().endswith(tuple(s.lower() for s in suffixes))
+    return name.lower().endswith(_lower(tuple(suffixes)))
+
+
+@lru_cache(maxsize=8)
+def _lower(suffixes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(suffix.lower() for suffix in suffixes)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from itertools import compress
+from operator import not_
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import numpy as np
 from xfer.data.layout import has_suffix, is_hidden, walk_files
 from xfer.data.lists import Skipped
 from xfer.data.split import Files, Split
+from xfer.pixels.content import EMPTY
 from xfer.pixels.images import MORE_SUFFIXES, SUFFIXES
 from xfer.pixels.inspected import Inspected, inspect_image
 from xfer.progress import Progress
@@ -57,7 +61,16 @@ def inspect_all(split: Split, workers: int, progress: Progress) -> Generator[Ins
 
     `workers` threads (0: one for each processor) read PICTURES_AHEAD files ahead, and end when the iterator is closed.
     """
-    with closing(map_ahead(inspect_image, split.files, workers, ahead=PICTURES_AHEAD)) as pictures:
-        for done, picture in enumerate(pictures, start=1):
-            progress("checking pictures", done, len(split.files))
-            yield picture
+    empty = [_is_empty(path) for path in split.files]  # to hand such a file to a thread takes longer than to look at it
+    filled = compress(split.files, map(not_, empty))
+    with closing(map_ahead(inspect_image, filled, workers, ahead=PICTURES_AHEAD)) as pictures:
+        for done, nothing in enumerate(empty, start=1):
+            progress("checking pictures", done, len(empty))
+            yield Inspected(EMPTY) if nothing else next(pictures)
+
+
+def _is_empty(path: str) -> bool:
+    with suppress(OSError):  # whoever inspects it says why
+        status = os.stat(path)
+        return stat.S_ISREG(status.st_mode) and status.st_size == 0
+    return False

@@ -57,16 +57,20 @@ class _Lines:
 
     def progress(self, what: str, done: int, total: int | None) -> None:
         self.work.tell(done, total)
-        self._offer(self.said or f"{what}: {self.work.sentence()}")
+        if self._is_time():  # a sentence for each of 100,000 files would take seconds
+            self._write(self.said or f"{what}: {self.work.sentence()}")
 
     def say(self, line: str) -> None:
         self.said = line
-        self._offer(line)
+        if self._is_time():
+            self._write(line)
 
-    def _offer(self, line: str) -> None:
-        if (now := time.monotonic()) - self.written >= PLAIN_EVERY:
-            self.written, self.said = now, ""
-            _write(line)
+    def _is_time(self) -> bool:
+        return time.monotonic() - self.written >= PLAIN_EVERY
+
+    def _write(self, line: str) -> None:
+        self.written, self.said = time.monotonic(), ""
+        _write(line)
 
 
 def _write(line: str) -> None:

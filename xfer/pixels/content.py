@@ -12,6 +12,7 @@ from xfer.pixels.bounds import picture_limits
 from xfer.system.doors import open_regular
 
 LARGE = 2**26  # bytes: files above it are looked into before they are read
+EMPTY = "empty file"
 _BEGIN = 64  # bytes; pictures of no kind begin with so many zeros
 
 
@@ -24,7 +25,7 @@ def read_content(path: str | os.PathLike[str]) -> tuple[bytes, tuple[int, int]]:
     with open_regular(path) as file:
         came = stamp(file.fileno())
         if came[0] == 0:
-            raise OSError(errno.EINVAL, "empty file")
+            raise OSError(errno.EINVAL, EMPTY)
         if came[0] > (most := picture_limits().file):
             raise OSError(errno.EFBIG, f"more than {most >> 20} MiB")
         if came[0] > LARGE:

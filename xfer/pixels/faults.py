@@ -37,9 +37,10 @@ def reason_for(error: Exception) -> str:
         return _too_many()
     if isinstance(error, UnidentifiedImageError):
         return NOT_AN_IMAGE
-    if isinstance(error, EOFError) or any(words in str(error).lower() for words in _ENDED):
-        return "truncated"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[0].lower() + error.strerror[1:]
+    said = str(error).lower()
+    if isinstance(error, EOFError) or any(words in said for words in _ENDED):
+        return "truncated"
     text = " ".join(str(error).split()) or type(error).__name__
     return f"cannot be decoded ({text})"

@@ -14,7 +14,7 @@ from xfer.results.figures import FIGURES, NONE, cell, parent, percent
 from xfer.results.page import folded, picture, write_page
 from xfer.results.read import METRICS, RESULT, read_file
 from xfer.system.doors import open_lines, parse_json
-from xfer.system.tables import read_csv
+from xfer.system.tables import read_rows
 
 _FIRST = (
     ("curves", "Loss, accuracy and learning rate by epoch; a star marks the best epoch"),
@@ -168,7 +168,9 @@ def _read_skipped(path: Path) -> list[tuple[str, str]]:
     if not path.exists():
         return []
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
-        return [(row.get("path") or "", row.get("reason") or "") for row in read_csv(lines)[1]]
+        columns, *rows = [*read_rows(lines)] or [[]]
+        places = [columns.index(name) for name in ("path", "reason") if name in columns]
+        return [(row[places[0]], row[places[1]]) for row in rows if len(places) == 2 and len(row) > max(places)]
 
 
 def _recipe(path: Path) -> str:

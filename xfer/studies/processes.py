@@ -83,11 +83,12 @@ def train_all(runs: Sequence[Planned], parent: Path, device: str, jobs: int) -> 
 
     The string is why a run failed, in one line. Closing the iterator, or a Ctrl-C, ends the processes.
     """
+    unusable: dict[str, str] = {}
     for backend, group in groupby(sorted(runs, key=lambda run: run.backend), key=lambda run: run.backend):
         own = list(group)
         count = min(jobs, len(own))
         logs = [parent.parent / "logs" / log_name(backend, number) for number in range(1, count + 1)]
-        yield from _train_group(own, parent, [_Worker(backend, device, jobs, log) for log in logs])
+        yield from _train_group(own, parent, [_Worker(backend, device, jobs, log, unusable) for log in logs])
 
 
 def _train_group(
@@ -117,18 +118,23 @@ def _train_group(
 
 
 class _Worker:
-    """A process of `xfer.training.worker`."""
+    """A process of `xfer.training.worker`. `unusable`: data that no run could use, and why; all workers share it."""
 
-    def __init__(self, backend: str, device: str, jobs: int, log: Path) -> None:
-        self.backend, self.log = backend, log
+    def __init__(self, backend: str, device: str, jobs: int, log: Path, unusable: dict[str, str]) -> None:
+        self.backend, self.log, self.unusable = backend, log, unusable
         words = processes.command(WORKER, backend, device, str(jobs))
         self.child = processes.Child(words, log, _environment(jobs))
 
     def train(self, run: Planned, output: Path) -> str | None:
         """Why the run failed, in one line, or None."""
+        data = f"{run.recipe.data.model_dump_json(exclude={'split_seed'})} {run.recipe.split_seed}"
+        if data in self.unusable:  # a look at 100,000 files takes seconds, and would end as it did
+            return self.unusable[data]
         order = {"recipe": run.recipe.model_dump(mode="json", exclude_none=True), "output": str(output)}
         answer = self.child.ask(order)
         if answer is not None and not answer.get("broken"):
+            if answer.get("data"):
+                self.unusable[data] = " ".join(answer["reason"].split())
             return " ".join(answer["reason"].split()) if "reason" in answer else None
         if self.child.closed:
             return "interrupted"

@@ -1,6 +1,7 @@
 """A process that trains one run after another on one backend, for a study.
 
-It is told each run as a line of JSON on standard input, and answers each with a line on standard output.
+It is told each run as a line of JSON on standard input, and answers each with a line on standard output: `reason`, why
+it failed; `broken`, where this process is of no use any more; `data`, where it was its data that could not be used.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from xfer.backend import Backend
 from xfer.backends import load_backend, pick_device, settle
-from xfer.errors import XferError
+from xfer.errors import DataError, XferError
 from xfer.recipe.load import make_recipe
 from xfer.results.read import ENV
 from xfer.system import own_process, processes
@@ -46,7 +47,7 @@ def main(name: str, device: str, jobs: str) -> None:
             _train(backend, device, asked, int(jobs))
             answer: dict[str, Any] = {}
         except XferError as error:
-            answer = {"reason": str(error)}
+            answer = {"reason": str(error)} | ({"data": True} if isinstance(error, DataError) else {})
         except Exception as error:
             traceback.print_exc()
             answer = {"reason": f"{type(error).__name__}: {error}", "broken": True}
