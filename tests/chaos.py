@@ -174,6 +174,7 @@ class Chaos:
                 self.count["full disks"] += 1
                 code = self.live(words, drawn, None, room=int(10 ** self.chance.uniform(2.5, 5)))
                 self.check_refusal(code, (0, 2))
+                drawn &= code != 0  # trained to its end: pictures that find no room fail no run, and are warned of
             elif what < 0.94:
                 self.count["signals"] += 1
                 number = self.chance.choice([signal.SIGTERM, signal.SIGINT])
