@@ -48,6 +48,7 @@ class Arch:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     layers: tuple[int, ...] | None = None  # blocks of each stage of a ResNet; None: no network to add blocks to
+    spared: tuple[str, ...] = ()  # like norm layers and biases, beside those that can be told by their names
     flattened: int = 0  # maps, at a quarter of the picture's sides, that a linear layer takes whole; 0: pooled ones
 
     @property

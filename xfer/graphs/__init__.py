@@ -1,0 +1,1 @@
+"""Networks as data: the graph, and what is derived from it without a framework."""
