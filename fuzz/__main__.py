@@ -30,6 +30,7 @@ DOORS = {
     "pth": "fuzz.weights",
     "ckpt": "fuzz.weights",
     "checkpoint": "fuzz.checkpoints",
+    "network": "fuzz.networks",
     "state": "fuzz.states",
     "features": "fuzz.kept",
 }

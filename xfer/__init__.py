@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     from xfer.comparison.compare import compare as compare
     from xfer.errors import XferError as XferError
     from xfer.porting.parity import parity as parity
+    from xfer.porting.port import port as port
     from xfer.recipe.load import load_recipe as load_recipe
     from xfer.recipe.recipe import Recipe as Recipe
     from xfer.results.run import Run as Run
     from xfer.studies.study import study as study
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "Run", "XferError", "compare", "load_recipe", "parity", "study", "train"]
+__all__ = ["Recipe", "Run", "XferError", "compare", "load_recipe", "parity", "port", "study", "train"]
 
 _HOMES = {
     "Recipe": "xfer.recipe.recipe",
@@ -24,6 +25,7 @@ _HOMES = {
     "compare": "xfer.comparison.compare",
     "load_recipe": "xfer.recipe.load",
     "parity": "xfer.porting.parity",
+    "port": "xfer.porting.port",
     "study": "xfer.studies.study",
     "train": "xfer.api",
 }

@@ -2,12 +2,12 @@
 
 Only ndarrays cross. A backend never reads a recipe, a policy or a file: it gets explicit names, groups and numbers.
 `model` is opaque to the core. Seven methods and two attributes make a `Backend`; what it may have besides is in
-`Capabilities`. How one is written and accepted: docs/backends.md.
+`xfer.capabilities`. How one is written and accepted: docs/backends.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from xfer.archs import Arch, Padding, adapted
 from xfer.arrays import Float32, Int64, Weights
+from xfer.graphs.graph import Graph
+from xfer.graphs.stages import arch_of
 
 Precision = Literal["float32", "bfloat16"]
 Model = Any
@@ -35,6 +37,8 @@ class ModelSpec:
     `layers`, `extra` and `padding` change the network as `xfer.archs.adapted` says. A backend that cannot build what
     they ask for raises BackendError.
 
+    `graph` is the network, where that is data, with all of these changes in it; None for one that the backend writes.
+
     `precision` is what the body computes in, where `bfloat16` is faster and rougher. Weights, what crosses a boundary,
     the head, the logits and the loss are float32 in any case. A backend without it raises BackendError that names it.
     """
@@ -48,9 +52,12 @@ class ModelSpec:
     extra: tuple[int, ...] = ()
     precision: Precision = "float32"
     padding: Padding = "symmetric"
+    graph: Graph | None = None
 
     def adapted(self, archs: Mapping[str, Arch]) -> Arch:
         """The network of that name in `archs`, with the changes asked for. Raises ConfigError where they do not fit."""
+        if self.graph is not None:
+            return arch_of(self.arch, self.graph)
         return adapted(archs[self.arch], self.layers, self.extra, self.padding)
 
 
@@ -244,57 +251,3 @@ class Diagnosis:
 
     text: str
     cure: str = ""
-
-
-class Capabilities(Protocol):
-    """What a backend may have besides, all of it optional. `capability` knows what stands for a member that is absent.
-
-    shares_features   whether features that it computed serve other runs (True). A backend that listens in, say, must
-                      see all that is computed
-    numerics          a setting of its own that may change the last bits (none): features are kept for each apart
-    """
-
-    shares_features: bool
-    numerics: str
-
-    def native_batches(self, spec: InputSpec) -> Iterator[Batch]:
-        """The framework's own input pipeline: a batch for each of the chunks, in order, uint8 `(N, H, W, 3)`.
-
-        Raises DataError, with the file, for a picture that cannot be used, and BackendError for a transform that the
-        framework has no counterpart of.
-        """
-        ...
-
-    def native_model(self, model: Model) -> Any:
-        """The network as the framework's own module, in inference mode, on the model's device.
-
-        It takes images (N, 3, H, W) float32, normalised already, and gives logits (N, C): what a predict step gives for
-        the same pictures, but for rounding. Weights and their names are the model's own.
-        """
-        ...
-
-    def diagnose(self) -> tuple[Diagnosis, ...]:
-        """What slows or breaks the framework here, for `xfer doctor`."""
-        ...
-
-    def tune_process(self, device: str) -> None:
-        """Settings of the whole process that make the framework faster. Called in processes of xfer's own alone:
-
-        a command, and those that it starts. A program that imports xfer is left as it is.
-        """
-        ...
-
-
-_ABSENT: Mapping[str, Any] = {
-    "shares_features": True,
-    "numerics": "",
-    "native_batches": None,
-    "native_model": None,
-    "diagnose": tuple,
-    "tune_process": lambda device: None,
-}
-
-
-def capability(backend: Backend, name: str) -> Any:
-    """A member of `Capabilities`, or what stands for it where the backend has none: of a native one, None."""
-    return getattr(backend, name, _ABSENT[name])

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from importlib.metadata import EntryPoint, entry_points
 
-from xfer.archs import Arch
-from xfer.backend import Backend, capability
-from xfer.errors import BackendError, XferError, expected
+from xfer.backend import Backend
+from xfer.capabilities import capability
+from xfer.errors import AbsentError, BackendError, XferError, expected
+from xfer.graphs.graph import Graph
 from xfer.system import own_process
 
 GROUP = "xfer.backends"
@@ -35,18 +36,25 @@ def load_backend(name: str) -> Backend:
     except XferError:
         raise
     except Exception as error:  # a framework whose libraries do not fit raises whatever it likes
-        raise BackendError(_not_loaded(entry, error)) from error
+        kind = AbsentError if _missing(entry, error) else BackendError
+        raise kind(_not_loaded(entry, error)) from error
     if not isinstance(backend, Backend):
         raise BackendError(f"backend '{name}' ({entry.value}) does not implement xfer.backend.Backend")
     return backend
+
+
+def _missing(entry: EntryPoint, error: Exception) -> str:
+    """The package that the backend needs and that is not there; "" for a fault of another kind, or of its own."""
+    name = (error.name or "") if isinstance(error, ModuleNotFoundError) else ""
+    return "" if name.partition(".")[0] == entry.module.partition(".")[0] else name
 
 
 def _not_loaded(entry: EntryPoint, error: Exception) -> str:
     """Why, in one line, and what to do about it."""
     first, *_ = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no reason given"]
     root, package = entry.module.partition(".")[0], _requirement(entry)
-    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != root:
-        cure = f"pip install '{package}'" if package else f"pip install the package that has {error.name}"
+    if missing := _missing(entry, error):
+        cure = f"pip install '{package}'" if package else f"pip install the package that has {missing}"
         return f"backend '{entry.name}' needs a package that cannot be imported ({first}). Cure: {cure}"
     cure = f"pip install --force-reinstall '{package}'" if package else f"pip install the package that has {root}"
     where = f"""python -c "from {entry.module} import {entry.attr.partition(".")[0]}" shows where"""
@@ -79,11 +87,11 @@ def pick_device(backend: Backend, wanted: str) -> str:
     )
 
 
-def known_arch(backend: Backend, name: str) -> Arch:
-    """Raises BackendError for a network that the backend does not build."""
-    if name not in backend.archs:
-        raise BackendError(expected("arch", name, backend.archs))
-    return backend.archs[name]
+def refuse_unknown_kinds(backend: Backend, name: str, graph: Graph) -> None:
+    """Raises BackendError for a network with nodes that the backend gives no meaning to."""
+    if unknown := sorted({node.kind for node in graph.nodes} - capability(backend, "kinds")):
+        listed = ", ".join(unknown)
+        raise BackendError(f"backend '{backend.name}' cannot build {name}: it has no {listed}. Cure: another --backend")
 
 
 def settle(backend: Backend, device: str) -> None:

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from xfer.backend import Backend, ModelSpec, capability
+from xfer.backend import Backend, ModelSpec
 from xfer.backends import declared, load_backend, settle
+from xfer.capabilities import capability
 from xfer.errors import Finding, XferError
 from xfer.nets.net import build_net
 from xfer.system import own_process, processes

@@ -24,6 +24,10 @@ class BackendError(XferError):
     """A framework or device that is absent, or that cannot do what was asked."""
 
 
+class AbsentError(BackendError):
+    """A framework that is not installed."""
+
+
 class WeightsError(XferError):
     """A weights file that is missing, damaged, or of another network."""
 

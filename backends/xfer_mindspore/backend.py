@@ -16,6 +16,7 @@ from xfer.arrays import Float32, Weights
 from xfer.backend import Batch, Diagnosis, InputSpec, LossSpec, ModelSpec, OptimizerSpec, ParamGroups
 from xfer.errors import BackendError, WeightsError, expected
 from xfer.nets.catalogue import ARCHS
+from xfer_mindspore.kinds import KINDS, refuse_unknown
 from xfer_mindspore.layers import Scope
 from xfer_mindspore.native import native_batches
 from xfer_mindspore.network import Model, Network
@@ -29,6 +30,7 @@ TARGETS = {"npu": "Ascend", "cuda": "GPU", "cpu": "CPU"}
 class MindSporeBackend:
     name = "mindspore"
     archs: Mapping[str, Arch] = ARCHS
+    kinds = frozenset(KINDS)
 
     def __init__(self, mode: str = "auto") -> None:
         """`mode` is "pynative" (each operator at once), "graph" (`ms.jit`) or "auto", the faster one of the two.
@@ -43,6 +45,7 @@ class MindSporeBackend:
 
     @property
     def numerics(self) -> str:
+        # That of the networks written here. A network that is data has the same bits in both modes: see `_graph`.
         return "graph" if self._graph() else "pynative"
 
     def versions(self) -> dict[str, str]:
@@ -64,7 +67,11 @@ class MindSporeBackend:
             raise BackendError(expected("precision on backend 'mindspore'", spec.precision, ["float32"]))
         _bind(device)
         scope = Scope()
-        Network(scope, spec, ARCHS[spec.arch].stage_names[0])
+        if spec.graph is not None:
+            refuse_unknown(spec.graph)
+            for name, shape in spec.graph.weights.items():  # in the graph's order
+                scope.parameter(name, *shape)
+        Network(scope, spec, spec.adapted(ARCHS).stage_names[0])
         return Model(spec, scope.parameters)
 
     def export_weights(self, model: Model) -> Weights:
@@ -81,10 +88,10 @@ class MindSporeBackend:
     def make_train_step(
         self, model: Model, optimizer: OptimizerSpec, loss: LossSpec, groups: ParamGroups, start: str
     ) -> TrainStep:
-        return TrainStep(model, optimizer, loss, groups, start, self._graph())
+        return TrainStep(model, optimizer, loss, groups, start, self._graph(model.spec))
 
     def make_predict_step(self, model: Model, start: str, stop: str) -> PredictStep:
-        return PredictStep(model, start, stop, self._graph())
+        return PredictStep(model, start, stop, self._graph(model.spec))
 
     def native_model(self, model: Model) -> Network:
         return Network(Scope(model.parameters), model.spec, model.arch.stage_names[0], normalised=True)
@@ -92,7 +99,12 @@ class MindSporeBackend:
     def native_batches(self, spec: InputSpec) -> Iterator[Batch]:
         return native_batches(spec)
 
-    def _graph(self) -> bool:
+    def _graph(self, spec: ModelSpec | None = None) -> bool:
+        """Whether what is written here, or the network of that specification, is compiled."""
+        # A network that is data is a loop over its nodes, which graph mode does not compile: whatever the mode and the
+        # device, its operators run one by one.
+        if spec is not None and spec.graph is not None:
+            return False
         # On a CPU of 2 cores, ResNet-18 in batches of 16, milliseconds a step in pynative / graph mode: inference at
         # 224 px 680 / 760, training everything at 64 px 345 / 570, the head on cached features 2 / 1; and in graph mode
         # every step is compiled first, for 0.5 to 3 s. On an accelerator, where launching

@@ -42,8 +42,8 @@ def _conv_norm(
     scope: Scope, conv: str, norm: str, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1
 ) -> list[nn.Cell]:
     return [
-        Conv(scope, conv, inputs, outputs, kernel, stride=stride, pad="same", groups=groups),
-        BatchNorm(scope, norm, outputs, eps=1e-3),
+        Conv.named(scope, conv, inputs, outputs, kernel, stride=stride, pad="same", groups=groups),
+        BatchNorm.named(scope, norm, outputs, eps=1e-3),
     ]
 
 

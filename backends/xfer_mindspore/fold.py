@@ -14,8 +14,10 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from xfer.arrays import Float32
 from xfer_mindspore.graph import Compiled
+from xfer_mindspore.kinds import unchanged
 from xfer_mindspore.layers import BatchNorm, Conv, Layer, Scope, Sequential
 from xfer_mindspore.network import Model, Network
+from xfer_mindspore.nodes import Nodes
 
 
 class Merged(Layer):
@@ -81,12 +83,23 @@ class Folded:
 def merge_cells(network: nn.Cell) -> Iterator[Pair]:
     """Replace each normalisation that stands right behind a convolution, and that convolution, by one cell."""
     for _, cell in network.cells_and_names():
-        if isinstance(cell, Sequential):
+        if isinstance(cell, Nodes):
+            yield from _merge_nodes(cell)
+        elif isinstance(cell, Sequential):
             layers = list(cell.layers)
             pairs = {i: Pair(a, b) for i, (a, b) in enumerate(pairwise(layers)) if _merges(a, b)}
             kept = [pairs[i].merged if i in pairs else layer for i, layer in enumerate(layers) if i - 1 not in pairs]
             cell.layers = nn.CellList(kept, auto_prefix=False)
             yield from pairs.values()
+
+
+def _merge_nodes(cell: Nodes) -> Iterator[Pair]:
+    for conv, norm in cell.graph.pairs():
+        first, second = cell.functions.get(conv.name), cell.functions.get(norm.name)
+        if isinstance(first, Conv) and isinstance(second, BatchNorm):  # neither is beyond a boundary
+            pair = Pair(first, second)
+            cell.functions |= {conv.name: pair.merged, norm.name: unchanged}
+            yield pair
 
 
 def _merges(first: nn.Cell, second: nn.Cell) -> bool:

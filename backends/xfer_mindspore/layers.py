@@ -7,6 +7,7 @@ parameters themselves, and their BatchNorm announces a change of signature, henc
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import mindspore as ms
@@ -16,6 +17,9 @@ from mindspore.ops.functional import isconstant
 
 BATCH_NORM_SLOTS = ("weight", "bias", "running_mean", "running_var")
 """Canonical names of what MindSpore's primitive calls scale, bias, mean and variance, in its order of arguments."""
+
+Pair = int | tuple[int, int]
+"""(height, width); one number is both."""
 
 ONE_VALUE = "one value per channel has no variance to normalise with"
 
@@ -46,18 +50,31 @@ class Layer(nn.Cell):
 
 
 class Conv(Layer):
-    """2-D convolution, NCHW. `pad` is a number of pixels, or "same" by TensorFlow's rule: the odd pixel at the end."""
+    """2-D convolution, NCHW.
+
+    weight  (O, I / groups, kernel height, kernel width)
+    pad     pixels: of every side, or (top, bottom, left, right); or "same" by TensorFlow's rule: the odd one at the end
+    """
 
     def __init__(
-        self, scope: Scope, name: str, inputs: int, outputs: int, kernel: int, *,
-        stride: int = 1, pad: int | str = 0, groups: int = 1, bias: bool = False,
+        self, weight: Parameter, bias: Parameter | None = None, *, stride: Pair = 1,
+        pad: int | tuple[int, ...] | str = 0, dilation: Pair = 1, groups: int = 1,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.weight = scope.parameter(f"{name}.weight", outputs, inputs // groups, kernel, kernel)
-        self.bias = scope.parameter(f"{name}.bias", outputs) if bias else None
+        self.weight, self.bias = weight, bias
         mode = {"pad_mode": "same"} if pad == "same" else {"pad_mode": "pad", "pad": pad}
-        self.convolve = ops.Conv2D(outputs, kernel, stride=stride, group=groups, **mode)
+        outputs, _, *kernel = weight.shape
+        self.convolve = ops.Conv2D(outputs, tuple(kernel), stride=stride, dilation=dilation, group=groups, **mode)
         self.add_bias = ops.BiasAdd()
+
+    @classmethod
+    def named(
+        cls, scope: Scope, name: str, inputs: int, outputs: int, kernel: int, *,
+        stride: int = 1, pad: int | str = 0, groups: int = 1, bias: bool = False,
+    ) -> Conv:  # fmt: skip
+        weight = scope.parameter(f"{name}.weight", outputs, inputs // groups, kernel, kernel)
+        shift = scope.parameter(f"{name}.bias", outputs) if bias else None
+        return cls(weight, shift, stride=stride, pad=pad, groups=groups)
 
     def construct(self, x: Tensor) -> Tensor:
         y = self.convolve(x, self.weight)
@@ -65,14 +82,24 @@ class Conv(Layer):
 
 
 class BatchNorm(Layer):
-    def __init__(self, scope: Scope, name: str, channels: int, eps: float = 1e-5) -> None:
+    """weights   as in BATCH_NORM_SLOTS
+    follows   whether it normalises with the statistics of the batch, and updates the running ones
+    momentum  the share of the batch in an update
+    """
+
+    def __init__(
+        self, weights: Iterable[Parameter], follows: bool = False, eps: float = 1e-5, momentum: float = 0.1
+    ) -> None:
         super().__init__()
-        self.scale, self.shift, self.mean, self.variance = (
-            scope.parameter(f"{name}.{slot}", channels) for slot in BATCH_NORM_SLOTS
-        )
-        self.follows, self.eps = name in scope.batch_norms, eps
+        self.scale, self.shift, self.mean, self.variance = weights
+        self.follows, self.eps = follows, eps
         # The primitive's momentum is the share of the new value, as torch's. (nn.BatchNorm2d's is that of the old.)
-        self.normalise = ops.BatchNorm(is_training=self.follows, epsilon=eps, momentum=0.1)
+        self.normalise = ops.BatchNorm(is_training=follows, epsilon=eps, momentum=momentum)
+
+    @classmethod
+    def named(cls, scope: Scope, name: str, channels: int, eps: float = 1e-5) -> BatchNorm:
+        weights = [scope.parameter(f"{name}.{slot}", channels) for slot in BATCH_NORM_SLOTS]
+        return cls(weights, name in scope.batch_norms, eps)
 
     def construct(self, x: Tensor) -> Tensor:
         # Where the size of the batch is unknown to a graph, it isn't 1.
@@ -82,15 +109,21 @@ class BatchNorm(Layer):
 
 
 class Dense(Layer):
-    def __init__(self, scope: Scope, name: str, inputs: int, outputs: int) -> None:
+    """(N, I) -> (N, O); weight (O, I)."""
+
+    def __init__(self, weight: Parameter, bias: Parameter | None = None) -> None:
         super().__init__()
-        self.weight = scope.parameter(f"{name}.weight", outputs, inputs)
-        self.bias = scope.parameter(f"{name}.bias", outputs)
+        self.weight, self.bias = weight, bias
         self.matmul = ops.MatMul(transpose_b=True)
         self.add_bias = ops.BiasAdd()
 
+    @classmethod
+    def named(cls, scope: Scope, name: str, inputs: int, outputs: int) -> Dense:
+        return cls(scope.parameter(f"{name}.weight", outputs, inputs), scope.parameter(f"{name}.bias", outputs))
+
     def construct(self, x: Tensor) -> Tensor:
-        return self.add_bias(self.matmul(x, self.weight), self.bias)
+        y = self.matmul(x, self.weight)
+        return y if self.bias is None else self.add_bias(y, self.bias)
 
 
 class Sequential(Layer):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
 
-from xfer.archs import EXTRA, LOGITS, Arch, adapted
+from xfer.archs import EXTRA, LOGITS, Arch
 from xfer.backend import ModelSpec
+from xfer.graphs.stages import HEAD, stages_of
 from xfer.nets.catalogue import ARCHS
 from xfer_mindspore import convnet, efficientnet, resnet
 from xfer_mindspore.layers import Dense, Layer, Scope, Sequential
+from xfer_mindspore.nodes import Nodes
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ def _stage(scope: Scope, spec: ModelSpec, name: str) -> nn.Cell:
 
 
 def _hidden(scope: Scope, spec: ModelSpec) -> Sequential:
-    pooled = adapted(ARCHS[spec.arch], spec.layers).features
-    layers = [Dense(scope, f"{EXTRA}.{i}", *widths) for i, widths in enumerate(pairwise((pooled, *spec.extra)))]
+    pooled = replace(spec, extra=()).adapted(ARCHS).features
+    layers = [Dense.named(scope, f"{EXTRA}.{i}", *widths) for i, widths in enumerate(pairwise((pooled, *spec.extra)))]
     return Sequential(*(cell for layer in layers for cell in (layer, nn.ReLU())))
 
 
@@ -84,18 +86,38 @@ class Network(Layer):
         self, scope: Scope, spec: ModelSpec, start: str, stop: str = LOGITS, *, normalised: bool = False
     ) -> None:
         super().__init__()
-        arch = spec.adapted(ARCHS)
-        boundaries = (*arch.stage_names, LOGITS)
+        boundaries = (*spec.adapted(ARCHS).stage_names, LOGITS)
         stages = boundaries[boundaries.index(start) : boundaries.index(stop)]
-        body = [_stage(scope, spec, name) for name in stages if name != "head"]
+        body, head = (_written if spec.graph is None else _of_graph)(scope, spec, stages)
         if boundaries[0] in stages and not normalised:
             body.insert(0, Normalise(spec))
-        self.body = nn.CellList(body, auto_prefix=False)
-        self.head = Dense(scope, arch.head, arch.features, spec.num_classes) if "head" in stages else None
+        self.body, self.head = nn.CellList(body, auto_prefix=False), head
 
     def construct(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
         for stage in self.body:
             x = stage(x)
         if keep is not None:
-            x = x * keep
+            x = x * (keep if x.ndim == 2 else keep.expand_dims(2).expand_dims(3))
         return x if self.head is None else self.head(x)
+
+
+Parts = tuple[list[nn.Cell], nn.Cell | None]
+"""What lies before the head, and the head, if it is among the stages."""
+
+
+def _written(scope: Scope, spec: ModelSpec, stages: Sequence[str]) -> Parts:
+    arch = spec.adapted(ARCHS)
+    body = [_stage(scope, spec, name) for name in stages if name != HEAD]
+    return body, Dense.named(scope, arch.head, arch.features, spec.num_classes) if HEAD in stages else None
+
+
+def _of_graph(scope: Scope, spec: ModelSpec, stages: Sequence[str]) -> Parts:
+    graph = spec.graph
+    assert graph is not None
+    source, cells = graph.nodes[0].name, dict[str, nn.Cell]()
+    for stage in stages_of(graph):
+        if stage.name in stages:
+            cells[stage.name] = Nodes(scope, graph, source, stage.nodes)
+        source = stage.nodes[-1].name
+    head = cells.pop(HEAD, None)
+    return [*cells.values()], head

@@ -12,24 +12,24 @@ from xfer_mindspore.layers import BatchNorm, Conv, GlobalAveragePool, Layer, Max
 
 def basic_path(scope: Scope, name: str, inputs: int, width: int, stride: int, pad: int | str) -> Sequential:
     return Sequential(
-        Conv(scope, f"{name}.conv1", inputs, width, 3, stride=stride, pad=pad),
-        BatchNorm(scope, f"{name}.bn1", width),
+        Conv.named(scope, f"{name}.conv1", inputs, width, 3, stride=stride, pad=pad),
+        BatchNorm.named(scope, f"{name}.bn1", width),
         nn.ReLU(),
-        Conv(scope, f"{name}.conv2", width, width, 3, pad=pad),
-        BatchNorm(scope, f"{name}.bn2", width),
+        Conv.named(scope, f"{name}.conv2", width, width, 3, pad=pad),
+        BatchNorm.named(scope, f"{name}.bn2", width),
     )
 
 
 def bottleneck_path(scope: Scope, name: str, inputs: int, width: int, stride: int, pad: int | str) -> Sequential:
     return Sequential(
-        Conv(scope, f"{name}.conv1", inputs, width, 1),
-        BatchNorm(scope, f"{name}.bn1", width),
+        Conv.named(scope, f"{name}.conv1", inputs, width, 1),
+        BatchNorm.named(scope, f"{name}.bn1", width),
         nn.ReLU(),
-        Conv(scope, f"{name}.conv2", width, width, 3, stride=stride, pad=pad),
-        BatchNorm(scope, f"{name}.bn2", width),
+        Conv.named(scope, f"{name}.conv2", width, width, 3, stride=stride, pad=pad),
+        BatchNorm.named(scope, f"{name}.bn2", width),
         nn.ReLU(),
-        Conv(scope, f"{name}.conv3", width, 4 * width, 1),
-        BatchNorm(scope, f"{name}.bn3", 4 * width),
+        Conv.named(scope, f"{name}.conv3", width, 4 * width, 1),
+        BatchNorm.named(scope, f"{name}.bn3", 4 * width),
     )
 
 
@@ -42,8 +42,8 @@ class Block(Layer):
         self.shortcut = Sequential()
         if stride != 1 or inputs != outputs:
             self.shortcut = Sequential(
-                Conv(scope, f"{name}.downsample.0", inputs, outputs, 1, stride=stride),
-                BatchNorm(scope, f"{name}.downsample.1", outputs),
+                Conv.named(scope, f"{name}.downsample.0", inputs, outputs, 1, stride=stride),
+                BatchNorm.named(scope, f"{name}.downsample.1", outputs),
             )
 
     def construct(self, x: Tensor) -> Tensor:
@@ -64,8 +64,8 @@ def stage(scope: Scope, arch: str, depths: Sequence[int], padding: Padding, name
     """One stage, `stem` or `layer1`, ...; the last ends with the pooled features. `depths`: blocks of each layer."""
     if name == "stem":
         return Sequential(
-            Conv(scope, "conv1", 3, 64, 7, stride=2, pad="same" if padding == "same" else 3),
-            BatchNorm(scope, "bn1", 64),
+            Conv.named(scope, "conv1", 3, 64, 7, stride=2, pad="same" if padding == "same" else 3),
+            BatchNorm.named(scope, "bn1", 64),
             nn.ReLU(),
             MaxPool3x3(same=padding != "symmetric"),
         )

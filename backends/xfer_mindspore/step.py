@@ -8,6 +8,7 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, ops
+from mindspore.common.api import _pynative_executor
 from numpy.typing import NDArray
 
 from xfer.archs import norm_layers
@@ -48,8 +49,10 @@ class TrainStep:
             for part in self.before:
                 inputs = part(inputs)
             loss, logits = self.run(inputs, targets, factors, keep, numbers)
-        except ValueError as error:
-            if ONE_VALUE not in str(error):
+        except Exception as error:
+            # MindSpore 2.10 keeps what it had recorded for the gradient, and confuses later steps with it.
+            _pynative_executor.clear_res()
+            if not isinstance(error, ValueError) or ONE_VALUE not in str(error):
                 raise
             cure = "another batch size, larger images or frozen statistics"
             raise BackendError(f"batch of {len(batch.labels)}: {ONE_VALUE}. Cure: {cure}") from error

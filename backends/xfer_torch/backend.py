@@ -13,19 +13,24 @@ import numpy as np
 import torch
 import torchvision
 from numpy.typing import NDArray
+from torch import nn
 
 from xfer.archs import Arch
 from xfer.arrays import Float32, Weights
 from xfer.backend import Batch, Diagnosis, InputSpec, LossSpec, ModelSpec, OptimizerSpec, ParamGroups, PredictStep
+from xfer.graphs.graph import Graph
 from xfer.nets.catalogue import ARCHS
 from xfer_torch.fold import Folded
+from xfer_torch.kinds import KINDS
 from xfer_torch.nets import Native, Network, build
+from xfer_torch.own import OwnModule
 from xfer_torch.step import TrainStep, to_numpy
 
 
 class TorchBackend:
     name = "torch"
     archs: Mapping[str, Arch] = ARCHS
+    kinds = KINDS
 
     def versions(self) -> dict[str, str]:
         return {"torch": torch.__version__, "torchvision": torchvision.__version__, "numpy": np.__version__}
@@ -68,6 +73,14 @@ class TorchBackend:
 
     def native_model(self, model: Network) -> Native:
         return Native(model)
+
+    def own_module(self, value: Any) -> OwnModule | None:
+        return OwnModule(value) if isinstance(value, nn.Module) else None
+
+    def trace(self, module: nn.Module, size: tuple[int, int]) -> Graph:
+        from xfer_torch.trace import trace  # torch.fx takes a while to import
+
+        return trace(module, size)
 
     def native_batches(self, spec: InputSpec) -> Iterator[Batch]:
         from xfer_torch.native import native_batches  # torchvision.transforms.v2 takes a while to import

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from math import inf
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from xfer_torch.layers import SameConv
 
 Stage = Callable[[Tensor], Tensor]
 
@@ -22,32 +23,6 @@ BLOCKS = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-
-
-def same_padding(x: Tensor, kernel: int, stride: int) -> tuple[int, int, int, int]:
-    """TensorFlow's SAME, as (left, right, above, below): of odd padding the odd pixel lies right and below."""
-    vertical, horizontal = (max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[2:])
-    return horizontal // 2, horizontal - horizontal // 2, vertical // 2, vertical - vertical // 2
-
-
-class SameConv(nn.Conv2d):
-    """A convolution with `same_padding`."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        sides = same_padding(x, self.kernel_size[0], self.stride[0])
-        if len(set(sides)) == 1:  # symmetric: the convolution pads by itself, without a copy
-            return functional.conv2d(x, self.weight, self.bias, self.stride, sides[0], groups=self.groups)
-        return super().forward(functional.pad(x, sides))
-
-
-class SameMaxPool(nn.Module):
-    """Max pooling of 3x3 with stride 2 and `same_padding`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.max_pool2d(functional.pad(x, same_padding(x, 3, 2), value=-inf), 3, 2)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

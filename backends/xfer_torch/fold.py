@@ -1,7 +1,8 @@
 """Inference with every normalisation merged into the convolution before it.
 
-At rest, `norm(conv(x))` is `conv'(x)` with `w' = w * s` and `b' = bias - mean * s`, where
-`s = weight / sqrt(variance + eps)` for each output channel: one pass over the activations in place of two.
+At rest, `norm(conv(x))` is `conv'(x)` with `w' = w * s` and `b' = bias + (b - mean) * s`, where
+`s = weight / sqrt(variance + eps)` for each output channel, and `b` is 0 where the convolution has no bias: one pass
+over the activations in place of two.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from xfer_torch.graph import Pair, graph_pairs
 from xfer_torch.nets import Network, assemble
 
 # The convolution that stands before each normalisation, by their names within a block. A normalisation that is not
@@ -25,14 +27,13 @@ CONVOLUTIONS = {
     "_bn2": ("_project_conv",),
 }
 
-Pair = tuple[str, str]
-
 
 class Folded:
     """A network in inference mode. It follows the weights of `net`: they are merged anew whenever they changed."""
 
     def __init__(self, net: Network) -> None:
-        self.net, self.pairs = net, pairs(net.module)
+        graph = net.spec.graph
+        self.net, self.pairs = net, pairs(net.module) if graph is None else tuple(graph_pairs(graph))
         self.sources = [tensor for pair in self.pairs for tensor in _sources(net.module, pair)]
         self.versions: tuple[int, ...] | None = None
         self.twin = _twin(net, self.pairs)
@@ -81,20 +82,20 @@ def _twin(net: Network, pairs: tuple[Pair, ...]) -> Network:
 
 
 def _merge(module: nn.Module, twin: nn.Module, pair: Pair) -> None:
-    weight, scale, shift, mean, variance, _ = (tensor.double() for tensor in _sources(module, pair))
+    weight, scale, shift, mean, variance, _, *bias = (tensor.double() for tensor in _sources(module, pair))
     norm = module.get_submodule(pair[1])
     assert isinstance(norm, nn.BatchNorm2d)
     factor = scale / torch.sqrt(variance + norm.eps)
     merged = (weight * factor.view(-1, 1, 1, 1)).float().contiguous(memory_format=torch.channels_last)
     _set(twin, f"{pair[0]}.weight", merged)
-    _set(twin, f"{pair[0]}.bias", (shift - mean * factor).float())
+    _set(twin, f"{pair[0]}.bias", (shift + (sum(bias) - mean) * factor).float())
 
 
 def _sources(module: nn.Module, pair: Pair) -> tuple[Tensor, ...]:
     """What a merged convolution is made of, and the counter that tells of new statistics."""
     conv, norm = (module.get_submodule(name).state_dict(keep_vars=True) for name in pair)
     slots = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-    return (conv["weight"], *(norm[slot] for slot in slots))
+    return (conv["weight"], *(norm[slot] for slot in slots), *([conv["bias"]] if "bias" in conv else []))
 
 
 def _set(module: nn.Module, name: str, tensor: Tensor) -> None:

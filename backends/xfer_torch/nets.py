@@ -18,7 +18,9 @@ from xfer.archs import EXTRA, LOGITS, adapted
 from xfer.backend import Batch, ModelSpec
 from xfer.errors import BackendError
 from xfer.nets.catalogue import ARCHS
-from xfer_torch.efficientnet import EfficientNetLite0, SameConv, SameMaxPool, Stage
+from xfer_torch.efficientnet import EfficientNetLite0, Stage
+from xfer_torch.graph import build_graph
+from xfer_torch.layers import SameConv, SameMaxPool
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,18 @@ class Network:
     spec: ModelSpec
     module: nn.Module
     body: tuple[tuple[str, Stage], ...]  # every stage but the head, in order
-    head: nn.Linear
+    head: Stage
     scale: Tensor  # (1, 3, 1, 1): a normalised image is image * scale + shift
     shift: Tensor
     device: torch.device
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Weights and running statistics by canonical name."""
-        for name, tensor in self.module.state_dict(keep_vars=True).items():
+        tensors = self.module.state_dict(keep_vars=True)
+        graph = self.spec.graph
+        for name in tensors if graph is None else graph.weights:
             if not name.endswith("num_batches_tracked"):
-                yield name, tensor
+                yield name, tensors[name]
 
     def forward(self, inputs: Tensor, start: str, stop: str, keep: Tensor | None = None) -> Tensor:
         """From the boundary `start` to the boundary `stop`, float32 at both whatever the precision between."""
@@ -58,7 +62,7 @@ class Network:
             x = x.float()
         if stop == "head":
             return x
-        return self.head(x if keep is None else x * keep)
+        return self.head(x if keep is None else x * (keep[:, :, None, None] if x.ndim == 4 else keep))
 
     def put(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
         keep = None if batch.keep is None else self.put_array(torch.from_numpy(batch.keep))
@@ -75,18 +79,20 @@ class Network:
 
 
 class Native(nn.Module):
-    """A network as any other module, with its children under their own names: normalised images in, logits out."""
+    """A network as any other module, with its weights under their own names: normalised images in, logits out."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         for name, child in network.module.named_children():
             self.add_module(name, child)
-        self.network = network  # no module: what is trained, moved and saved are the children
+        for name, parameter in network.module.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)
+        self._xfer = network  # no module: what is trained, moved and saved are the children
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        first, _ = self.network.body[0]
-        return self.network.run(_channels_last(images), first, LOGITS)
+        first, _ = self._xfer.body[0]
+        return self._xfer.run(_channels_last(images), first, LOGITS)
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -108,11 +114,15 @@ def build(spec: ModelSpec, device: str) -> Network:
     return Network(spec, module, body, head, scale, shift, target)
 
 
-Built = tuple[nn.Module, tuple[tuple[str, Stage], ...], nn.Linear]
+Body = tuple[tuple[str, Stage], ...]
+Built = tuple[nn.Module, Body, nn.Linear]
 
 
-def assemble(spec: ModelSpec) -> Built:
+def assemble(spec: ModelSpec) -> tuple[nn.Module, Body, Stage]:
     """The module, its stages and its head, in inference mode, on torch's default device."""
+    if spec.graph is not None:
+        module, (*stages, (_, last)) = build_graph(spec.graph)
+        return module.eval(), tuple(stages), last
     make = {"efficientnet_lite0": _efficientnet_lite0, "convnet": _convnet}.get(spec.arch, _resnet)
     module, body, head = _with_extra(make(spec), spec) if spec.extra else make(spec)
     return module.eval(), body, head

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from small_graphs import residual
 
 import xfer.data.dataset
 import xfer.features.cache
@@ -21,11 +22,14 @@ from xfer.features import store as feature_store
 from xfer.formats.files import read_weights, write_weights
 from xfer.nets.weights import init_weights
 from xfer.pixels.content import file_digest
+from xfer.progress import silent
 from xfer.recipe.load import as_recipe
+from xfer.recipe.meaning import plan
 from xfer.results.predict import relabel
 from xfer.testing.numpy_backend import STAGES, TINY, NumpyBackend
 from xfer.testing.pictures import write_class_folders
 from xfer.testing.recorder import Recorder
+from xfer.training.phases import open_phase
 from xfer.training.run import fit, prepare
 
 SEED = 7
@@ -216,6 +220,19 @@ def test_the_network_counts_beyond_its_name(store, recipe, monkeypatch):
         NumpyBackend, "archs", {"tiny": replace(TINY, stages=(*TINY.stages[:-1], ("head", ("fc", "f"))))}
     )
     assert added(store, recipe) == BOTH
+
+
+def test_of_two_graphs_with_the_same_weights_each_has_its_own(store, recipe):
+    prepared = prepare(recipe, NumpyBackend())
+
+    def key(graph):
+        net = replace(prepared.net, spec=replace(prepared.net.spec, graph=graph))
+        source = open_phase(replace(prepared, net=net), plan(recipe)[0], silent)[0].train
+        return source.origin.key(0)
+
+    nodes = [replace(node, kind="relu6") if node.kind == "relu" else node for node in residual().nodes]
+    assert key(residual()) == key(residual()) == key(residual().with_classes(9))
+    assert len({key(None), key(residual()), key(replace(residual(), nodes=tuple(nodes)))}) == 3
 
 
 def test_the_code_of_a_backend_counts(store, recipe, tmp_path, monkeypatch):

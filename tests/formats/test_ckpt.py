@@ -171,6 +171,16 @@ def test_names_translate_both_ways() -> None:
     assert to_mindspore_names(mindspore) == mindspore
 
 
+def test_names_of_layer_norms_are_translated_both_ways():
+    vector, matrix = np.zeros(4), np.zeros((4, 4))
+    canonical = {"ln.weight": vector, "ln.bias": vector, "fc.weight": matrix, "fc.bias": vector, "scale.gamma": vector}
+    mindspore = {"ln.gamma": vector, "ln.beta": vector, "fc.weight": matrix, "fc.bias": vector, "scale.gamma": vector}
+    assert list(to_mindspore_names(canonical)) == list(mindspore)
+    assert list(from_mindspore_names(mindspore)) == list(canonical)
+    assert list(from_mindspore_names(canonical)) == list(canonical)
+    assert list(to_mindspore_names(mindspore)) == list(mindspore)
+
+
 def test_a_gamma_without_running_statistics_keeps_its_name() -> None:
     names = {"norm.gamma": 0, "norm.beta": 1}
     assert from_mindspore_names(names) == names

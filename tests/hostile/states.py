@@ -75,7 +75,7 @@ def record_of_text(text: str) -> Change:
 POINT = ("epoch", "step", "loss_sum", "right", "digest", "seconds", "unknown")
 STATE = ("seconds", "seconds_features", "resumed", "history", "point", "unknown")
 EPOCH = ("epoch", "train_loss", "val_accuracy", "best", "batches_digest", "unknown")
-IDENTITY = ("recipe", "source_digest", "data_digest", "pictures", "backend", "unknown")
+IDENTITY = ("recipe", "source_digest", "data_digest", "pictures", "backend", "network", "unknown")
 STATES: dict[str, Change] = {
     **{f"point.{key} = {value!r}": set_in("state", "point", key, to=value) for key in POINT for value in WRONG},
     **{f"{key} = {value!r}": set_in("state", key, to=value) for key in STATE for value in WRONG},

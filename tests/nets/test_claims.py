@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from small_graphs import CONV, Builder
 
 from xfer.backend import ModelSpec
-from xfer.errors import WeightsError
+from xfer.errors import ConfigError, WeightsError
 from xfer.nets.catalogue import ARCHS
 from xfer.nets.claims import refuse_claims
+from xfer.nets.specs import with_graph
 
 
 def weights(blocks=(2, 2, 2, 2), classes=3, extra=()):
@@ -52,3 +54,21 @@ def test_a_true_claim_is_let_through(held, claimed):
 def test_a_false_claim_is_named(held, claimed, message):
     with pytest.raises(WeightsError, match=f"c.safetensors does not fit the network: .*{message}"):
         refuse_claims(ARCHS, claimed, held, "c.safetensors")
+
+
+def test_hidden_layers_may_be_of_the_network_itself():
+    b = Builder()
+    b.add("mean", "mean", axes=[2, 3], keep=False)
+    b.linear("head", 3, 3)
+    graph = b.graph("head").with_hidden("extra", [5])
+    held = {name: np.zeros(shape, np.float32) for name, shape in graph.weights.items()}
+    refuse_claims({}, spec("n.safetensors", graph=graph), held, "c.safetensors")
+    with pytest.raises(WeightsError, match="number of classes"):
+        refuse_claims({}, spec("n.safetensors", classes=4, graph=graph), held, "c.safetensors")
+
+
+def test_a_network_that_gives_no_logits_is_refused():
+    b = Builder()
+    b.add("head", "conv", slots={"weight": (3, 3, 1, 1), "bias": (3,)}, **CONV | {"padding": [0] * 4})
+    with pytest.raises(ConfigError, match=r"gives \(1, 3, 32, 32\) of one picture: expected logits, \(1, 3\)"):
+        with_graph(spec("n.safetensors", graph=b.graph("head")), {})

@@ -1,13 +1,14 @@
 """How two measurements are judged: where a fault is found, and what passes."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from faults import TASK, Stage, Step
 
 from xfer.porting import differences, probe
-from xfer.porting.differences import compare
+from xfer.porting.differences import compare, with_floors
 from xfer.porting.probe import measure
 from xfer.testing.delegate import Delegate
 from xfer.testing.numpy_backend import TINY, NumpyBackend
@@ -116,3 +117,54 @@ def test_the_worst_tensor_of_each_stage_stands_for_it():
     worst = {(row.what, row.stage): row.tensor for row in biased.worst()}
     assert worst[probe.REST_GRADIENTS, "stem"] == "stem.bias"
     assert len(worst) == len({(row.what, row.stage) for row in biased.rows})
+
+
+def floored(backend, task=TASK, tolerance=1e-4):
+    """The report of `xfer parity` where something is beyond the tolerance: with what rounding does to each figure."""
+    sides = [NumpyBackend(), backend]
+    shaken = [measure(side, "cpu", replace(task, shaken=True, steps=1)) for side in sides]
+    still = [measure(side, "cpu", task) for side in sides]
+    return with_floors(compare(*still, (task, task), tolerance), list(zip(still, shaken, strict=True)))
+
+
+def test_every_weight_is_shaken_to_a_neighbour():
+    still, shaken = (measure(NumpyBackend(), "cpu", replace(TASK, shaken=s)).arrays[probe.START] for s in (False, True))
+    for name, weights in still.items():
+        up, down = (np.nextafter(weights, np.float32(end)) for end in (np.inf, -np.inf))
+        moved = np.where(weights == 0, shaken[name] == weights, (shaken[name] == up) | (shaken[name] == down))
+        assert moved.all(), name
+        assert (shaken[name] >= 0).all() or not name.endswith("var")
+
+
+@pytest.mark.parametrize("stage", TINY.stage_names)
+def test_a_fault_is_not_taken_for_rounding(stage):
+    report = floored(Stage(NumpyBackend(), stage))
+    assert not report.passes
+    assert report.first_difference.stage == stage
+
+
+@pytest.mark.parametrize("factor", [1.001, 1.0001])
+def test_a_small_fault_in_a_gradient_is_not_taken_for_rounding(factor):
+    wrong = scaled({"layer1.weight"}, factor)
+    report = floored(Step(NumpyBackend(), wrong), tolerance=1e-12)
+    row = next(r for r in report.rows if (r.what, r.tensor) == (probe.REST_GRADIENTS, "layer1.weight"))
+    assert not row.passes
+    assert row.floor < 1e-12
+
+
+def test_what_is_nothing_but_rounding_is_no_fault():
+    """The gradient of a weight that the loss does not depend on: its noise is another in each backend."""
+    noise = np.random.default_rng(0)
+
+    def noisy(before, after, groups):
+        ulp = np.float32(1 + noise.choice([-1, 1]) * 2**-23)
+        return {name: w * ulp if name == "fc.bias" else w for name, w in after.items()}
+
+    strict = 1e-16
+    assert not report(Step(NumpyBackend(), noisy), tolerance=strict).passes
+    rows = floored(Step(NumpyBackend(), noisy), tolerance=strict).rows
+    assert all(row.passes for row in rows if row.judged and row.tensor == "fc.bias")
+
+
+def test_copied_weights_have_no_floor():
+    assert {row.floor for row in floored(NumpyBackend()).rows if row.what == probe.START} == {None}

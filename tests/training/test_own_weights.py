@@ -16,6 +16,7 @@ from xfer.recipe.meaning import from_random
 from xfer.results.checkpoint import load_checkpoint
 from xfer.testing.numpy_backend import NumpyBackend
 from xfer.testing.pictures import write_class_folders
+from xfer.training import baseline, record
 from xfer.training.run import prepare
 
 HEAD = ("fc.weight", "fc.bias")
@@ -127,3 +128,11 @@ def test_the_comparison_with_random_weights_asks_for_no_head(run):
 def test_a_folder_of_no_run_is_refused(run, tmp_path):
     with pytest.raises(WeightsError, match=r"a folder without best\.safetensors\. Cure: the folder of a run"):
         prepare(onward(run, tmp_path), NumpyBackend())
+
+
+def test_a_run_from_random_weights_is_not_given_those_of_the_run_it_is_compared_with(run, tmp_path):
+    child = xfer.train(onward(run, run.path), NumpyBackend(), output=tmp_path / "child")
+    recipe = baseline.recipe_of(child, "same", NumpyBackend())
+    *_, other = baseline.train(child, recipe, NumpyBackend(), "cpu", record.Watch())
+    assert other.result["parent"] is None
+    assert json.loads((other.path / "env.json").read_text())["weights"] is None

@@ -42,7 +42,7 @@ def compare(sources: tuple[Path, ...], margin: float, output: Path | None, overw
     "Exit code 0 when everything judged is within the tolerance, else 1, with the first stage that "
     "differs.",
 )
-@click.option("--arch", required=True, metavar="NAME", help="resnet18, resnet50, efficientnet_lite0, convnet, ...")
+@click.option("--arch", required=True, metavar="NAME|FILE", help="resnet18, convnet, ..., or what `xfer port` wrote.")
 @click.option("--weights", default="imagenet", show_default=True, metavar="imagenet|random|FILE")
 @click.option("--weights-other", metavar="FILE", help="The second backend's own file, .ckpt beside .pth say.")
 @click.option("--backends", default="torch,mindspore", show_default=True, help="Two, each NAME or NAME:DEVICE.")

@@ -19,6 +19,8 @@ import click
 
 from xfer import __version__
 from xfer.cli.compare import compare, parity_, study_
+from xfer.cli.models import models
+from xfer.cli.port import port_
 from xfer.cli.predict import evaluate, predict_
 from xfer.cli.tools import backends, cache, convert, data, doctor
 from xfer.cli.train import train
@@ -102,5 +104,7 @@ def main(debug: bool) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for command in (train, evaluate, predict_, backends, cache, data, doctor, convert, compare, parity_, study_):
+for command in (
+    train, evaluate, predict_, models, port_, backends, cache, data, doctor, convert, compare, parity_, study_,
+):  # fmt: skip
     main.add_command(command)

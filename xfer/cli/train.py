@@ -69,7 +69,7 @@ def _folder(ctx: click.Context, param: click.Parameter, folder: str | None) -> s
     help="How often to save inside an epoch; 0: only where epochs end.",
 )
 @device_option
-@click.option("--arch", metavar="NAME", help="resnet18, resnet50, efficientnet_lite0, convnet, ...")
+@click.option("--arch", metavar="NAME|FILE", help="resnet18, convnet, ..., or what `xfer port` wrote.")
 @click.option("--train-from", metavar="STAGE", help="The first stage that is trained: stem, layer1, ..., layer4, head.")
 @click.option("--epochs", type=int)
 @click.option("--batch-size", type=int)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from xfer.arrays import Digests, Int64
-from xfer.backend import Backend, Batch, InputSpec, capability
+from xfer.backend import Backend, Batch, InputSpec
+from xfer.capabilities import capability
 from xfer.data.loader import picture_digest, read_batches
 from xfer.data.order import Source
 from xfer.data.split import Split

@@ -21,7 +21,8 @@ from PIL import features as pillow
 from pydantic import BaseModel
 
 from xfer import __version__, pixels
-from xfer.backend import Backend, capability
+from xfer.backend import Backend
+from xfer.capabilities import capability
 from xfer.data import loader
 from xfer.data.order import Source
 from xfer.data.sources import Pictures
@@ -94,7 +95,8 @@ def origin(source: Source, prefix: Prefix, dtype: str, about: Mapping[str, Any])
         "numerics": capability(net.backend, "numerics"),
         "device": net.device.split(":")[0],
         "arch": _plain(net.arch),
-        "spec": {name: value for name, value in _plain(net.spec).items() if name != "num_classes"},
+        "spec": {name: value for name, value in _plain(net.spec).items() if name not in ("num_classes", "graph")},
+        "graph": net.spec.graph and net.spec.graph.with_classes(1).digest(),
         "boundary": [net.first, prefix.cut],
         "weights": prefix.digest,
         "pictures": {f.name: _plain(getattr(source, f.name)) for f in fields(source) if f.name not in _NO_PART},

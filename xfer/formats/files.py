@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from xfer.formats.ckpt import read_ckpt, write_ckpt
 from xfer.formats.mindspore_names import from_mindspore_names, from_resnet_names, to_mindspore_names, without_optimizer
 from xfer.formats.prefixes import without_wrappers
 from xfer.formats.pth import begins_as_pth, read_checkpoint, write_pth
-from xfer.formats.sealed import FORMAT, read_checked, write_with_seal
+from xfer.formats.sealed import OWN_FORMATS, read_checked, write_with_seal
 from xfer.system.doors import read_json
 from xfer.system.files import replacing
 
@@ -44,7 +44,7 @@ def read_weights(path: Path) -> tuple[Weights, dict[str, str]]:
     if not os.path.exists(path):
         raise WeightsError(f"{path}: no such file. Cure: check the path")
     arrays, metadata = _read(path)
-    if metadata.get("format") == FORMAT:  # the names in a checkpoint of xfer's are the network's own
+    if metadata.get("format") in OWN_FORMATS:  # the names in a file of xfer's are the network's own
         return _float32(arrays), metadata
     try:
         named = from_mindspore_names(without_wrappers(arrays))
@@ -54,11 +54,17 @@ def read_weights(path: Path) -> tuple[Weights, dict[str, str]]:
     return _float32(weights), metadata | ({NAMED_AS: MINDCV} if weights.keys() != named.keys() else {})
 
 
+def canonical_names(names: Iterable[str]) -> dict[str, str]:
+    """Name -> what reading a file of these names makes of it. Raises WeightsError where two become one."""
+    renamed = from_resnet_names(from_mindspore_names(without_wrappers({name: name for name in names})))
+    return {name: canonical for canonical, name in renamed.items()}
+
+
 def _read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Arrays by their names in the file, and metadata. What a .ckpt is, MindSpore's or Lightning's, its bytes say."""
     if path.suffix == ".safetensors":
         arrays, metadata = read_checked(path)
-        return (arrays if metadata.get("format") == FORMAT else without_optimizer(arrays)), metadata
+        return (arrays if metadata.get("format") in OWN_FORMATS else without_optimizer(arrays)), metadata
     if path.suffix == ".ckpt" and not begins_as_pth(path):
         return without_optimizer(read_ckpt(path)), {}
     arrays, weights = read_checkpoint(path)

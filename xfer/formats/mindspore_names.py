@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from xfer.archs import norm_layers
@@ -75,10 +76,11 @@ T = TypeVar("T")
 def from_mindspore_names(arrays: Mapping[str, T]) -> dict[str, T]:
     """Canonical names for MindSpore's: gamma, beta, moving_mean and moving_variance of layers with a moving_mean.
 
-    All other names, canonical ones among them, stay. WeightsError if two names become one.
+    So are gamma and beta of a layer that has both, vectors of one length: a layer norm's. All other names, canonical
+    ones among them, stay. WeightsError if two names become one.
     """
     suffix = ".moving_mean"
-    layers = {name.removesuffix(suffix) for name in arrays if name.endswith(suffix)}
+    layers = {name.removesuffix(suffix) for name in arrays if name.endswith(suffix)} | _vectors(arrays, "gamma", "beta")
     return _rename(arrays, lambda name: _with_leaf(name, layers, _NORM))
 
 
@@ -93,9 +95,17 @@ def from_resnet_names(arrays: Mapping[str, T]) -> dict[str, T]:
 
 
 def to_mindspore_names(arrays: Mapping[str, T]) -> dict[str, T]:
-    """The inverse: MindSpore's names for canonical ones, of layers with a running_mean."""
-    layers, leaves = set(norm_layers(arrays)), {canonical: own for own, canonical in _NORM.items()}
+    """The inverse: MindSpore's names for canonical ones, of layers with a running_mean, and of layer norms."""
+    layers = set(norm_layers(arrays)) | _vectors(arrays, "weight", "bias")
+    leaves = {canonical: own for own, canonical in _NORM.items()}
     return _rename(arrays, lambda name: _with_leaf(name, layers, leaves))
+
+
+def _vectors(arrays: Mapping[str, Any], scale: str, shift: str) -> set[str]:
+    """Layers that have both, as vectors of one length: of all layers, only those that normalise."""
+    layers = {name.removesuffix(f".{scale}") for name in arrays if name.endswith(f".{scale}")}
+    shapes = {layer: [np.shape(arrays.get(f"{layer}.{leaf}", 0.0)) for leaf in (scale, shift)] for layer in layers}
+    return {layer for layer, (first, second) in shapes.items() if len(first) == 1 and first == second}
 
 
 def _with_leaf(name: str, layers: set[str], leaves: Mapping[str, str]) -> str:

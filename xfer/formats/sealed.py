@@ -13,11 +13,16 @@ from numpy.typing import NDArray
 
 from xfer.errors import CheckpointError, WeightsError
 from xfer.formats.safetensors import read_header, read_safetensors, write_safetensors
-from xfer.system.doors import open_regular
+from xfer.system.doors import open_regular, parse_json
 from xfer.system.files import replacing
 
 FORMAT = "xfer-1"
 """`format` in the metadata of checkpoints. A safetensors file that says so never comes without a seal."""
+
+NETWORK = "xfer-network-1"
+"""`format` in the metadata of a network in a file: its graph, and weights under the graph's own names."""
+
+OWN_FORMATS = (FORMAT, NETWORK)
 
 BEST = "best.safetensors"
 """The checkpoint of a run's best epoch, in its folder."""
@@ -59,7 +64,7 @@ def read_sealed(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
 def read_checked(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """As `read_sealed`, but a file without a seal that is no checkpoint is taken as it is. Raises WeightsError."""
     arrays, metadata = read_safetensors(path)
-    if KEY in metadata or metadata.get("format") == FORMAT:
+    if KEY in metadata or metadata.get("format") in OWN_FORMATS:
         try:
             _check(path)
         except (ValueError, OSError) as error:
@@ -69,14 +74,24 @@ def read_checked(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     return arrays, _without_seal(metadata)
 
 
-def _check(path: Path) -> None:
-    """Raises ValueError where a bit is not as it was written."""
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a file with a seal, without its arrays. Raises ValueError and OSError."""
+    header = parse_json(_check(path))
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("its metadata are no texts")
+    return _without_seal(metadata)
+
+
+def _check(path: Path) -> bytes:
+    """The header. Raises ValueError where a bit of the file is not as it was written."""
     with open_regular(path) as file:
         header = read_header(file)
         offset, seal = _find(header)
         file.seek(0)
         if _digest(file, offset) != seal:
             raise ValueError(f"the digest of its {file.tell()} bytes is not the one it was written with")
+    return header
 
 
 def _without_seal(metadata: Mapping[str, str]) -> dict[str, str]:

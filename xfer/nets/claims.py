@@ -8,6 +8,7 @@ from xfer.archs import EXTRA, Arch
 from xfer.arrays import Float32
 from xfer.backend import ModelSpec
 from xfer.errors import ConfigError, WeightsError
+from xfer.nets.weights import merge
 
 
 def refuse_claims(archs: Mapping[str, Arch], spec: ModelSpec, weights: Mapping[str, Float32], source: str) -> None:
@@ -21,6 +22,8 @@ def refuse_claims(archs: Mapping[str, Arch], spec: ModelSpec, weights: Mapping[s
             arch.stage_of(name)
     except ConfigError as error:
         raise WeightsError(f"{source} does not fit the network: {error}") from None
+    if spec.graph is not None:
+        merge(spec.graph.weights, weights, arch.head_names, {}, source, keep_head=True)
     for what, claimed, held in _claims(arch, spec, weights):
         if claimed != held:
             raise WeightsError(
@@ -38,6 +41,8 @@ def _claims(arch: Arch, spec: ModelSpec, weights: Mapping[str, Float32]) -> Iter
 
     held = [rows(arch.head)] if f"{arch.head}.weight" in weights else []
     yield "the number of classes", [spec.num_classes], held
+    if spec.graph is not None:  # hidden layers may be the network's own
+        return
     hidden = [f"{EXTRA}.{i}" for i in range(sum(name.startswith(f"{EXTRA}.") for name in weights))]
     yield "extra", list(spec.extra), [rows(layer) for layer in hidden if f"{layer}.weight" in weights]
     if arch.layers is not None:

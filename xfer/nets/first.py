@@ -55,7 +55,7 @@ def first_weights(
         weights, under = unwrapped(weights, net.shapes, names)
     chosen = choose_head(head, weights, metadata, names, net.shapes, classes, source)
     if weights is None:
-        return First(init_weights(net.shapes, seed))
+        return First(init_weights(net.shapes, seed, net.spec.graph))
     lines = tuple(filter(None, (taken_from(metadata), under, chosen.note)))
     return First(*_taken(net, source, weights, seed, chosen, partial), lines, parent_of(source, weights, chosen))
 
@@ -67,9 +67,9 @@ def _taken(
     head, shapes = net.arch.head_names, net.shapes
     loaded, made = kept.in_order(weights, head), () if kept.rows is not None else head
     if not partial:
-        fresh = init_weights({name: shapes[name] for name in head}, seed)
+        fresh = init_weights({name: shapes[name] for name in head}, seed, net.spec.graph)
         return merge(shapes, loaded, made, fresh, source), None
     try:
-        return partial_merge(shapes, loaded, made, init_weights(shapes, seed))
+        return partial_merge(shapes, loaded, made, init_weights(shapes, seed, net.spec.graph))
     except WeightsError as error:
         raise WeightsError(f"{source}: {error}") from None

@@ -55,7 +55,7 @@ def stages_from(stage: str, arch: Arch) -> tuple[str, ...]:
 def _grouped(policy: FreezePolicy, arch: Arch, moved: Sequence[str], norms: Sequence[str]) -> tuple[ParamGroup, ...]:
     members: dict[tuple[float, float], list[str]] = {}
     for name in moved:
-        in_norm_or_bias = name.endswith(".bias") or name.rpartition(".")[0] in norms
+        in_norm_or_bias = name.endswith(".bias") or name.rpartition(".")[0] in norms or name in arch.spared
         decay = policy.weight_decay if policy.decay_norm_and_bias or not in_norm_or_bias else 0.0
         rate = policy.head_lr_mult if name in arch.head_names else 1.0
         members.setdefault((rate, decay), []).append(name)

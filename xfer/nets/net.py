@@ -9,19 +9,11 @@ from typing import Any
 
 from xfer.archs import LOGITS, Arch
 from xfer.arrays import Float32, Weights
-from xfer.backend import (
-    Backend,
-    LossSpec,
-    Model,
-    ModelSpec,
-    OptimizerSpec,
-    ParamGroups,
-    PredictStep,
-    TrainStep,
-    capability,
-)
+from xfer.backend import Backend, LossSpec, Model, ModelSpec, OptimizerSpec, ParamGroups, PredictStep, TrainStep
+from xfer.capabilities import capability
 from xfer.errors import BackendError
 from xfer.nets.size import refuse_too_large
+from xfer.nets.specs import with_graph
 
 
 @dataclass(frozen=True)
@@ -84,5 +76,6 @@ def build_net(backend: Backend, device: str, spec: ModelSpec) -> Net:
 
     Raises BackendError where the backend cannot build it, and ConfigError for more weights than there is memory for.
     """
+    spec = with_graph(spec, backend.archs)
     refuse_too_large(backend.archs, spec)
     return Net(backend, device, spec, spec.adapted(backend.archs), backend.build(spec, device))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,8 +12,11 @@ from pathlib import Path
 from xfer.arrays import Weights
 from xfer.errors import WeightsError, expected
 from xfer.formats.files import READABLE, TAKEN_FROM, digest, read_weights, read_with_metadata
-from xfer.formats.sealed import BEST
+from xfer.formats.sealed import BEST, OWN_FORMATS
+from xfer.graphs import packaged
+from xfer.graphs.packaged import PublishedWeights
 from xfer.nets.head import Head
+from xfer.nets.network_file import is_file
 from xfer.pixels.colour import Normalize, read_normalize
 from xfer.progress import Progress, silent
 from xfer.system.download import cache_dir, download, file_hash
@@ -65,13 +69,52 @@ def resolve_source(
     Metadata is the file's own, or that beside it, and for "imagenet" `source` (where the file is from) and `sha256`. A
     published file is downloaded once, into the folder `cache` (by default in `cache_dir()`). Raises WeightsError.
     """
+    source = settled(source, arch)
     if source == RANDOM:
         return None
     if (path := weights_file(source)) is not None:
-        return read_with_metadata(path)
+        weights, metadata = read_with_metadata(path)
+        return (weights if metadata.get("format") in OWN_FORMATS else of_network(weights, arch)), metadata
     origin, path = _imagenet(arch, cache or cache_dir() / "weights", progress)
     weights, _ = read_weights(path)
-    return weights, {"source": origin, "sha256": file_hash(path)}
+    return of_network(weights, arch), {"source": origin, "sha256": file_hash(path), **_usual(arch)}
+
+
+def of_network(weights: Weights, arch: str) -> Weights:
+    """Weights as torchvision's files hold them, without the auxiliary heads and under the names of the network."""
+    entries = packaged.published(arch)
+    ignored = tuple({prefix for entry in entries for prefix in entry.ignored})
+    renamed = list(dict.fromkeys(pair for entry in entries for pair in entry.renamed))
+    return {_renamed(name, renamed): weight for name, weight in weights.items() if not name.startswith(ignored)}
+
+
+def _renamed(name: str, renamed: Iterable[tuple[str, str]]) -> str:
+    for old, new in renamed:
+        name = name.replace(old, new)
+    return name
+
+
+def _usual(arch: str) -> dict[str, str]:
+    """Mean and std that the published weights of a network were trained with, as metadata."""
+    entry = _published(arch)
+    return {} if entry is None else {"mean": json.dumps(list(entry.mean)), "std": json.dumps(list(entry.std))}
+
+
+def _published(arch: str) -> PublishedWeights | None:
+    """torchvision's first weights of a network, as for the ResNets, but none for another size than that it has.
+
+    Where there are any under the licence of torchvision itself, others are not taken: SWAG's forbid commercial use.
+    """
+    if arch not in packaged.names():
+        return None
+    graph = packaged.load(arch)
+    fitting = [e for e in packaged.published(arch) if not graph.fixed or e.crop == graph.size[0]]
+    return min(fitting, key=lambda entry: entry.licence != PublishedWeights.licence, default=None)
+
+
+def settled(source: str, arch: str) -> str:
+    """The source; of a network in a file, that file where published weights are asked for."""
+    return arch if source == IMAGENET and is_file(arch) else source
 
 
 def weights_file(source: str) -> Path | None:
@@ -124,6 +167,8 @@ def _imagenet(arch: str, cache: Path, progress: Progress) -> tuple[str, Path]:
     """Where the file is from, and the file."""
     if arch in PUBLISHED:
         return PUBLISHED[arch].url, _fetched(PUBLISHED[arch], arch, cache, progress)
+    if (entry := _published(arch)) is not None:
+        return entry.url, _fetched(Published(entry.url, entry.sha256), arch, cache, progress)
     if arch == "efficientnet_lite0":
         path = _packaged()
         return f"{_PACKAGE}/{path.name}", path

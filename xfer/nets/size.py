@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 
@@ -15,9 +16,12 @@ COPIES = 3
 
 def refuse_too_large(archs: Mapping[str, Arch], spec: ModelSpec) -> None:
     """Raises ConfigError where the weights that a spec asks for take more memory than there is."""
-    count = least_weights(archs[spec.arch], spec)
     cures = ["smaller model.extra"] * bool(spec.extra) + ["fewer model.layers"] * bool(spec.layers) + ["fewer classes"]
-    cures += ["smaller pictures"] * bool(archs[spec.arch].flattened)
+    if spec.graph is not None:
+        count = sum(map(math.prod, spec.graph.weights.values()))
+    else:
+        count = least_weights(archs[spec.arch], spec)
+        cures += ["smaller pictures"] * bool(archs[spec.arch].flattened)
     what = f"{spec.arch} for {spec.num_classes:,} classes, {count:,} weights in {COPIES} copies"
     refuse_memory(what, 4 * COPIES * count, ", ".join(cures))
 

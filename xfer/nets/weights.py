@@ -12,6 +12,7 @@ import numpy as np
 from xfer.archs import is_variance, norm_layers
 from xfer.arrays import Float32, Weights
 from xfer.errors import WeightsError
+from xfer.graphs.graph import Graph, Node
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -19,23 +20,32 @@ Shapes = Mapping[str, tuple[int, ...]]
 # First values
 
 
-def init_weights(shapes: Shapes, seed: int) -> Weights:
-    """First values for every name; those of one name depend on the seed, that name and its shape only.
+def init_weights(shapes: Shapes, seed: int, graph: Graph | None = None) -> Weights:
+    """First values for every name; those of one name depend on the seed, that name, its shape and its kind only.
 
     Convolutions: normal, std sqrt(2 / fan_out) (He et al. 2015, "Delving Deep into Rectifiers", eq. 14, for ReLU; as
     torchvision's ResNets). fan_out = out * kh * kw; depthwise (one input channel per group): kh * kw, the count of
     outputs that one input really reaches. Linear weights, and all biases: uniform within 1 / sqrt(fan_in) (LeCun et
-    al. 1998, "Efficient BackProp", as torch's layers). Normalisation layers: the identity.
+    al. 1998, "Efficient BackProp", as torch's layers). Normalisation layers: the identity. What attention makes of its
+    inputs: uniform within sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16, as torch's), its biases 0.
+    Tables: as their node says, a value or the width of a normal distribution; else 0.
+
+    `graph`: the network, where it is one; names and shapes tell what the weights of the others are.
     """
     norms = frozenset(norm_layers(shapes))
-    return {name: _init(name, shapes, norms, seed) for name in shapes}
+    slots = {} if graph is None else {name: (n, slot) for n in graph.nodes for slot, name in n.weights.items()}
+    return {name: _init(name, shapes, norms, seed, *slots.get(name, (None, ""))) for name in shapes}
 
 
-def _init(name: str, shapes: Shapes, norms: frozenset[str], seed: int) -> Float32:
-    shape = shapes[name]
+def _init(name: str, shapes: Shapes, norms: frozenset[str], seed: int, node: Node | None, slot: str) -> Float32:
+    shape, kind = shapes[name], "" if node is None else node.kind
     layer, _, leaf = name.rpartition(".")
-    if layer in norms:
+    if layer in norms or kind == "layer_norm":
         return np.full(shape, 1.0 if leaf in ("weight", "running_var") else 0.0, np.float32)
+    if kind == "attention" and slot.endswith("bias"):
+        return np.zeros(shape, np.float32)
+    if node is not None and (kind == "table" or slot == "in_weight"):
+        return _of_table(node, shape, np.random.default_rng((seed, crc32(name.encode()))))
     weight = shapes.get(f"{layer}.weight", ())
     if leaf not in ("weight", "bias") or len(weight) not in (2, 4):
         raise WeightsError(f"no rule for first values of {name} {shape}: expected a convolution, linear or norm layer")
@@ -45,6 +55,15 @@ def _init(name: str, shapes: Shapes, norms: frozenset[str], seed: int) -> Float3
         return (rng.standard_normal(shape) * math.sqrt(2 / fan_out)).astype(np.float32)
     bound = 1 / math.sqrt(math.prod(weight[1:]))
     return rng.uniform(-bound, bound, shape).astype(np.float32)
+
+
+def _of_table(node: Node, shape: tuple[int, ...], rng: np.random.Generator) -> Float32:
+    if node.kind == "attention":
+        bound = math.sqrt(6 / sum(shape))
+        return rng.uniform(-bound, bound, shape).astype(np.float32)
+    if "std" in node.attributes:
+        return (rng.standard_normal(shape) * float(node.attributes["std"])).astype(np.float32)
+    return np.full(shape, float(node.attributes.get("fill", 0)), np.float32)
 
 
 # What can be used

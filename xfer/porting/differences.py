@@ -22,6 +22,12 @@ A gradient jumps where rounding turns a ReLU, in two faultless frameworks too. H
 and each adds its square: so the squared difference grows with the tolerance, and it is the one that is judged. For a
 ResNet-50 in torch and MindSpore, at 224 pixels, it was 3e-6 to 1.7e-4 at worst, in ten batches of 8 pictures.
 """
+ABOVE_FLOOR = 10.0
+"""Times the floor that a difference may come to, whatever the tolerance: what one draw of rounding shows of the next.
+
+Where the true value is 0, as the mean behind a normalised map, or the gradient of a bias before a normalisation, all
+that there is of it is rounding, and no two frameworks have the same. A fault is far above: rounding is 6e-8.
+"""
 BACKWARD = (probe.REST_GRADIENTS, probe.GRADIENTS)
 """Computed from the last stage to the first: what is off in one stage is off in all before it."""
 JUDGED = (
@@ -52,6 +58,8 @@ class Row:
     relative  the largest difference over the largest absolute value of the reference
     squared   the squared length of the difference over that of the reference
     note      why the two cannot be subtracted, where that is so; the differences are then infinite
+    floor     what the figure that is judged comes to between a backend and itself, with every weight moved to a
+              neighbouring float32: the larger one of the two backends. None where it was not measured
     """
 
     stage: str
@@ -65,6 +73,7 @@ class Row:
     judged: bool
     passes: bool
     note: str = ""
+    floor: float | None = None
 
     @property
     def verdict_on(self) -> float:
@@ -141,6 +150,35 @@ def compare(reference: Measurement, candidate: Measurement, tasks: Sequence[Task
     ]
     task, agree = tasks[0], int((top1 == candidate_top1).sum())
     return ParityReport(task.arch, tuple(sides), tolerance, task.steps, len(top1), agree, tuple(rows))
+
+
+def with_floors(report: ParityReport, sides: Sequence[tuple[Measurement, Measurement]]) -> ParityReport:
+    """The report with what rounding may do to each figure that is judged, and the verdict that follows.
+
+    sides   of each backend its measurement, and the one of the same task, shaken
+    """
+    rows = [replace(row, floor=_floor(row, sides)) if row.judged and not row.note else row for row in report.rows]
+    return replace(report, rows=tuple(_judged_anew(row) for row in rows))
+
+
+def _floor(row: Row, sides: Sequence[tuple[Measurement, Measurement]]) -> float | None:
+    if row.what == probe.START:  # copied, not computed
+        return None
+    reference = sides[0][0].arrays[row.what][row.tensor].astype(np.float64).ravel()
+    gaps = [
+        still.arrays[row.what][row.tensor].astype(np.float64).ravel() - shaken.arrays[row.what][row.tensor].ravel()
+        for still, shaken in sides
+    ]
+    if row.what in GRADIENT_LIKE:
+        return max(_share(float(gap @ gap), float(reference @ reference)) for gap in gaps)
+    return max(_share(float(np.abs(gap).max()), float(np.abs(reference).max())) for gap in gaps)
+
+
+def _judged_anew(row: Row) -> Row:
+    if row.floor is None:
+        return row
+    times = ABOVE_FLOOR**2 if row.what in GRADIENT_LIKE else ABOVE_FLOOR
+    return replace(row, passes=row.passes or row.verdict_on <= times * row.floor)
 
 
 def compare_arrays(quantity: str, a: Arrays, b: Arrays, stages: Mapping[str, str], tolerance: float) -> Iterator[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,19 +13,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from xfer import errors
+from xfer.archs import Arch
 from xfer.arrays import Weights
 from xfer.data.find import find_images
 from xfer.data.loader import read_now, refuse_large_batches
 from xfer.data.split import Split
 from xfer.errors import BackendError, ConfigError, XferError, refuse_outside
 from xfer.formats.files import read_with_metadata
-from xfer.nets.catalogue import ARCHS
 from xfer.nets.pretrained import IMAGENET, RANDOM, normalize_of, resolve_source
+from xfer.nets.specs import arch_named
 from xfer.nets.weights import refuse_unusable
 from xfer.pixels.augment import default_eval
 from xfer.pixels.images import MORE_SUFFIXES, SUFFIXES
 from xfer.porting import probe
-from xfer.porting.differences import ParityReport, Row, Side, compare, compare_arrays
+from xfer.porting.differences import ParityReport, Row, Side, compare, compare_arrays, with_floors
 from xfer.porting.probe import Array, Measurement, Task
 from xfer.progress import Progress, silent
 from xfer.recipe.recipe import MOST_BATCH, MOST_SEED, MOST_SIZE
@@ -74,26 +76,36 @@ def parity(
     refuse_outside("classes", 1 if classes is None else classes, 1, MOST_CLASSES)
     refuse_outside("seed", seed, 0, MOST_SEED)
     refuse_outside("tolerance", tolerance, 1e-12, 1)
-    pixels = _pictures(images, size) if images else noise(NOISE_BATCHES * batch_size, size, seed)
+    pixels = pictures_of(images, size) if images else noise(NOISE_BATCHES * batch_size, size, seed)
     common = Task(arch, pixels, classes=classes, batch_size=batch_size, steps=steps, seed=seed)
     tasks = _with_weights(common, [str(weights), str(weights if weights_other is None else weights_other)], progress)
-    sides = [Side(*_target(name), {}, task.source) for name, task in zip(backends, tasks, strict=True)]
+    sides = [Side(*target_of(name), {}, task.source) for name, task in zip(backends, tasks, strict=True)]
     unlike = () if weights_other is None else _unlike(*tasks)
     if unlike:
         return ParityReport(arch, tuple(sides), tolerance, steps, 0, 0, unlike)
+    measurements = _measured(sides, tasks, progress, "measuring")
+    report = compare(measurements[0], measurements[1], tasks, tolerance)
+    if report.passes or steps == 0:
+        return report
+    one_step = [replace(task, shaken=True, steps=1) for task in tasks]
+    shaken = _measured(sides, one_step, progress, "measuring rounding of")
+    return with_floors(report, list(zip(measurements, shaken, strict=True)))
+
+
+def _measured(sides: Sequence[Side], tasks: Sequence[Task], progress: Progress, doing: str) -> list[Measurement]:
     measurements: list[Measurement] = []
     for side, task in zip(sides, tasks, strict=True):
-        progress(f"measuring {side.backend}", len(measurements) + 1, len(sides))
+        progress(f"{doing} {side.backend}", len(measurements) + 1, len(sides))
         measurements.append(measure_in_own_process(side.backend, side.device, task))
-    return compare(measurements[0], measurements[1], tasks, tolerance)
+    return measurements
 
 
-def _target(name: str) -> tuple[str, str]:
+def target_of(name: str) -> tuple[str, str]:
     backend, _, device = name.partition(":")
     return backend, device or "auto"
 
 
-def _pictures(images: Sequence[str], size: int) -> Array:
+def pictures_of(images: Sequence[str], size: int) -> Array:
     """(N, size, size, 3) uint8, as in evaluation. Raises DataError."""
     files = find_images(images, (*SUFFIXES, *MORE_SUFFIXES))
     _refuse_pictures(len(files), size)
@@ -137,19 +149,18 @@ def _weights(source: str, arch: str, progress: Progress) -> tuple[Weights | None
 
 def _unlike(first: Task, second: Task) -> tuple[Row, ...]:
     """All rows of two weights files, where a name or shape of one is not in the other; else none."""
-    table = ARCHS.get(first.arch)
-    fresh = table.head_names if table and first.classes else ()
+    arch = arch_named(first.arch)
+    fresh = arch.head_names if arch and first.classes else ()
     a, b = ({n: w for n, w in (task.weights or {}).items() if n not in fresh} for task in (first, second))
     if not (a and b) or {n: w.shape for n, w in a.items()} == {n: w.shape for n, w in b.items()}:
         return ()
-    return tuple(compare_arrays(probe.START, a, b, {n: _stage(first.arch, n) for n in a | b}, TOLERANCE))
+    return tuple(compare_arrays(probe.START, a, b, {n: _stage(arch, n) for n in a | b}, TOLERANCE))
 
 
-def _stage(arch: str, name: str) -> str:
-    try:
-        return ARCHS[arch].stage_of(name)
-    except (KeyError, ConfigError):
-        return "no stage"
+def _stage(arch: Arch | None, name: str) -> str:
+    with suppress(ConfigError):
+        return arch.stage_of(name) if arch else "no stage"
+    return "no stage"
 
 
 def measure_in_own_process(backend: str, device: str, task: Task) -> Measurement:

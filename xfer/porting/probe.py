@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from xfer.archs import LOGITS, Arch, is_statistic
 from xfer.arrays import Weights
 from xfer.backend import Backend, Batch, LossSpec, ModelSpec, OptimizerSpec
-from xfer.backends import known_arch, load_backend, pick_device, settle
+from xfer.backends import load_backend, pick_device, settle
 from xfer.data.order import chunks
 from xfer.errors import WeightsError, XferError
 from xfer.formats.safetensors import read_safetensors, write_safetensors
 from xfer.nets.freeze import FreezePolicy, NormStats, resolve
 from xfer.nets.net import Net, build_net
+from xfer.nets.specs import known_arch
 from xfer.nets.weights import init_weights, merge
 from xfer.system import own_process, processes
 from xfer.system.files import json_text
@@ -66,6 +67,9 @@ class Task:
     weights   canonical name -> float32; None: random ones from the seed. `source` is what errors call them
     classes   of a fresh head from the seed; None: the head of `weights`, or RANDOM_CLASSES
     mean, std of the network's normalisation; None: the architecture's own
+    steps     of training; 0: nothing but the logits is asked for
+    shaken    every weight is moved to one of its neighbours in float32, up or down by the seed: how far results move
+              then is what rounding alone may do to them
     """
 
     arch: str
@@ -78,6 +82,7 @@ class Task:
     batch_size: int = 8
     steps: int = 10
     seed: int = 0
+    shaken: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,13 +108,15 @@ def measure(backend: Backend, device: str, task: Task) -> Measurement:
     """
     arch = known_arch(backend, task.arch)
     net, start = _net(backend, device, arch, task)
+    last = arch.stage_names[-1]
+    if task.steps == 0:
+        return Measurement(backend.name, device, backend.versions(), {LOGITS: last}, _logits(net, task))
     batches = _batches(task, net.spec.num_classes)
     arrays = {START: start, **_forward(net, task, len(batches[0].labels))}
     arrays[REST_LOSS], arrays[REST_GRADIENTS] = _gradients(net, start, batches[0], "freeze")
     arrays[LOSS], arrays[GRADIENTS] = _gradients(net, start, batches[0], "follow")
     arrays |= _trained(net, start, batches, task.steps)
     stages = {stage: stage for stage in arch.stage_names} | {name: arch.stage_of(name) for name in start}
-    last = arch.stage_names[-1]
     return Measurement(backend.name, device, backend.versions(), stages | {LOGITS: last, "loss": last}, arrays)
 
 
@@ -119,19 +126,26 @@ def _net(backend: Backend, device: str, arch: Arch, task: Task) -> tuple[Net, We
     height, width = task.images.shape[1:3]
     spec = ModelSpec(arch.name, classes, (height, width), task.mean or arch.mean, task.std or arch.std)
     net = build_net(backend, device, spec)
-    first = init_weights(net.shapes, task.seed)
+    first = init_weights(net.shapes, task.seed, net.spec.graph)
     if task.weights is not None:
         keep_head = task.classes is None
         first = merge(net.shapes, task.weights, arch.head_names, first, task.source, keep_head=keep_head)
-    net.load(first)
+    net.load(_shaken(first, task.seed) if task.shaken else first)
     return net, net.export()
+
+
+def _shaken(weights: Weights, seed: int) -> Weights:
+    rng = np.random.default_rng((seed, 3))
+    ends = np.array([-np.inf, np.inf], np.float32)
+    moved = {name: np.nextafter(w, ends[rng.integers(0, 2, w.shape)]) for name, w in weights.items()}
+    return {name: np.where(w == 0, w, moved[name]) for name, w in weights.items()}  # below 0 there is no variance
 
 
 def _classes(weights: Weights, arch: Arch, source: str) -> int:
     name = arch.head_names[0]
     if name not in weights:
         raise WeightsError(f"{source}: {name} of {arch.name} is not in it. Cure: --classes N for a fresh head")
-    if weights[name].ndim != 2:
+    if weights[name].ndim not in (2, 4):  # 4: a convolution, as in SqueezeNet
         raise WeightsError(f"{source}: {name} has shape {weights[name].shape}, expected (classes, features)")
     return len(weights[name])
 
@@ -144,14 +158,14 @@ def _batches(task: Task, classes: int) -> list[Batch]:
 
 
 def _forward(net: Net, task: Task, first: int) -> dict[str, Arrays]:
-    def leaving(stop: str, images: Array) -> Array:
-        return net.predict_step(stop=stop)(images)
+    stages = pairwise(net.arch.stage_names)
+    leaving = {s: net.predict_step(stop=stop)(task.images[:first]) for s, stop in stages}
+    return {ACTIVATIONS: leaving, **_logits(net, task)}
 
-    parts = chunks(np.arange(len(task.images)), task.batch_size)
-    return {
-        ACTIVATIONS: {s: leaving(stop, task.images[:first]) for s, stop in pairwise(net.arch.stage_names)},
-        LOGITS_OF_ALL: {LOGITS: np.concatenate([leaving(LOGITS, task.images[part]) for part in parts])},
-    }
+
+def _logits(net: Net, task: Task) -> dict[str, Arrays]:
+    predict, parts = net.predict_step(), chunks(np.arange(len(task.images)), task.batch_size)
+    return {LOGITS_OF_ALL: {LOGITS: np.concatenate([predict(task.images[part]) for part in parts])}}
 
 
 def _gradients(net: Net, start: Weights, batch: Batch, norm_stats: NormStats) -> tuple[Arrays, Arrays]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xfer.porting.differences import GRADIENT_LIKE, ParityReport, Row, bound
+from xfer.porting.differences import ABOVE_FLOOR, GRADIENT_LIKE, ParityReport, Row, bound
 from xfer.porting.probe import ONE_STEP
 
 _LINE = "  {:<8s} {:<34s} {:>8s} {:>8s} {:>8s} {:>8s} {:>9s}  {}"
@@ -35,6 +35,12 @@ def summary(report: ParityReport) -> list[str]:
         f"judged: relative differences within {report.tolerance:g}; of gradients, and of weights that a step moved,",
         f"        squared ones within {squared:g}, as rounding turns some ReLUs and gradients jump there",
     ]
+    if any(row.floor is not None for row in report.rows):
+        excused = sum(row.passes and row.verdict_on > bound(row.what, report.tolerance) for row in report.rows)
+        lines.append(
+            f"rounding: {excused} more are within {ABOVE_FLOOR:g} times of what they move by where every weight is "
+            "moved to a neighbouring float32"
+        )
     if report.images and report.steps > 1:
         lines.append(f"not judged: what {report.steps} steps lead to, as rounding grows with each of them")
     if report.images:

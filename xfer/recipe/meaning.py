@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from xfer.archs import Arch, Padding, adapted
 from xfer.arrays import Int64
 from xfer.backend import Backend, LossSpec, ModelSpec, OptimizerSpec, ParamGroups
-from xfer.backends import known_arch
 from xfer.data import loader
 from xfer.data.dataset import Dataset, HeldOut, locate, open_dataset
 from xfer.data.layout import find_splits
 from xfer.errors import ConfigError, XferError, expected
 from xfer.nets.freeze import FreezePolicy, NormStats, resolve, stages_from
 from xfer.nets.pretrained import normalize_of
+from xfer.nets.specs import known_arch
 from xfer.pixels.augment import is_random, output_size
 from xfer.progress import Progress, silent
 from xfer.recipe.load import make_recipe
@@ -70,9 +70,14 @@ def epochs(recipe: Recipe) -> int:
     return plan(recipe)[-1].end
 
 
-def network(recipe: Recipe, backend: Backend) -> Arch:
-    """The network, changed as asked. Raises BackendError for one that the backend has not, ConfigError for no stage."""
-    arch = adapted(known_arch(backend, recipe.model.arch), recipe.model.layers, recipe.model.extra, padding(recipe))
+def network(recipe: Recipe, backend: Backend, place: str | None = None) -> Arch:
+    """The network, changed as asked. `place`: where its file lies, of one in a file, if not where the recipe says.
+
+    Raises BackendError for one that the backend has not, ConfigError for no stage.
+    """
+    model = recipe.model
+    named = replace(known_arch(backend, place or model.arch), name=model.arch)
+    arch = adapted(named, model.layers, model.extra, padding(recipe))
     for phase in plan(recipe):
         stages_from(phase.train_from, arch)
     return arch

@@ -13,12 +13,14 @@ from pydantic import TypeAdapter
 from xfer.archs import Padding
 from xfer.arrays import Weights
 from xfer.backend import Backend, ModelSpec
-from xfer.backends import known_arch
+from xfer.backends import refuse_unknown_kinds
 from xfer.errors import CheckpointError, ConfigError, WeightsError
 from xfer.formats.files import read_with_metadata, write_weights
 from xfer.formats.sealed import BEST, FORMAT
+from xfer.graphs.read import graph_from_json
 from xfer.nets.claims import refuse_claims
 from xfer.nets.net import Net, build_net
+from xfer.nets.specs import known_arch, with_graph
 from xfer.nets.weights import merge, refuse_unusable
 from xfer.pixels.augment import Transform, output_size
 from xfer.pixels.colour import read_normalize
@@ -32,6 +34,10 @@ _TRANSFORMS: TypeAdapter[tuple[Transform, ...]] = TypeAdapter(tuple[Transform, .
 _Changes = tuple[tuple[int, ...] | None, tuple[int, ...] | None, Padding | None]
 _CHANGES: TypeAdapter[_Changes] = TypeAdapter(_Changes)
 """`layers`, `extra` and `padding` of the network; files of before these keys have none."""
+
+_OWN = frozenset(
+    {"format", "arch", "classes", "image_size", "mean", "std", "transforms", "layers", "extra", "padding", "graph"}
+)
 
 
 @dataclass(frozen=True)
@@ -91,14 +97,20 @@ class Checkpoint:
             "extra": self.spec.extra,
             "padding": self.spec.padding,
         }
+        if self.spec.graph is not None:  # whoever reads it needs no catalogue that has the network
+            parts["graph"] = self.spec.graph.as_json()
         texts = {key: json_text(value, ascii_only=False) for key, value in parts.items()}
         return {"format": FORMAT, "arch": self.spec.arch, **texts, **self.record}
 
     def net(self, backend: Backend, device: str) -> Net:
         """The network on `device`, with these weights. Raises WeightsError when they do not fit the architecture."""
-        known_arch(backend, self.spec.arch)
-        refuse_claims(backend.archs, self.spec, self.weights, self.name)
-        net = build_net(backend, device, self.spec)
+        if self.spec.graph is None:
+            known_arch(backend, self.spec.arch)
+        else:
+            refuse_unknown_kinds(backend, self.spec.arch, self.spec.graph)
+        spec = with_graph(self.spec, backend.archs)
+        refuse_claims(backend.archs, spec, self.weights, self.name)
+        net = build_net(backend, device, spec)
         net.load(merge(net.shapes, self.weights, net.arch.head_names, {}, self.name, keep_head=True))
         return net
 
@@ -144,10 +156,11 @@ def _parse(weights: Weights, meta: dict[str, str], file: Path) -> Checkpoint:
         changes = [json.loads(meta.get(key, "null")) for key in ("layers", "extra", "padding")]
         layers, extra, padding = _CHANGES.validate_python(changes)
         spec = ModelSpec(meta["arch"], len(classes), size, normalize.mean, normalize.std, layers, extra or ())
-        spec = replace(spec, padding=padding or "symmetric")
+        graph = graph_from_json(json.loads(meta["graph"])) if "graph" in meta else None
+        spec = replace(spec, padding=padding or "symmetric", graph=graph)
     except (KeyError, TypeError, ValueError, ConfigError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CheckpointError(f"{file}: its metadata is damaged ({reason})") from None
     refuse_unusable(weights, str(file))
-    own = {"format", "arch", "classes", "image_size", "mean", "std", "transforms", "layers", "extra", "padding"}
-    return Checkpoint(weights, spec, classes, transforms, {k: v for k, v in meta.items() if k not in own}, str(file))
+    record = {key: value for key, value in meta.items() if key not in _OWN}
+    return Checkpoint(weights, spec, classes, transforms, record, str(file))

@@ -73,13 +73,15 @@ def backend_name(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Places:
-    """Where the data and the weights lie that a recipe names, from whatever folder it is asked; None: as it says.
+    """Where the data, the weights and the file of the network lie that a recipe names; None: as it says.
 
-    A path in a recipe is as it was given, so that recipes can be compared, and may be relative.
+    From whatever folder it is asked: a path in a recipe is as it was given, so that recipes can be compared, and may be
+    relative.
     """
 
     data: str | None = None
     weights: str | None = None
+    network: str | None = None
 
 
 AS_GIVEN = Places()
@@ -93,8 +95,9 @@ def places_of(path: Path) -> Places:
     environment = read_environment(path)
     if environment is None:
         return AS_GIVEN
-    data, weights = environment.data, environment.weights
-    return Places(data if data and is_there(data) else None, weights if weights and os.path.exists(weights) else None)
+    data = environment.data
+    weights, network = (p if p and os.path.exists(p) else None for p in (environment.weights, environment.network))
+    return Places(data if data and is_there(data) else None, weights, network)
 
 
 def located(recipe: Recipe, path: Path) -> Recipe:

@@ -86,6 +86,7 @@ class Environment(Section):
     versions: dict[str, str]
     data: str | None = None
     weights: str | None = None
+    network: str | None = None
     python: str = ""
     platform: str = ""
     processors: Place | None = None

@@ -16,6 +16,7 @@ from xfer.archs import LOGITS, is_statistic, norm_layers
 from xfer.arrays import Float32, Weights
 from xfer.backend import Backend, Batch, LossSpec, ModelSpec, OptimizerSpec, ParamGroup, ParamGroups, TrainStep
 from xfer.nets.net import Net, build_net
+from xfer.nets.specs import known_arch
 
 CLASSES = 3
 IMAGE_SIZE = (32, 40)  # (height, width): not square, so that a swap of the two shows
@@ -131,7 +132,7 @@ def make_groups(
 
 def prepare(backend: Backend, device: str, arch_name: str, seed: int = 0, spec: ModelSpec | None = None) -> Bench:
     """Build a network and give it random weights."""
-    arch = backend.archs[arch_name]
+    arch = known_arch(backend, arch_name)
     net = build_net(backend, device, spec or ModelSpec(arch_name, CLASSES, IMAGE_SIZE, arch.mean, arch.std))
     weights = random_weights(net.shapes, seed)
     net.load(weights)

@@ -7,10 +7,11 @@ run that was stopped anywhere on the way is resumed to the end of the comparison
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from xfer.backend import Backend
-from xfer.backends import known_arch
+from xfer.nets.specs import known_arch
 from xfer.recipe.meaning import SMALL, from_random, small_from_random
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import ENV, LOCK, is_finished, places_of, read_recipe
@@ -36,7 +37,8 @@ def wanted(asked: bool | None, path: Path | None = None) -> Kind | None:
 def recipe_of(run: Run, kind: Kind, backend: Backend) -> Recipe:
     if kind == "small" and SMALL in backend.archs:
         return small_from_random(run.recipe)
-    return from_random(run.recipe, known_arch(backend, run.recipe.model.arch).stage_names[0])
+    arch = known_arch(backend, places_of(run.path).network or run.recipe.model.arch)
+    return from_random(run.recipe, arch.stage_names[0])
 
 
 def train(run: Run, recipe: Recipe, backend: Backend, device: str, watch: Watch) -> Events:
@@ -44,7 +46,7 @@ def train(run: Run, recipe: Recipe, backend: Backend, device: str, watch: Watch)
     path = run.path / BASELINE
     if is_finished(path) and read_recipe(path) == recipe:
         return record.resume(path, recipe, backend, device, watch)
-    return pursue(recipe, backend, device, path, watch, places_of(run.path))
+    return pursue(recipe, backend, device, path, watch, replace(places_of(run.path), weights=None))
 
 
 def compare(run: Run, baseline: Run) -> Path:

@@ -27,3 +27,4 @@ class Prepared:
     loaded: Loaded | None = None  # what partial loading took from the source
     notes: tuple[str, ...] = ()  # lines on what was taken from the source, where there was a choice
     parent: Mapping[str, str] | None = None  # path and digest of the file that training starts from
+    network: str | None = None  # path of the file that the network is from, of one in a file

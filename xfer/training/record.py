@@ -14,7 +14,9 @@ from typing import Any, TypeAlias
 
 from xfer.backend import Backend
 from xfer.errors import refuse_outside
+from xfer.formats.sealed import BEST
 from xfer.metrics import Epoch
+from xfer.nets.network_file import is_file
 from xfer.progress import Progress, silent
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import AS_GIVEN, LOCK, STATE, Places, backend_name, is_finished, places_of
@@ -134,7 +136,9 @@ def go_on(
         f"{path} is finished: a new run trains {epochs} epochs on from its best weights (of epoch {best}), "
         "with schedule and optimizer from their beginning"
     )
-    places = Places(data=places_of(path).data)
+    places = replace(places_of(path), weights=None)
+    if is_file(recipe.model.arch) and places.network is None:  # the run carries the network
+        places = replace(places, network=str(path / BEST))
     return begin(recipe, backend or backend_name(path), device, output, watch=watch, places=places, note=note)
 
 

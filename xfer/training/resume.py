@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from xfer.backend import ModelSpec
 from xfer.data.dataset import Dataset
 from xfer.errors import CheckpointError, ConfigError, XferError
 from xfer.recipe.keys import differing, flat
@@ -35,7 +36,15 @@ def identity(p: Prepared) -> dict[str, Any]:
         "data_digest": data_digest(p.data),
         "pictures": counts,
         "backend": p.net.backend.name,
+        "network": _network_digest(p.net.spec),
     }
+
+
+def _network_digest(spec: ModelSpec) -> str | None:
+    """Of a network that is data, and of how it normalises pictures: its file says both."""
+    if spec.graph is None:
+        return None
+    return hashlib.sha256(f"{spec.graph.digest()} {spec.mean} {spec.std}".encode()).hexdigest()
 
 
 def data_digest(data: Dataset) -> str:
@@ -66,6 +75,10 @@ def refuse_changes(p: Prepared, stored: Mapping[str, Any], path: Path) -> None:
         raise CheckpointError(
             f"data {p.data.root}: changed since {path} stopped ({were}). Cure: bring back the data as they were, or "
             f"start again with --overwrite"
+        )
+    if now["network"] != stored["network"]:
+        raise CheckpointError(
+            f"network {p.recipe.model.arch}: changed since {path} stopped. Cure: bring back the file as it was"
         )
     if now["source_digest"] != stored["source_digest"]:
         raise CheckpointError(

@@ -23,8 +23,10 @@ from xfer.formats.files import digest
 from xfer.metrics import Epoch, Evaluation
 from xfer.nets.first import first_weights
 from xfer.nets.net import build_net
+from xfer.nets.network_file import place_of
 from xfer.nets.padding import PICTURES, fit_padding
-from xfer.nets.pretrained import resolve_source
+from xfer.nets.pretrained import resolve_source, settled
+from xfer.nets.specs import with_graph
 from xfer.progress import Progress, silent
 from xfer.recipe import meaning
 from xfer.recipe.recipe import Recipe
@@ -51,15 +53,16 @@ def prepare(
     """
     backend = load_backend(backend) if isinstance(backend, str) else backend
     device, store = pick_device(backend, device), open_store()
-    arch, size, asked = meaning.network(recipe, backend), meaning.image_size(recipe), recipe.weights
-    source = places.weights or asked.source
+    arch, size, asked = meaning.network(recipe, backend, places.network), meaning.image_size(recipe), recipe.weights
+    source = places.weights or settled(asked.source, places.network or arch.name)
     weights, metadata = resolve_source(source, arch.name, progress=progress) or (None, {})
 
     data = meaning.open_data(recipe, progress, places.data)
     loss = meaning.loss_spec(recipe, data)
     meaning.refuse_large_batches(recipe, data, device)
 
-    net = build_net(backend, device, meaning.model_spec(recipe, arch, len(data.classes), size, metadata))
+    spec = meaning.model_spec(recipe, arch, len(data.classes), size, metadata)
+    net = build_net(backend, device, with_graph(spec, backend.archs, places.network))
     first = first_weights(
         net, source, weights, metadata, data.classes, seed=recipe.seed, head=asked.head, partial=asked.partial
     )
@@ -70,8 +73,9 @@ def prepare(
     notes = (*first.notes, padded) if padded else first.notes
     groups = tuple(meaning.groups(recipe, phase, arch, list(net.shapes)) for phase in meaning.plan(recipe))
     prepared = Prepared(
-        recipe, net, data, groups, loss, store, digest(first.weights), first.loaded, notes, first.parent
-    )
+        recipe, net, data, groups, loss, store, digest(first.weights), first.loaded, notes, first.parent,
+        place_of(places.network or arch.name),
+    )  # fmt: skip
     refuse_lone_picture(prepared)
     return prepared
 

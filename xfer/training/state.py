@@ -136,6 +136,7 @@ class _Identity(Section):
     data_digest: Digest
     pictures: str
     backend: str
+    network: Digest | None = None
 
 
 _PLAIN = ("seconds_features", "seconds", "resumed")

@@ -179,6 +179,7 @@ def environment(p: Prepared) -> dict[str, Any]:
         "device": p.net.device,
         "data": p.data.source,
         "weights": None if p.parent is None else p.parent["path"],
+        "network": p.network,
         "versions": p.net.backend.versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -5,23 +5,14 @@ Run `BREAKAGES` on a new backend to see that the suite has hold of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from xfer.archs import IMAGENET_MEAN, IMAGENET_STD, LOGITS
-from xfer.testing.broken import models, steps
-from xfer.testing.broken.mechanics import Maker, arguments, calls, replacing
+from xfer.testing.broken import graphs, models, steps
+from xfer.testing.broken.mechanics import Breakage, Maker, arguments, calls, replacing
 from xfer.testing.broken.mechanics import steps as stepping
 from xfer.testing.kit import Law
 from xfer.testing.laws import changes, model, optimizer, statistics, training
-
-
-@dataclass(frozen=True)
-class Breakage:
-    """`make(backend)` gives a backend for which each of `laws` fails, where it applies."""
-
-    what: str
-    make: Maker
-    laws: tuple[Law, ...]
 
 
 def _b(what: str, make: Maker, *laws: Law) -> Breakage:
@@ -286,4 +277,4 @@ _CHANGES = (
     ),
 )
 
-BREAKAGES: tuple[Breakage, ...] = (*_FREEZING, *_STATISTICS, *_RULES, *_STATE, *_MODELS, *_CHANGES)
+BREAKAGES: tuple[Breakage, ...] = (*_FREEZING, *_STATISTICS, *_RULES, *_STATE, *_MODELS, *_CHANGES, *graphs.BREAKAGES)

@@ -11,10 +11,20 @@ from numpy.typing import NDArray
 
 from xfer.backend import Backend, Batch, Lazy, LossSpec, Model, OptimizerSpec, ParamGroups, PredictStep, TrainStep
 from xfer.testing.delegate import Delegate
+from xfer.testing.kit import Law
 
 Array = NDArray[Any]
 Rates = Sequence[float]
 Maker = Callable[[Backend], Backend]
+
+
+@dataclass(frozen=True)
+class Breakage:
+    """`make(backend)` gives a backend for which each of `laws` fails, where it applies."""
+
+    what: str
+    make: Maker
+    laws: tuple[Law, ...]
 
 
 def replacing(**members: Callable[..., Any]) -> Maker:

@@ -11,6 +11,7 @@ import pytest
 from xfer.archs import LOGITS
 from xfer.arrays import Weights
 from xfer.backend import Backend, ModelSpec
+from xfer.nets.specs import known_arch
 from xfer.testing.kit import CLASSES, CLOSE, IMAGE_SIZE, Law, assert_close, assert_same, needs_sight, prepare, same
 
 
@@ -22,7 +23,8 @@ def describes_itself(backend: Backend, device: str, arch_name: str) -> None:
     assert device in devices, f"devices() = {devices} lacks {device!r}"
     assert versions, "versions() is empty: a run could not be recorded"
     assert all(isinstance(text, str) for pair in versions.items() for text in pair), f"versions() = {versions}"
-    assert backend.archs[arch_name].name == arch_name, f"archs[{arch_name!r}] is {backend.archs[arch_name].name!r}"
+    arch = known_arch(backend, arch_name)
+    assert arch.name == arch_name, f"{arch_name!r} is {arch.name!r}"
 
 
 def weights_are_complete_and_float32(backend: Backend, device: str, arch_name: str) -> None:
@@ -164,7 +166,7 @@ def stages_compose(backend: Backend, device: str, arch_name: str) -> None:
 
 def images_are_normalised_as_stated(backend: Backend, device: str, arch_name: str) -> None:
     """Halving even pixels and adding an offset to each channel, with mean and std to match, changes nothing."""
-    arch = backend.archs[arch_name]
+    arch = known_arch(backend, arch_name)
     offset = np.array([10, 60, 110], np.uint8)
     red, green, blue = (float(m / 2 + o / 255) for m, o in zip(arch.mean, offset, strict=True))
     std = (arch.std[0] / 2, arch.std[1] / 2, arch.std[2] / 2)
@@ -199,7 +201,7 @@ def channels_are_red_green_blue(backend: Backend, device: str, arch_name: str) -
 
 def builds_what_was_asked_for(backend: Backend, device: str, arch_name: str) -> None:
     """Another number of classes, another image size."""
-    arch = backend.archs[arch_name]
+    arch = known_arch(backend, arch_name)
     spec = ModelSpec(arch_name, 5, (IMAGE_SIZE[0] + 7, IMAGE_SIZE[1] - 3), arch.mean, arch.std)
     bench = prepare(backend, device, arch_name, spec=spec)
     weights: Weights = bench.export()

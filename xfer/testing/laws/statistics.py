@@ -12,6 +12,7 @@ from xfer.archs import is_statistic
 from xfer.arrays import Weights
 from xfer.backend import Backend, Batch, ModelSpec, TrainStep
 from xfer.errors import BackendError
+from xfer.nets.specs import known_arch
 from xfer.testing.kit import CLASSES, CLOSE, Bench, Law, assert_all_close, assert_close, needs_norm_layers, prepare
 
 STATS_MOMENTUM = 0.1
@@ -110,7 +111,7 @@ def updating_layers_normalise_with_the_batch(backend: Backend, device: str, arch
 
 def one_value_per_channel_is_refused(backend: Backend, device: str, arch_name: str) -> None:
     """It has no variance: the call with one picture, of which a layer sees a single pixel, raises BackendError."""
-    arch = backend.archs[arch_name]
+    arch = known_arch(backend, arch_name)
     bench = prepare(backend, device, arch_name, spec=ModelSpec(arch_name, CLASSES, SMALL, arch.mean, arch.std))
     layers = needs_norm_layers(bench)
     batch = bench.batch()

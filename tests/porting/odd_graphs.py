@@ -1,0 +1,105 @@
+"""Networks whose modules are no classes, and whose names no attribute can have."""
+
+from dataclasses import replace
+
+from small_graphs import Builder
+
+
+def _ending(b, width):
+    b.add("last.pool", "adaptive_avg_pool", size=[1, 1])
+    b.add("last.flat", "flatten", start=1)
+    b.linear("last.fc", 3, width)
+    return b.graph("last.fc", size=(8, 8))
+
+
+def interleaved():
+    """Two modules by turns; a module with two results; a sequence that is none, with numbers left out."""
+    b = Builder()
+    one, two = b.conv("stem.a", 4, 3), b.conv("stem.b", 4, 3, "image")
+    one, two = b.add("one", "relu", one), b.conv("stem.c", 4, 4, two)
+    before = b.add("sum", "add", one, two)
+    left, right = b.conv("list.1", 4, 4, before), b.conv("list.3", 4, 4, before)
+    before = b.add("list.sum", "add", left, right)
+    inner = b.conv("deep.x.0.m", 4, 4, before)
+    outer = b.conv("deep.x.0.n", 4, 4)
+    b.add("all", "cat", inner, outer, b.conv("deep.y", 4, 4, before), axis=1)
+    return _ending(b, 12)
+
+
+def odd_names():
+    """What Python or MindSpore has taken, what is no word, one name twice, and a table called as a layer's weight."""
+    b = Builder()
+    b.conv("name", 4, 3)
+    b.norm("class", 4)
+    for name in ("0", "a-b", "a_b", "_x.construct", "both", "both.inner", "training"):
+        b.conv(name, 4, 4)
+    position = b.table("pos.weight", 1, 4, 1, 1, fill=0.5)
+    b.add("placed", "add", "training", position)
+    b.add("scaled", "mul", "placed", b.table("pos.bias", 4, 1, 1, std=0.1))
+    return _ending(b, 4)
+
+
+def repeated_calls():
+    """A module that is called twice: one set of weights."""
+    b = Builder()
+    b.conv("stem", 4, 3)
+    for number in range(2):
+        b.conv(f"block.conv{number}", 4, 4)
+        b.norm(f"block.bn{number}", 4)
+        b.conv(f"between{number}", 4, 4)
+    nodes = [node if "1" not in node.name else _sharing(node) for node in b.nodes]
+    weights = {name: shape for name, shape in b.weights.items() if not name.startswith(("block.conv1", "block.bn1"))}
+    b.nodes, b.weights = nodes, weights
+    return _ending(b, 4)
+
+
+def _sharing(node):
+    if not node.name.startswith("block."):
+        return node
+    return replace(node, weights={slot: name.replace("1.", "0.") for slot, name in node.weights.items()})
+
+
+def numbered():
+    """A sequence of layers without a name of its own."""
+    b = Builder()
+    b.conv("0", 4, 3)
+    b.add("1", "tanh")
+    b.conv("2.0", 4, 4)
+    b.norm("2.1", 4)
+    b.add("3", "permute", axes=[0, 1, 3, 2])
+    b.add("4", "adaptive_avg_pool", size=[2, 2])
+    b.add("5", "flatten", start=1)
+    b.linear("7", 3, 16)
+    return b.graph("7", size=(8, 8))
+
+
+def numbered_sum():
+    """Numbers for layers that are no sequence."""
+    b = Builder()
+    first = b.conv("0", 4, 3)
+    b.add("sum", "add", first, b.conv("1", 4, 4))
+    return _ending(b, 4)
+
+
+def map_norms():
+    """As in ConvNeXt: layer norms over the channels of maps, blocks with a scale of their own, in a sequence."""
+    b = Builder()
+    b.conv("features.0.0", 4, 3)
+    b.add("features.0.1.before", "permute", axes=[0, 2, 3, 1])
+    b.add("features.0.1", "layer_norm", slots={"weight": (4,), "bias": (4,)}, eps=1e-6)
+    before = b.add("features.0.1.after", "permute", axes=[0, 3, 1, 2])
+    for number in range(3):
+        block = f"features.1.{number}"
+        b.conv(f"{block}.block.0", 4, 4, groups=4)
+        b.add(f"{block}.block.1.permute", "permute", axes=[0, 2, 3, 1])
+        b.linear(f"{block}.block.2", 8, 4)
+        b.add(f"{block}.block.3", "gelu")
+        b.linear(f"{block}.block.4", 4, 8)
+        b.add(f"{block}.block.5.permute", "permute", axes=[0, 3, 1, 2])
+        scaled = b.add(f"{block}.mul", "mul", b.table(f"{block}.scale", 4, 1, 1), b.last)
+        depth = b.add(f"{block}.depth", "stochastic_depth", scaled, p=0.1 * number, mode="row")
+        before = b.add(f"{block}.add", "add", depth, before)
+    return _ending(b, 4)
+
+
+ODD = {make.__name__: make() for make in (interleaved, odd_names, repeated_calls, numbered, numbered_sum, map_norms)}

@@ -1,0 +1,260 @@
+"""The meaning of each kind of node, as formulas in NumPy, is torch's; a few values are worked out by hand."""
+
+from itertools import product
+from math import erf, exp, sqrt
+
+import numpy as np
+import pytest
+
+from xfer.graphs.graph import Graph, Node
+from xfer.testing.kinds import REFERENCE, evaluate
+
+CLOSE = 1e-6
+MAPS, TOKENS, FLAT = (2, 4, 9, 8), (2, 5, 6), (3, 6)
+ONE, NONE = [1, 1], [0, 0]
+
+
+def conv_cases():
+    plain = {"stride": ONE, "padding": [0, 0, 0, 0], "dilation": ONE, "groups": 1}
+    changes = [
+        {},
+        {"stride": [2, 1]},
+        {"padding": [1, 1, 2, 2]},
+        {"padding": [0, 1, 2, 3]},
+        {"dilation": [2, 3]},
+        {"groups": 2},
+        {"groups": 4},
+        {"stride": [1, 3], "padding": [2, 0, 1, 1], "dilation": [2, 1], "groups": 2},
+        {"padding": "same"},
+        *({"padding": "same", "stride": [s, t], "dilation": [1, d]} for s, t, d in product((1, 2), (2, 3), (1, 2))),
+    ]
+    for number, change in enumerate(changes):
+        attributes = plain | change
+        slots = {"weight": (8, 4 // attributes["groups"], 3, 2)}
+        yield "conv", [MAPS], slots if number % 2 else slots | {"bias": (8,)}, attributes
+
+
+def pool_cases():
+    sizes = [([2, 2], [2, 2], NONE), ([3, 2], [2, 1], [1, 1]), ([3, 3], [3, 2], [1, 0]), ([2, 3], [3, 3], [1, 1])]
+    for (kernel, stride, padding), ceil in product(sizes, (False, True)):
+        window = {"kernel": kernel, "stride": stride, "padding": padding, "ceil": ceil}
+        for dilation in (ONE, [2, 1], [3, 2]):
+            yield "max_pool", [MAPS], {}, window | {"dilation": dilation}
+        for count_pad in (False, True):
+            yield "avg_pool", [MAPS], {}, window | {"count_pad": count_pad}
+    for size in (ONE, [3, 3], [2, 5], [9, 8], [12, 3]):
+        yield "adaptive_avg_pool", [MAPS], {}, {"size": size}
+
+
+def norm_cases():
+    slots = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (4,))
+    for shape, eps, training in product((MAPS, (5, 4)), (1e-5, 0.1), (False, True)):
+        yield "batch_norm", [shape], slots, {"eps": eps, "momentum": 0.1, "batch_statistics": training}
+    for shape, eps in ((TOKENS, 1e-6), (FLAT, 0.1)):
+        yield "layer_norm", [shape], {"weight": (6,), "bias": (6,)}, {"eps": eps}
+
+
+def layer_cases():
+    for shape in (FLAT, TOKENS):
+        yield "linear", [shape], {"weight": (7, 6), "bias": (7,)}, {}
+        yield "linear", [shape], {"weight": (7, 6)}, {}
+    slots = {"in_weight": (18, 6), "in_bias": (18,), "out_weight": (6, 6), "out_bias": (6,)}
+    for heads in (1, 2, 3):
+        yield "attention", [TOKENS], slots, {"heads": heads}
+    yield "table", [], {"value": (1, 5)}, {}
+
+
+def other_cases():
+    for kind in ("image", "relu", "relu6", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh"):
+        yield kind, [MAPS], {}, {}
+    for axis in (1, 3, -1):
+        yield "softmax", [MAPS], {}, {"axis": axis}
+        yield "cat", [MAPS, MAPS, MAPS], {}, {"axis": axis}
+        yield "slice", [MAPS], {}, {"axis": axis, "start": 1, "stop": 3}
+    for axes, keep in product(([2, 3], [1], [-1, 1]), (False, True)):
+        yield "mean", [MAPS], {}, {"axes": axes, "keep": keep}
+    for kind in ("add", "mul"):
+        yield kind, [MAPS, MAPS], {}, {}
+        yield kind, [MAPS, (2, 4, 1, 1)], {}, {}
+        yield kind, [(4, 1, 8), MAPS], {}, {}
+        yield kind, [MAPS], {}, {"value": -2.5}
+    for axes in ([0, 2, 3, 1], [0, 3, 1, 2], [1, 0, 3, 2]):
+        yield "permute", [MAPS], {}, {"axes": axes}
+    for shape in (["@0", -1], ["@0", "@1", 72], [-1, 8], ["@0", 2, 2, 9, "@3"]):
+        yield "reshape", [MAPS], {}, {"shape": shape}
+    for start in (1, 2):
+        yield "flatten", [MAPS], {}, {"start": start}
+    yield "expand", [(1, 5, 6), MAPS], {}, {}
+    yield "matmul", [MAPS, (2, 4, 8, 3)], {}, {}
+    yield "matmul", [TOKENS, (6, 2)], {}, {}
+    yield "dropout", [MAPS], {}, {"p": 0.5}
+    yield "stochastic_depth", [MAPS], {}, {"p": 0.5, "mode": "row"}
+
+
+CASES = [*conv_cases(), *pool_cases(), *norm_cases(), *layer_cases(), *other_cases()]
+
+
+def torch_of(torch):
+    """Kind -> the same in torch, of the same arguments."""
+    functional = torch.nn.functional
+
+    def conv(x, weight, bias=None, *, stride, padding, dilation, groups):
+        if padding == "same":
+            padding = []
+            for size, k, s, d in zip(x.shape[2:], weight.shape[2:], stride, dilation, strict=True):
+                total = max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
+                padding += [total // 2, total - total // 2]
+        top, bottom, left, right = padding
+        return functional.conv2d(
+            functional.pad(x, (left, right, top, bottom)), weight, bias, stride, 0, dilation, groups
+        )
+
+    def attention(x, in_weight, in_bias, out_weight, out_bias, *, heads):
+        layer = torch.nn.MultiheadAttention(x.shape[2], heads, batch_first=True, dtype=x.dtype)
+        given = {"in_proj_weight": in_weight, "in_proj_bias": in_bias}
+        layer.load_state_dict(given | {"out_proj.weight": out_weight, "out_proj.bias": out_bias})
+        return layer(x, x, x, need_weights=False)[0].detach()
+
+    def batch_norm(x, weight, bias, running_mean, running_var, *, eps, momentum, batch_statistics):
+        return functional.batch_norm(x, running_mean, running_var, weight, bias, batch_statistics, momentum, eps)
+
+    def two(of):
+        return lambda a, b=None, value=None: of(a, value if b is None else b)
+
+    def reshape(x, shape):
+        return x.reshape([x.shape[int(s[1:])] if isinstance(s, str) else s for s in shape])
+
+    return {
+        "image": lambda x: x,
+        "conv": conv,
+        "linear": functional.linear,
+        "batch_norm": batch_norm,
+        "layer_norm": lambda x, weight, bias, eps: functional.layer_norm(x, x.shape[-1:], weight, bias, eps),
+        **{kind: getattr(functional, kind) for kind in ("relu", "relu6", "gelu", "silu", "hardswish", "hardsigmoid")},
+        "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh,
+        "softmax": lambda x, axis: x.softmax(axis),
+        "max_pool": lambda x, kernel, stride, padding, dilation, ceil: functional.max_pool2d(
+            x, kernel, stride, padding, dilation, ceil
+        ),
+        "avg_pool": lambda x, kernel, stride, padding, ceil, count_pad: functional.avg_pool2d(
+            x, kernel, stride, padding, ceil, count_pad
+        ),
+        "adaptive_avg_pool": lambda x, size: functional.adaptive_avg_pool2d(x, size),
+        "mean": lambda x, axes, keep: x.mean(axes, keepdim=keep),
+        "add": two(torch.add),
+        "mul": two(torch.mul),
+        "cat": lambda *inputs, axis: torch.cat(inputs, axis),
+        "slice": lambda x, axis, start, stop: x.narrow(axis, start, stop - start),
+        "permute": lambda x, axes: x.permute(axes),
+        "reshape": reshape,
+        "flatten": lambda x, start: x.flatten(start),
+        "expand": lambda x, like: x.expand(len(like), *x.shape[1:]),
+        "table": lambda value: value,
+        "attention": attention,
+        "matmul": torch.matmul,
+        "dropout": lambda x, p: functional.dropout(x, p, training=False),
+        "stochastic_depth": lambda x, p, mode: x,
+    }
+
+
+def test_every_kind_has_a_case():
+    assert {kind for kind, *_ in CASES} == set(REFERENCE)
+
+
+@pytest.mark.parametrize(("kind", "inputs", "slots", "attributes"), CASES, ids=lambda x: x if type(x) is str else "")
+def test_a_kind_means_what_it_means_in_torch(kind, inputs, slots, attributes):
+    torch = pytest.importorskip("torch", reason="torch is not installed: nothing to compare with")
+    rng = np.random.default_rng(0)
+    given = [3 * rng.normal(size=shape) for shape in inputs]
+    weights = {slot: rng.uniform(0.5, 2, shape) * rng.choice((-1, 1)) for slot, shape in slots.items()}
+    weights |= {slot: abs(weight) for slot, weight in weights.items() if slot == "running_var"}
+    value = REFERENCE[kind](*given, **weights, **attributes)
+    tensors = {slot: torch.from_numpy(weight.copy()) for slot, weight in weights.items()}
+    wanted = torch_of(torch)[kind](*[torch.from_numpy(x) for x in given], **tensors, **attributes).numpy()
+    assert value.dtype == np.float64
+    assert value.shape == wanted.shape
+    assert np.abs(value - wanted).max() <= CLOSE * np.abs(wanted).max()
+
+
+def row(*values):
+    """Maps (1, 1, 1, W)."""
+    return np.array(values, np.float64).reshape(1, 1, 1, -1)
+
+
+def test_same_padding_has_its_odd_zero_behind():
+    """Two outputs of stride 2 need 5 pixels of 4: 1, 2, 3, 4 and a zero."""
+    given = {"stride": [1, 2], "padding": "same", "dilation": ONE, "groups": 1}
+    assert REFERENCE["conv"](row(1, 2, 3, 4), row(100, 10, 1), **given).tolist() == row(123, 340).tolist()
+
+
+def test_groups_see_their_own_channels():
+    maps, weight = np.array([1.0, 2, 3, 4]).reshape(1, 4, 1, 1), np.array([[10.0, 1], [10, 1]]).reshape(2, 2, 1, 1)
+    given = {"stride": ONE, "padding": [0, 0, 0, 0], "dilation": ONE, "groups": 2}
+    assert REFERENCE["conv"](maps, weight, np.array([0.5, 0]), **given).ravel().tolist() == [12.5, 34]
+
+
+@pytest.mark.parametrize(
+    ("padding", "ceil", "count_pad", "means"),
+    [
+        (0, False, True, [3]),  # (2 + 4) / 2, and 9 is left over
+        (0, True, True, [3, 9]),  # what lies beyond never counts
+        (1, False, True, [1, 6.5]),
+        (1, False, False, [2, 6.5]),
+        (1, True, True, [1, 6.5]),  # a third window would begin in the padding behind
+    ],
+)
+def test_what_counts_in_an_average(padding, ceil, count_pad, means):
+    window = {"kernel": [1, 2], "stride": [1, 2], "padding": [0, padding], "ceil": ceil, "count_pad": count_pad}
+    assert REFERENCE["avg_pool"](row(2, 4, 9), **window).ravel().tolist() == means
+
+
+def test_maxima_see_no_padding():
+    window = {"kernel": [1, 2], "stride": [1, 2], "padding": [0, 1], "dilation": ONE, "ceil": False}
+    assert REFERENCE["max_pool"](row(-2, -4, -9, -1), **window).ravel().tolist() == [-2, -4, -1]
+
+
+def test_adaptive_bins_overlap():
+    """Columns 0-1, 1-3, 3-4 of 5."""
+    assert REFERENCE["adaptive_avg_pool"](row(1, 3, 5, 7, 9), size=[1, 3]).ravel().tolist() == [2, 5, 8]
+
+
+def test_activations_by_hand():
+    values = {"gelu": (1 + erf(1 / sqrt(2))) / 2, "silu": 1 / (1 + exp(-1)), "hardswish": 2 / 3, "hardsigmoid": 2 / 3}
+    for kind, value in values.items():
+        assert REFERENCE[kind](np.array([1.0]))[0] == pytest.approx(value, abs=1e-15)
+    assert REFERENCE["sigmoid"](np.array([-1e4, 0, 1e4])).tolist() == [0, 0.5, 1]
+
+
+NORM = {slot: slot for slot in ("weight", "bias", "running_mean", "running_var")}
+SMALL = Graph(
+    (
+        Node("image", "image"),
+        Node("norm", "batch_norm", ("image",), {"eps": 0.0, "momentum": 0.1}, NORM),
+        Node("pool", "mean", ("norm",), {"axes": [2, 3], "keep": False}),
+        Node("fc", "linear", ("pool",), {}, {"weight": "fc.weight", "bias": "fc.bias"}),
+    ),
+    {**dict.fromkeys(NORM, (3,)), "fc.weight": (2, 3), "fc.bias": (2,)},
+    head="fc",
+)
+WEIGHTS = {
+    **{name: np.full(3, value, np.float32) for name, value in zip(NORM, (2, 1, 3, 4), strict=True)},
+    "fc.weight": np.array([[1, 0, 0], [0, 1, 1]], np.float32),
+    "fc.bias": np.array([0, 10], np.float32),
+}
+IMAGES = np.stack([np.full((3, 1, 1), 1.0), np.full((3, 1, 1), 7.0)])
+
+
+def test_a_graph_by_hand():
+    """A channel becomes (x - 3) / 2 * 2 + 1 at rest, and (x - 4) / 3 * 2 + 1 with the batch's mean and deviation."""
+    values = evaluate(SMALL, WEIGHTS, IMAGES)
+    assert list(values) == ["image", "norm", "pool", "fc"]
+    assert values["fc"].tolist() == [[-1, 8], [5, 20]]
+    assert evaluate(SMALL, WEIGHTS, IMAGES, batch_statistics={"norm"})["fc"].tolist() == [[-1, 8], [3, 16]]
+
+
+def test_dropout_is_of_what_enters_the_head():
+    keep = np.array([[0, 1, 1], [2, 0, 2]], np.float32)
+    values = evaluate(SMALL, WEIGHTS, IMAGES, keep=keep)
+    assert values["fc"].tolist() == [[0, 8], [10, 20]]
+    assert values["pool"].tolist() == [[-1, -1, -1], [5, 5, 5]]

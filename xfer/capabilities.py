@@ -1,0 +1,97 @@
+"""What a backend may have besides what every `Backend` has, and what stands for it where it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from xfer.arrays import Float32, Weights
+from xfer.backend import Backend, Batch, Diagnosis, InputSpec, Model
+from xfer.graphs.graph import Graph
+
+
+class OwnModule(Protocol):
+    """A classifier that somebody wrote for the framework, at rest, in float32. Weights have the names it gives them."""
+
+    def export_weights(self) -> Weights:
+        """Copies of all tensors of its state, as float32, but `num_batches_tracked`."""
+        ...
+
+    def import_weights(self, weights: Mapping[str, Float32]) -> None:
+        """Set them all, by copy. The core has checked names and shapes."""
+        ...
+
+    def predict(self, images: Float32) -> Float32:
+        """Logits (N, C) of normalised pictures (N, 3, H, W). It may raise whatever its author lets it."""
+        ...
+
+
+class Capabilities(Protocol):
+    """What a backend may have besides, all of it optional. `capability` knows what stands for a member that is absent.
+
+    shares_features   whether features that it computed serve other runs (True). A backend that listens in, say, must
+                      see all that is computed
+    numerics          a setting of its own that may change the last bits (none): features are kept for each apart
+    kinds             of nodes (`xfer.graphs.kinds`) that it gives a meaning to (none): it builds a `ModelSpec.graph`
+                      of these alone
+    """
+
+    shares_features: bool
+    numerics: str
+    kinds: frozenset[str]
+
+    def native_batches(self, spec: InputSpec) -> Iterator[Batch]:
+        """The framework's own input pipeline: a batch for each of the chunks, in order, uint8 `(N, H, W, 3)`.
+
+        Raises DataError, with the file, for a picture that cannot be used, and BackendError for a transform that the
+        framework has no counterpart of.
+        """
+        ...
+
+    def native_model(self, model: Model) -> Any:
+        """The network as the framework's own module, in inference mode, on the model's device.
+
+        It takes images (N, 3, H, W) float32, normalised already, and gives logits (N, C): what a predict step gives for
+        the same pictures, but for rounding. Weights and their names are the model's own.
+        """
+        ...
+
+    def own_module(self, value: Any) -> OwnModule | None:
+        """A module of the framework's as the core sees it, in inference mode from now on; None for any other value."""
+        ...
+
+    def trace(self, module: Any, size: tuple[int, int]) -> Graph:
+        """The network of a module of the framework's, for pictures of (height, width) pixels.
+
+        Weights have the names of `OwnModule`. Raises BackendError for what no node of a graph can say.
+        """
+        ...
+
+    def diagnose(self) -> tuple[Diagnosis, ...]:
+        """What slows or breaks the framework here, for `xfer doctor`."""
+        ...
+
+    def tune_process(self, device: str) -> None:
+        """Settings of the whole process that make the framework faster. Called in processes of xfer's own alone:
+
+        a command, and those that it starts. A program that imports xfer is left as it is.
+        """
+        ...
+
+
+_ABSENT: Mapping[str, Any] = {
+    "shares_features": True,
+    "numerics": "",
+    "kinds": frozenset(),
+    "native_batches": None,
+    "native_model": None,
+    "own_module": None,
+    "trace": None,
+    "diagnose": tuple,
+    "tune_process": lambda device: None,
+}
+
+
+def capability(backend: Backend, name: str) -> Any:
+    """A member of `Capabilities`, or what stands for it where the backend has none: of a native one, None."""
+    return getattr(backend, name, _ABSENT[name])

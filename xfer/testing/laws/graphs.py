@@ -1,0 +1,163 @@
+"""Laws of networks that are data: what each kind of node gives, and its gradient, against `xfer.testing.kinds`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+
+import numpy as np
+import pytest
+
+from xfer.archs import is_statistic
+from xfer.arrays import Float32, Float64
+from xfer.backend import Backend, Batch, LossSpec, ModelSpec
+from xfer.capabilities import capability
+from xfer.graphs.graph import Graph, Node
+from xfer.graphs.kinds import KINDS
+from xfer.nets.specs import known_arch
+from xfer.testing.kinds import evaluate
+from xfer.testing.kit import CLOSE, Bench, Law, assert_close, make_groups, prepare, random_batch, random_labels
+from xfer.testing.laws.branches import BRANCHES, IMAGE, PLAIN, SIZE, Branch, Tree, tree_of
+from xfer.testing.reference import logit_gradient
+
+N = 4
+RATE = 1000.0  # of one step of plain SGD: what it takes away is far above the last digit of a weight
+SLOPES = 2  # of each weight
+SLOPES_CLOSE = 1e-4  # a slope is a sum in which much cancels
+H = 1e-5
+
+
+def _known(backend: Backend) -> tuple[Branch, ...]:
+    """The branches of known kinds alone; skips for a backend that builds no network that is data."""
+    kinds: frozenset[str] = capability(backend, "kinds")
+    if not kinds:
+        pytest.skip(f"{backend.name} builds no networks that are data: it has no member `kinds`")
+    return tuple(branch for branch in BRANCHES if branch.kinds <= kinds)
+
+
+def _skip_where_some_are_missing(backend: Backend) -> None:
+    if missing := sorted(set(KINDS) - capability(backend, "kinds")):
+        pytest.skip(f"{backend.name} lacks the kinds {', '.join(missing)}; what needs none of them is right")
+
+
+def _prepared(backend: Backend, device: str, arch_name: str, graph: Graph) -> Bench:
+    arch = known_arch(backend, arch_name)
+    spec = ModelSpec("graph", graph.classes, graph.size, arch.mean, arch.std, graph=graph)
+    bench = prepare(backend, device, arch_name, spec=spec)
+    assert bench.shapes == graph.weights, f"weights of a graph: {bench.shapes}, expected {graph.weights}"
+    return bench
+
+
+def _grown(backend: Backend, device: str, arch_name: str, tree: Tree) -> Bench:
+    """A network of branches, with weights such that each class sees its branch alone."""
+    bench = _prepared(backend, device, arch_name, tree.graph)
+    weight, _ = bench.arch.head_names
+    bench.weights[weight] *= tree.seen
+    bench.reset()
+    return bench
+
+
+def _normalised(batch: Batch, spec: ModelSpec) -> Float64:
+    """Pictures (N, 3, H, W) as a network sees them."""
+    return np.asarray(((batch.inputs / 255 - spec.mean) / spec.std).transpose(0, 3, 1, 2))
+
+
+def _dropping(n: int, features: int) -> Float32:
+    return np.random.default_rng(0).integers(0, 2, (n, features)).astype(np.float32) * 2
+
+
+def kinds_mean_what_they_say(backend: Backend, device: str, arch_name: str) -> None:
+    """A network for each kind, with a branch for each set of attributes."""
+    batch = random_batch(N, image_size=SIZE)
+    for _, branches in groupby(_known(backend), key=lambda branch: branch.kind):
+        tree = tree_of(tuple(branches))
+        bench = _grown(backend, device, arch_name, tree)
+        logits = bench.predict(batch.inputs)
+        wanted = evaluate(tree.graph, bench.weights, _normalised(batch, bench.spec))[tree.graph.head]
+        for branch, own in zip(tree.branches, tree.classes, strict=True):
+            assert_close(logits[:, own], wanted[:, own], CLOSE, f"logits behind {branch.what}")
+    _skip_where_some_are_missing(backend)
+
+
+def a_head_may_take_maps(backend: Backend, device: str, arch_name: str) -> None:
+    """And have more behind it; what it is not to see is whole channels."""
+    shapes = {"body.weight": (6, 3, 2, 2), "body.bias": (6,), "head.weight": (3, 6, 1, 1), "head.bias": (3,)}
+    body, head = ({slot: f"{name}.{slot}" for slot in ("weight", "bias")} for name in ("body", "head"))
+    nodes = (
+        IMAGE,
+        Node("body", "conv", ("image",), PLAIN, body),
+        Node("dropout", "dropout", ("body",), {"p": 0.5}),
+        Node("head", "conv", ("dropout",), PLAIN, head),
+        Node("relu", "relu", ("head",)),
+        Node("pool", "adaptive_avg_pool", ("relu",), {"size": [1, 1]}),
+        Node("logits", "flatten", ("pool",), {"start": 1}),
+    )
+    if not capability(backend, "kinds") >= {node.kind for node in nodes}:
+        pytest.skip(f"{backend.name} builds no networks that are data, or lacks a kind that this one has")
+    graph = Graph(nodes, shapes, "head", SIZE)
+    bench = _prepared(backend, device, arch_name, graph)
+    batch = random_batch(N, image_size=SIZE)
+    values = evaluate(graph, bench.weights, _normalised(batch, bench.spec))
+    assert_close(bench.predict(batch.inputs, stop="head"), values["dropout"], CLOSE, "maps that enter the head")
+    assert_close(bench.predict(batch.inputs), values["logits"], CLOSE, "logits of a head that takes maps")
+    keep = _dropping(N, bench.arch.features)
+    wanted = evaluate(graph, bench.weights, _normalised(batch, bench.spec), keep=keep)["logits"]
+    _, logits = bench.still(bench.groups("head"), Batch(batch.inputs, batch.labels, keep))
+    assert_close(logits, wanted, CLOSE, "logits where channels were dropped before the head")
+
+
+def gradients_of_kinds_are_right(backend: Backend, device: str, arch_name: str) -> None:
+    """What one step of plain SGD takes away, of all branches at once; of norm layers that follow the batches, too."""
+    known = _known(backend)
+    _assert_gradient(backend, device, arch_name, known, training=False)
+    if norms := tuple(branch for branch in known if branch.kind == "batch_norm"):
+        _assert_gradient(backend, device, arch_name, norms, training=True)
+    _skip_where_some_are_missing(backend)
+
+
+def _assert_gradient(
+    backend: Backend, device: str, arch_name: str, branches: tuple[Branch, ...], training: bool
+) -> None:
+    """Of a network of branches, its norm layers in training or at rest."""
+    tree = tree_of(branches)
+    bench = _grown(backend, device, arch_name, tree)
+    pictures, rng = random_batch(N, image_size=SIZE).inputs, np.random.default_rng(0)
+    keep = _dropping(N, bench.arch.features)
+    batch = Batch(pictures, random_labels(N, tree.graph.classes, rng), keep)
+    statistics = frozenset(filter(is_statistic, bench.weights))
+    trained = tuple(name for name in bench.weights if name not in statistics)
+    groups = make_groups(bench.weights, [(trained, 0.0)], statistics if training else ())
+    bench.step(groups)(batch, (RATE,))()
+    after = bench.export()
+    gradient = {name: (bench.weights[name] - after[name].astype(np.float64)) / RATE for name in trained}
+    _assert_slopes(tree, bench, batch, gradient, training)
+
+
+def _assert_slopes(tree: Tree, bench: Bench, batch: Batch, gradient: Mapping[str, Float64], training: bool) -> None:
+    """The head's gradient is a formula; that of what lies before it is shown by slopes along random directions."""
+    images, keep = _normalised(batch, bench.spec), np.asarray(batch.keep)
+    norms = [node.name for node in tree.graph.nodes if node.kind == "batch_norm"] if training else []
+    values = evaluate(tree.graph, bench.weights, images, norms, keep)
+    weight, bias = bench.arch.head_names
+    entering = values[tree.graph[tree.graph.head].inputs[0]] * keep
+    of_logits = logit_gradient(values[tree.graph.head], batch.labels, LossSpec())
+    assert_close(gradient[weight], of_logits.T @ entering, CLOSE, "gradient of the head's weight")
+    assert_close(gradient[bias], of_logits.sum(axis=0), CLOSE, "gradient of the head's bias")
+    of_features = of_logits @ bench.weights[weight] * keep
+    rng = np.random.default_rng(0)
+    for branch, part, own in zip(tree.branches, tree.parts, tree.columns, strict=True):
+        last = part.nodes[-1].name
+        slopes, wanted = list[float](), list[float]()
+        for name in (name for name in part.weights if name in gradient):
+            for along in rng.choice((-H, H), (SLOPES, *part.weights[name])):
+                above, below = (
+                    evaluate(part, {**bench.weights, name: bench.weights[name] + way}, images, norms)[last]
+                    for way in (along, -along)
+                )
+                slopes.append(float((gradient[name] * along).sum() / H))
+                wanted.append(float((of_features[:, own] * (above - below)).sum() / (2 * H)))
+        # Together, for some may be zero: that of a bias before a normalisation, say.
+        assert_close(slopes, wanted, SLOPES_CLOSE, f"slopes of the loss in the weights of {branch.what}")
+
+
+LAWS: tuple[Law, ...] = (kinds_mean_what_they_say, a_head_may_take_maps, gradients_of_kinds_are_right)
