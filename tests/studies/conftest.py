@@ -36,6 +36,7 @@ set = { train.train_from = "stem", "train.epochs" = 4 }
 """
 DYING = '''
 import os
+from xfer.errors import DataError
 from xfer.testing.numpy_backend import NumpyBackend
 
 class Dying(NumpyBackend):
@@ -45,8 +46,13 @@ class Dying(NumpyBackend):
         super().import_weights(model, weights)
         if os.environ.get("DYING") == "raise":
             raise RuntimeError("out of order")
+        if os.environ.get("DYING") == "data":
+            return
         os.write(2, b"some fault\\n")
         os._exit(7)
+
+    def make_train_step(self, *arguments):
+        raise DataError("data x.png: changed since it was checked")
 '''
 
 

@@ -29,6 +29,15 @@ def test_data_that_no_run_can_use_are_looked_at_once(folder, tmp_path, monkeypat
     assert len(asked) == len({run.backend for run in results.failed})
 
 
+def test_data_that_change_under_one_run_are_looked_at_again_for_the_next(folder, tmp_path, monkeypatch):
+    asked, ask = [], processes.processes.Child.ask
+    monkeypatch.setattr(processes.processes.Child, "ask", lambda self, order: asked.append(order) or ask(self, order))
+    monkeypatch.setenv("DYING", "data")
+    results = study(folder / "study.toml", backends=["dying"], seeds=[0], output=tmp_path / "out")
+    assert {run.reason for run in results.failed} == {"data x.png: changed since it was checked"}
+    assert len(asked) == len(results.failed) == 2
+
+
 def test_processes_that_share_the_machine_share_its_processors(monkeypatch, tmp_path):
     monkeypatch.setattr(processes, "processors", lambda: 8)
     for name in processes.THREADS:

@@ -1,7 +1,7 @@
 """A process that trains one run after another on one backend, for a study.
 
 It is told each run as a line of JSON on standard input, and answers each with a line on standard output: `reason`, why
-it failed; `broken`, where this process is of no use any more; `data`, where it was its data that could not be used.
+it failed; `broken`, where this process is of no use any more; `data`, where its data could not even be opened.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main(name: str, device: str, jobs: str) -> None:
             _train(backend, device, asked, int(jobs))
             answer: dict[str, Any] = {}
         except XferError as error:
-            answer = {"reason": str(error)} | ({"data": True} if isinstance(error, DataError) else {})
+            answer = {"reason": str(error)} | ({"data": True} if isinstance(error, _UnusableError) else {})
         except Exception as error:
             traceback.print_exc()
             answer = {"reason": f"{type(error).__name__}: {error}", "broken": True}
@@ -56,12 +56,20 @@ def main(name: str, device: str, jobs: str) -> None:
             return  # what a framework is after an error of its own is not known: the next run gets a new process
 
 
+class _UnusableError(DataError):
+    """Data that no run can begin with. A picture that changes while a run trains is a matter of that run alone."""
+
+
 def _train(backend: Backend, device: str, asked: dict[str, Any], jobs: int) -> None:
-    recipe, output = make_recipe(asked["recipe"], {}), Path(asked["output"])
-    for event in pursue(recipe, backend, device, output, WATCH):
-        if isinstance(event, Prepared):  # before it can be finished
-            known = json.loads((output / ENV).read_text(encoding="utf-8"))
-            write_json(output / ENV, known | {"jobs": jobs})
+    recipe, output, opened = make_recipe(asked["recipe"], {}), Path(asked["output"]), False
+    try:
+        for event in pursue(recipe, backend, device, output, WATCH):
+            opened = True
+            if isinstance(event, Prepared):  # before it can be finished
+                known = json.loads((output / ENV).read_text(encoding="utf-8"))
+                write_json(output / ENV, known | {"jobs": jobs})
+    except DataError as error:
+        raise error if opened else _UnusableError(str(error)) from error
 
 
 def _opened(name: str, device: str) -> Backend:
