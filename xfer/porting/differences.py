@@ -58,8 +58,8 @@ class Row:
     relative  the largest difference over the largest absolute value of the reference
     squared   the squared length of the difference over that of the reference
     note      why the two cannot be subtracted, where that is so; the differences are then infinite
-    floor     what the figure that is judged comes to between a backend and itself, with every weight moved to a
-              neighbouring float32: the larger one of the two backends. None where it was not measured
+    floor     what the figure that is judged comes to between the reference and itself, with every weight moved to a
+              neighbouring float32. None where it was not measured
     """
 
     stage: str
@@ -152,26 +152,24 @@ def compare(reference: Measurement, candidate: Measurement, tasks: Sequence[Task
     return ParityReport(task.arch, tuple(sides), tolerance, task.steps, len(top1), agree, tuple(rows))
 
 
-def with_floors(report: ParityReport, sides: Sequence[tuple[Measurement, Measurement]]) -> ParityReport:
+def with_floors(report: ParityReport, reference: Measurement, shaken: Measurement) -> ParityReport:
     """The report with what rounding may do to each figure that is judged, and the verdict that follows.
 
-    sides   of each backend its measurement, and the one of the same task, shaken
+    `shaken`: of the reference's task, shaken. The other backend's is not asked for: one that gives another result each
+    time would excuse itself.
     """
-    rows = [replace(row, floor=_floor(row, sides)) if row.judged and not row.note else row for row in report.rows]
+    rows = [
+        replace(row, floor=_floor(row, reference, shaken)) if row.judged and not row.note else row
+        for row in report.rows
+    ]
     return replace(report, rows=tuple(_judged_anew(row) for row in rows))
 
 
-def _floor(row: Row, sides: Sequence[tuple[Measurement, Measurement]]) -> float | None:
+def _floor(row: Row, reference: Measurement, shaken: Measurement) -> float | None:
     if row.what == probe.START:  # copied, not computed
         return None
-    reference = sides[0][0].arrays[row.what][row.tensor].astype(np.float64).ravel()
-    gaps = [
-        still.arrays[row.what][row.tensor].astype(np.float64).ravel() - shaken.arrays[row.what][row.tensor].ravel()
-        for still, shaken in sides
-    ]
-    if row.what in GRADIENT_LIKE:
-        return max(_share(float(gap @ gap), float(reference @ reference)) for gap in gaps)
-    return max(_share(float(np.abs(gap).max()), float(np.abs(reference).max())) for gap in gaps)
+    (*_, relative, squared, _), _ = _differences(*(m.arrays[row.what][row.tensor] for m in (reference, shaken)))
+    return squared if row.what in GRADIENT_LIKE else relative
 
 
 def _judged_anew(row: Row) -> Row:

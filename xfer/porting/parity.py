@@ -85,11 +85,10 @@ def parity(
         return ParityReport(arch, tuple(sides), tolerance, steps, 0, 0, unlike)
     measurements = _measured(sides, tasks, progress, "measuring")
     report = compare(measurements[0], measurements[1], tasks, tolerance)
-    if report.passes or steps == 0:
+    if report.passes:
         return report
-    one_step = [replace(task, shaken=True, steps=1) for task in tasks]
-    shaken = _measured(sides, one_step, progress, "measuring rounding of")
-    return with_floors(report, list(zip(measurements, shaken, strict=True)))
+    (shaken,) = _measured(sides[:1], [replace(tasks[0], shaken=True, steps=1)], progress, "measuring rounding of")
+    return with_floors(report, measurements[0], shaken)
 
 
 def _measured(sides: Sequence[Side], tasks: Sequence[Task], progress: Progress, doing: str) -> list[Measurement]:
