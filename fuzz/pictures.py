@@ -12,10 +12,12 @@ from PIL import Image
 from fuzz.harness import Door, check_line
 from xfer.pixels.images import open_image, open_lazily
 from xfer.pixels.inspected import inspect_image
+from xfer.pixels.lazy import Jpeg
 
 SIZE = (24, 16)  # width, height
 KINDS: tuple[tuple[str, str, dict[str, object]], ...] = (
     ("JPEG", "RGB", {}),
+    ("JPEG", "RGB", {"exif": b"", "quality": 90}),  # upright: decoded when its pixels are needed
     ("JPEG", "CMYK", {}),
     ("JPEG", "L", {"progressive": True}),
     ("PNG", "RGBA", {}),
@@ -46,7 +48,7 @@ def seeds() -> Mapping[str, bytes]:
         exif = Image.Exif()
         exif[0x112] = 6
         if format in ("JPEG", "PNG", "WEBP"):
-            options = {**options, "exif": exif}
+            options = {"exif": exif, **options}
         image.save(file, format, **options)
         made[f"{format}-{mode}-{'-'.join(options)}".replace(";", "")] = file.getvalue()
     return made
@@ -60,7 +62,9 @@ def read(path: Path) -> None:
     assert image.mode == "RGB"
     assert found.reason is None, "what is refused when it is inspected is opened"
     assert image.size == (found.width, found.height)
-    assert open_lazily(path).size == image.size
+    lazy = open_lazily(path)
+    assert (lazy.width, lazy.height) == image.size
+    assert np.array_equal(np.asarray(lazy.decode() if isinstance(lazy, Jpeg) else lazy), np.asarray(image))
 
 
 DOORS = {"picture": Door(seeds, read, ".png", most=1 << 14)}
