@@ -14,7 +14,7 @@ BENCH := .venv-bench
 # With pip's own progress where somebody watches (standard output is taken by the substitution), quietly into a log.
 PIP_FLAGS = --disable-pip-version-check $$(test -t 2 || echo --quiet)
 
-.PHONY: train test lint fuzz sweep chaos parity-all bench clean both
+.PHONY: train test lint fuzz sweep chaos parity-all cuts-all bench clean both
 train: $(if $(filter mindspore,$(BACKEND)),both) $(READY)
 	$(VENV)/bin/xfer train --backend $(BACKEND) $(ARGS)
 
@@ -53,6 +53,10 @@ chaos: both $(READY)
 # Every network against torchvision's module and on both frameworks, which takes long: make parity-all ARGS="'vit_*'"
 parity-all: both $(READY)
 	$(VENV)/bin/python -m tests.parity_all $(ARGS)
+
+# Frozen is frozen, and kept features change no bit, at every cut of a network of each family.
+cuts-all: both $(READY)
+	$(VENV)/bin/python -m tests.cuts_all $(ARGS)
 
 $(VENV)/.fuzz: $(READY)
 	@echo "installing atheris into $(VENV)"

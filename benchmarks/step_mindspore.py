@@ -59,32 +59,28 @@ def time_sides(sides: dict[str, Callable[[], object]], turns: int) -> Row:
 
 
 def step_sides(train_from: str) -> dict[str, Callable[[], object]]:
-    from xfer.backend import Batch, LossSpec, OptimizerSpec
-    from xfer.nets.catalogue import ARCHS
+    from xfer.backend import Batch, OptimizerSpec
+    from xfer.losses import LossSpec, targets_of
     from xfer.nets.freeze import FreezePolicy, resolve
 
-    (backend, model), (_, bare_model) = _build("resnet18"), _build("resnet18")
-    groups = resolve(FreezePolicy(train_from), ARCHS["resnet18"], list(model.parameters))
-    step = backend.make_train_step(model, OptimizerSpec("sgd", momentum=0.9), LossSpec(), groups, train_from)
-    bare = _bare_step(bare_model, groups, train_from)
+    net, bare_net = _build("resnet18"), _build("resnet18")
+    groups = resolve(FreezePolicy(train_from), net.arch, list(net.shapes))
+    step = net.train_step(OptimizerSpec("sgd", momentum=0.9), groups, train_from)
+    bare = _bare_step(bare_net, groups, train_from)
     inputs, labels = _images(), np.arange(BATCH) % 2
     if train_from != "stem":
-        inputs = backend.make_predict_step(model, "stem", train_from)(inputs)
-    lrs = [0.001] * len(groups.trainable)
-    return {"xfer": lambda: step(Batch(inputs, labels), lrs)(), "bare": lambda: bare(inputs, labels.astype(np.int32))}
+        inputs = net.predict_step("stem", train_from)(inputs)
+    batch, lrs = Batch(inputs, *targets_of(LossSpec(), labels, 2)), [0.001] * len(groups.trainable)
+    return {"xfer": lambda: step([batch], lrs)(), "bare": lambda: bare(inputs, labels.astype(np.int32))}
 
 
-def _bare_step(model: Any, groups: Any, train_from: str) -> Callable[[Any, Any], object]:
+def _bare_step(net: Any, groups: Any, train_from: str) -> Callable[[Any, Any], object]:
     import mindspore as ms
     from mindspore import Tensor, nn
 
-    from xfer.archs import norm_layers
-    from xfer_mindspore.layers import Scope
-    from xfer_mindspore.network import Network
-
-    network = Network(Scope(model.parameters, frozenset(norm_layers(groups.updating))), model.spec, train_from)
+    network = _plain(net, train_from, "logits", groups.updating)
     criterion = nn.CrossEntropyLoss()
-    optimizer = nn.SGD([model.parameters[name] for name in groups.trainable_names], 0.001, 0.9)
+    optimizer = nn.SGD([net.model.parameters[name] for name in groups.trainable_names], 0.001, 0.9)
 
     def forward(inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         logits = network(inputs)
@@ -101,28 +97,32 @@ def _bare_step(model: Any, groups: Any, train_from: str) -> Callable[[Any, Any],
 
 
 def inference_sides(arch: str) -> dict[str, Callable[[], object]]:
-    backend, model = _build(arch)
+    net = _build(arch)
     from mindspore import Tensor
 
-    from xfer_mindspore.layers import Scope
-    from xfer_mindspore.network import Network
-
-    plain, images = Network(Scope(model.parameters), model.spec, "stem", "head"), _images()
-    merged = backend.make_predict_step(model, "stem", "head")
+    plain, images, merged = _plain(net, "stem", "head"), _images(), net.predict_step("stem", "head")
     return {"merged": lambda: merged(images), "plain": lambda: plain(Tensor(images)).asnumpy()}
 
 
-def _build(arch: str) -> tuple[Any, Any]:
-    from xfer.backend import ModelSpec
+def _plain(net: Any, start: str, stop: str, updating: frozenset[str] = frozenset()) -> Any:
+    """The network with its normalisations, operator by operator."""
+    from xfer.graphs.parts import part_of
+    from xfer_mindspore.network import network_of
+
+    return network_of(net.model, part_of(net.graph, start, stop), net.model.parameters, updating)
+
+
+def _build(arch: str) -> Any:
+    from xfer.archs import IMAGENET_MEAN, IMAGENET_STD
     from xfer.backends import load_backend
-    from xfer.nets.catalogue import ARCHS
+    from xfer.nets.net import build_net
+    from xfer.nets.specs import ModelSpec
     from xfer.nets.weights import init_weights
 
-    backend, entry = load_backend("mindspore"), ARCHS[arch]
-    model: Any = backend.build(ModelSpec(arch, 2, (SIZE, SIZE), entry.mean, entry.std), "cpu")
-    shapes = {name: parameter.shape for name, parameter in model.parameters.items()}
-    backend.import_weights(model, init_weights(shapes, seed=1))
-    return backend, model
+    spec = ModelSpec(arch, 2, (SIZE, SIZE), IMAGENET_MEAN, IMAGENET_STD)
+    net = build_net(load_backend("mindspore"), "cpu", spec)
+    net.load(init_weights(net.shapes, seed=1))
+    return net
 
 
 def _images() -> Any:

@@ -20,17 +20,17 @@ import torch
 from torch.nn import functional
 from torchvision.models import resnet18
 
+from xfer.archs import IMAGENET_MEAN, IMAGENET_STD
 from xfer.arrays import Digests, Int64
-from xfer.backend import Batch, LossSpec, ModelSpec, OptimizerSpec
+from xfer.backend import Labelled, OptimizerSpec
 from xfer.backends import load_backend, settle
-from xfer.nets.catalogue import ARCHS
 from xfer.nets.freeze import FreezePolicy, resolve
 from xfer.nets.net import build_net
+from xfer.nets.specs import ModelSpec
 from xfer.progress import silent
 from xfer.recipe.schedule import Schedule
 from xfer.training.loop import Point, Training, train
-
-ARCH = ARCHS["resnet18"]
+from xfer.training.masks import Masks
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,17 @@ class InMemory:
     images: np.ndarray
     labels: Int64
 
-    def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Batch, Digests]]:
+    def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Labelled, Digests]]:
         for indices in chunks:
-            yield Batch(self.images[indices], self.labels[indices]), np.zeros((len(indices), 16), np.uint8)
+            yield Labelled(self.images[indices], self.labels[indices]), np.zeros((len(indices), 16), np.uint8)
 
 
 def with_xfer(pictures: InMemory, batch: int) -> Callable[[], object]:
     backend = load_backend("torch")
     settle(backend, "cpu")  # as in a command: a setting of malloc, which the step by hand has then, too
-    net = build_net(backend, "cpu", ModelSpec(ARCH.name, 2, (224, 224), ARCH.mean, ARCH.std))
-    groups = resolve(FreezePolicy(net.first), ARCH, list(net.shapes))
-    step = net.train_step(OptimizerSpec("sgd", momentum=0.9), LossSpec(), groups)
+    net = build_net(backend, "cpu", ModelSpec("resnet18", 2, (224, 224), IMAGENET_MEAN, IMAGENET_STD))
+    groups = resolve(FreezePolicy(net.first), net.arch, list(net.shapes))
+    step = net.train_step(OptimizerSpec("sgd", momentum=0.9), groups)
     # The same logits for every batch, at no cost: what is measured is training.
     logits = np.zeros((batch, 2), np.float32)
     training = Training(
@@ -68,9 +68,9 @@ def with_xfer(pictures: InMemory, batch: int) -> Callable[[], object]:
         epochs=1,
         batch_size=batch,
         views=1,
-        dropout=0.0,
-        head_width=ARCH.features,
+        masks=Masks(),
         seed=0,
+        classes=2,
     )
     return lambda: deque(train(training, Point(), silent), maxlen=0)
 
@@ -78,7 +78,7 @@ def with_xfer(pictures: InMemory, batch: int) -> Callable[[], object]:
 def by_hand(pictures: InMemory, batch: int) -> Callable[[], object]:
     net = resnet18(num_classes=2).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
-    mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (ARCH.mean, ARCH.std))
+    mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (IMAGENET_MEAN, IMAGENET_STD))
 
     def epoch() -> None:
         for first in range(0, len(pictures.labels), batch):

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fuzz.harness import Door
-from xfer.backend import ModelSpec
 from xfer.formats.sealed import KEY, write_sealed
+from xfer.nets.net import build_net
+from xfer.nets.specs import ModelSpec
 from xfer.nets.weights import init_weights
 from xfer.pixels.augment import default_eval
 from xfer.results.checkpoint import Checkpoint, load_checkpoint
@@ -16,7 +17,7 @@ from xfer.testing.numpy_backend import NumpyBackend
 
 SPEC = ModelSpec("tiny", 2, (32, 32), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 BACKEND = NumpyBackend()
-WEIGHTS = BACKEND.export_weights(BACKEND.build(SPEC, "cpu"))
+WEIGHTS = build_net(BACKEND, "cpu", SPEC).export()
 
 
 def seeds() -> Mapping[str, bytes]:

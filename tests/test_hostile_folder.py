@@ -27,6 +27,9 @@ if __name__ == "__main__":
 MARK = "open({!r}, 'a').write(__name__ + '\\n')\n"
 
 
+LONG = "XFER_TEST_LONG" in os.environ
+
+
 @pytest.fixture(scope="module")
 def script(tmp_path_factory):
     """The `xfer` command as pip installs it: a file in a folder of programs."""
@@ -92,7 +95,7 @@ def test_doctor_runs_nothing_of_the_folder(script, folder):
 
 
 @pytest.mark.skipif("torch" not in FRAMEWORKS, reason="torch's native reader starts processes")
-@pytest.mark.parametrize("how", ["spawn", "forkserver"])  # which start Python anew
+@pytest.mark.parametrize("how", ["spawn", "forkserver"] if LONG else ["spawn"])  # which start Python anew
 def test_native_readers_workers_run_nothing_of_the_folder(script, folder, how):
     flags = ["--arch", "convnet", "--weights", "random", "--size", 32, "--epochs", 1, "--batch-size", 6]
     native = ["--set", "data.pipeline=native", "--set", "data.workers=2", "--views", "fresh"]

@@ -26,9 +26,9 @@ from xfer.graphs.packaged import ENDING, FOLDER, FORMAT, PUBLISHED, unpacked
 from xfer_torch.trace import trace
 
 ROOT = Path(__file__).parents[1]
-WRITTEN_BY_ADAPTERS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-NO_KINDS_YET = ("maxvit_t", "swin_b", "swin_s", "swin_t", "swin_v2_b", "swin_v2_s", "swin_v2_t")
-SIZES = {"inception_v3": (299, 299)}
+WRITTEN_HERE = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+"""In `xfer/nets/builders.py`, node by node the same, in any number of blocks."""
+SIZES = {"inception_v3": (299, 299), **dict.fromkeys(("swin_v2_b", "swin_v2_s", "swin_v2_t"), (256, 256))}
 
 _BARE = {"aux_logits": False, "init_weights": False, "transform_input": False}
 _BUILT = {"googlenet": _BARE, "inception_v3": _BARE}
@@ -36,6 +36,8 @@ _AUXILIARY = {"googlenet": ["aux1.", "aux2."], "inception_v3": ["AuxLogits."]}
 # The published files of these two are for pictures in [-1, 1]: torchvision rescales them inside of the network
 # (`transform_input`), and here they are normalised so.
 _HALF = [0.5, 0.5, 0.5]
+# A head has a bias here.
+_UNBIASED = {"maxvit_t": ["classifier.5"]}
 # As torchvision.models.densenet._load_state_dict does by a regular expression: older torch allowed dots in names.
 _DENSE = [[f".{part}.{number}.", f".{part}{number}."] for part in ("norm", "conv") for number in (1, 2)]
 _SWAG = "CC-BY-NC-4.0"
@@ -60,7 +62,7 @@ def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
 
 def traced() -> list[str]:
     """Names of the networks of which there is a graph."""
-    return [name for name in list_models(module=models) if name not in (*WRITTEN_BY_ADAPTERS, *NO_KINDS_YET)]
+    return [name for name in list_models(module=models) if name not in WRITTEN_HERE]
 
 
 def build(name: str) -> nn.Module:
@@ -72,7 +74,7 @@ def build(name: str) -> nn.Module:
 def graph_of(name: str) -> Graph:
     with WithoutNumbers():
         module = build(name)
-    return trace(module, SIZES.get(name, (224, 224)))
+    return trace(module, SIZES.get(name, (224, 224))).with_head_bias()
 
 
 def published_of(name: str) -> list[dict[str, Any]]:
@@ -110,6 +112,8 @@ def _published(name: str, entry: Any, default: bool) -> dict[str, Any]:
         raise SystemExit(f"{entry.url}: a licence that is not known here: {entry.meta['license']}")
     if name in _AUXILIARY:
         row["ignored"] = _AUXILIARY[name]
+    if name in _UNBIASED:
+        row["unbiased"] = _UNBIASED[name]
     if name.startswith("densenet"):
         row["renamed"] = _DENSE
     return row
@@ -122,7 +126,7 @@ def graph_text(name: str) -> str:
 def published_text() -> str:
     """One line for each file, so that differences can be read."""
     networks = []
-    for name in sorted((*traced(), *WRITTEN_BY_ADAPTERS)):
+    for name in sorted((*traced(), *WRITTEN_HERE)):
         rows = ",\n".join(json.dumps(row, allow_nan=False) for row in published_of(name))
         networks.append(f"{json.dumps(name)}: [\n{rows}\n]")
     return f'{{"format": {FORMAT}, "networks": {{\n' + ",\n".join(networks) + "\n}}\n"

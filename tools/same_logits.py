@@ -11,10 +11,14 @@ import sys
 import torch
 from torch import Tensor, nn
 
-from tools.catalogue import build
+from tools.catalogue import WRITTEN_HERE, build
+from xfer.archs import LOGITS, NO_WEIGHTS
+from xfer.backend import NetworkSpec
 from xfer.graphs import packaged
 from xfer.graphs.graph import Graph
-from xfer_torch.graph import build_graph
+from xfer.graphs.parts import boundaries, part_of
+from xfer.nets.catalogue import graph_named
+from xfer_torch.network import Program
 
 MOST = 1e-6
 _SMALLEST = {"inception_v3": 107}
@@ -33,18 +37,13 @@ def randomize(module: nn.Module) -> None:
 
 def difference(module: nn.Module, graph: Graph, pictures: Tensor) -> float:
     """The largest of the logits' differences, relative to the largest logit."""
-    network, stages = build_graph(graph)
-    weights = module.state_dict()
-    counters = {name for name in weights if name.endswith("num_batches_tracked")}
-    if set(weights) - counters != set(graph.weights):
+    weights = {name: tensor for name, tensor in module.state_dict().items() if not name.endswith(NO_WEIGHTS)}
+    if {*weights} != {*graph.weights}:
         raise ValueError("the graph has other weights than the module")
-    network.load_state_dict({name: weights[name] for name in network.state_dict()}, assign=True)
-    network.eval()
+    whole = part_of(graph, next(iter(boundaries(graph))), LOGITS)
+    program = Program(NetworkSpec(graph, (0.0,) * 3, (1.0,) * 3), whole, weights)
     with torch.inference_mode():
-        x = pictures
-        for _, stage in stages:
-            x = stage(x)
-        expected = module(pictures)
+        x, expected = program(pictures), module(pictures)
     return float((x - expected).abs().max() / expected.abs().max())
 
 
@@ -57,7 +56,7 @@ def main(names: tuple[str, ...]) -> int:
     torch.manual_seed(0)
     failed = []
     for name in names:
-        module, graph = build(name), packaged.load(name)
+        module, graph = build(name), graph_named(name)
         randomize(module)
         found = difference(module.eval(), graph, pictures_for(name, graph))
         if not found <= MOST:
@@ -68,4 +67,4 @@ def main(names: tuple[str, ...]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(tuple(sys.argv[1:]) or packaged.names()))
+    raise SystemExit(main(tuple(sys.argv[1:]) or (*packaged.names(), *WRITTEN_HERE)))

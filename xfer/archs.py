@@ -7,7 +7,7 @@ in `xfer.nets.catalogue`; a backend may bring others.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from xfer.errors import ConfigError
@@ -17,6 +17,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 LOGITS = "logits"
 """The boundary behind the last stage."""
+
+NO_WEIGHTS = ("num_batches_tracked", "relative_position_index", "relative_coords_table")
+"""Ends of names in torch's state dicts that are no weights: a counter, and what the size of Swin's windows says."""
 
 Padding = Literal["symmetric", "same_pool", "same"]
 """Where a ResNet's strided layers are padded: alike on both sides, as torchvision does; by TensorFlow's SAME, with an
@@ -49,7 +52,6 @@ class Arch:
     std: tuple[float, float, float] = IMAGENET_STD
     layers: tuple[int, ...] | None = None  # blocks of each stage of a ResNet; None: no network to add blocks to
     spared: tuple[str, ...] = ()  # like norm layers and biases, beside those that can be told by their names
-    flattened: int = 0  # maps, at a quarter of the picture's sides, that a linear layer takes whole; 0: pooled ones
 
     @property
     def stage_names(self) -> tuple[str, ...]:
@@ -77,45 +79,12 @@ class Arch:
         return next(stage for stage in stages if stage in holding or stage == stages[-1])
 
 
-def adapted(
-    arch: Arch, layers: Sequence[int] | None = None, extra: Sequence[int] = (), padding: Padding = "symmetric"
-) -> Arch:
-    """The network with other blocks in its stages, and with hidden layers before its head.
-
-    layers   blocks of layer1, layer2, ..., each 1 to MOST_BLOCKS; fewer than 4 drop the last stages. None: as they are
-    extra    widths, 1 to MOST_WIDTH, of MOST_HIDDEN linear layers at most, each followed by ReLU, between the pooled
-             features and the head: a stage `extra` of their own, with the weights `extra.0.weight`, `extra.0.bias`,
-             `extra.1.weight`, ...
-    padding  of a ResNet; it changes no name
-
-    Raises ConfigError for blocks or padding of a network that is no ResNet, and for numbers out of range.
-    """
-    if padding != "symmetric" and arch.layers is None:
-        raise ConfigError(f"model.padding = {padding!r}: {arch.name} is no ResNet. Cure: leave it out, or a ResNet")
-    if layers is not None:
-        arch = _with_layers(arch, tuple(layers))
-    if len(extra) > MOST_HIDDEN or any(not 1 <= width <= MOST_WIDTH for width in extra):
-        raise ConfigError(
-            f"model.extra = {list(extra)}: expected widths of 1 to {MOST_WIDTH:,}, {MOST_HIDDEN} of them at most"
-        )
-    if not extra:
-        return arch
-    *body, head = arch.stages
-    return replace(arch, stages=(*body, (EXTRA, (f"{EXTRA}.",)), head), features=extra[-1])
-
-
-def _with_layers(arch: Arch, layers: tuple[int, ...]) -> Arch:
-    if arch.layers is None:
-        raise ConfigError(f"model.layers = {list(layers)}: {arch.name} is no ResNet. Cure: leave it out, or a ResNet")
-    most = len(arch.layers)
+def refuse_blocks(layers: Sequence[int], most: int) -> None:
+    """Raises ConfigError for more than `most` numbers of blocks, for none, and for one that is not 1 to MOST_BLOCKS."""
     if not 1 <= len(layers) <= most or not 1 <= min(layers) <= max(layers) <= MOST_BLOCKS:
         raise ConfigError(
             f"model.layers = {list(layers)}: expected 1 to {most} numbers of blocks, each 1 to {MOST_BLOCKS}"
         )
-    stem, *body, head = arch.stages
-    # Each stage of a ResNet is twice as wide as the one before it.
-    width = arch.features // 2 ** (most - len(layers))
-    return replace(arch, stages=(stem, *body[: len(layers)], head), features=width, layers=layers)
 
 
 def norm_layers(names: Iterable[str]) -> tuple[str, ...]:

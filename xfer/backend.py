@@ -8,76 +8,74 @@ Only ndarrays cross. A backend never reads a recipe, a policy or a file: it gets
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
-from xfer.archs import Arch, Padding, adapted
 from xfer.arrays import Float32, Int64, Weights
 from xfer.graphs.graph import Graph
-from xfer.graphs.stages import arch_of
 
 Precision = Literal["float32", "bfloat16"]
+LossName = Literal["softmax", "sigmoid"]
 Model = Any
 Lazy = Callable[[], tuple[float, Float32]]
-"""Waits for the device, then gives the step's mean loss and its logits `(N, C)`, both from before the update.
+"""Waits for the device, then gives the step's loss and its logits `(N, C)`, both from before the update.
 
 It may be called late, after other steps, in any order and more than once.
 """
 
 
 @dataclass(frozen=True)
-class ModelSpec:
+class NetworkSpec:
     """What a backend needs in order to build a network.
 
-    `image_size` is (height, width) in pixels. The network normalises its uint8 images itself, on the device, as
-    `(x / 255 - mean) / std` in float32, channels in the order red, green, blue.
-
-    `layers`, `extra` and `padding` change the network as `xfer.archs.adapted` says. A backend that cannot build what
-    they ask for raises BackendError.
-
-    `graph` is the network, where that is data, with all of these changes in it; None for one that the backend writes.
-
-    `precision` is what the body computes in, where `bfloat16` is faster and rougher. Weights, what crosses a boundary,
-    the head, the logits and the loss are float32 in any case. A backend without it raises BackendError that names it.
+    graph      the whole network, of kinds that the backend lists. It names every weight
+    mean, std  the network normalises its uint8 images itself, on the device, as `(x / 255 - mean) / std` in float32,
+               channels in the order red, green, blue
+    precision  what the body computes in, where `bfloat16` is faster and rougher. Weights, what crosses a boundary,
+               what lies behind the entry of the head, and the loss are float32 in any case. A backend without it
+               raises BackendError that names it
+    name       for people, and for a framework that has such a network of its own
     """
 
-    arch: str
-    num_classes: int
-    image_size: tuple[int, int]
+    graph: Graph
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    layers: tuple[int, ...] | None = None
-    extra: tuple[int, ...] = ()
     precision: Precision = "float32"
-    padding: Padding = "symmetric"
-    graph: Graph | None = None
-
-    def adapted(self, archs: Mapping[str, Arch]) -> Arch:
-        """The network of that name in `archs`, with the changes asked for. Raises ConfigError where they do not fit."""
-        if self.graph is not None:
-            return arch_of(self.arch, self.graph)
-        return adapted(archs[self.arch], self.layers, self.extra, self.padding)
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch at a boundary of the network.
+    """One batch at a boundary of the network, and what a step makes smaller: the sum of factor times loss.
 
-    inputs   (N, H, W, 3) uint8 at the first stage; float32 at any other: (N, C, h, w), channels first, where the
-             stage before it gives maps, and (N, F) behind the pooling: at the head, and at hidden layers before it
-    labels   (N,) int64, in [0, classes)
-    keep     (N, F) float32 or None: what the head's inputs are multiplied with in training, 0 or 1 / (1 - p).
-             Dropout is data: made in the core from the seed, it is the same in every framework and on resume.
+    inputs   (N, H, W, 3) uint8 of pictures; float32 at any other boundary: (N, C, h, w), channels first, where maps
+             cross it, and else whatever the graph gives there: (N, F) behind the pooling
+    targets  (N, C) float32. The loss of a sample is, by its name: `softmax`, -sum(t * log(softmax(z))), each row of
+             targets summing to 1; `sigmoid`, the sum over classes of -(t * log(s(z)) + (1 - t) * log(1 - s(z))), where
+             s(z) = 1 / (1 + exp(-z))
+    factors  (N,) float32: 1 / N each gives the mean
+    masks    node -> float32, with the axis of the batch first, that broadcasts to what enters the node first, which is
+             multiplied with it in training: 0 or 1 / (1 - p). Dropout is data: made in the core from the seed, it is
+             the same in every framework and on resume. A node that has none is passed as it is
 
     The arrays are the step's while it runs, and the core's again when it returns: a step neither changes them nor
     keeps a view of them, for the next batch may be written where this one was.
     """
 
     inputs: NDArray[Any]
+    targets: Float32
+    factors: Float32
+    masks: Mapping[str, Float32] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures or features, laid out as `Batch.inputs`, and their classes (N,), in [0, classes)."""
+
+    inputs: NDArray[Any]
     labels: Int64
-    keep: Float32 | None = None
 
 
 @dataclass(frozen=True)
@@ -139,19 +137,16 @@ class OptimizerSpec:
     clip_norm: float | None = None
 
 
-@dataclass(frozen=True)
-class LossSpec:
-    """Softmax cross-entropy, averaged as torch's: with class weights, over the sum of the weights of the labels."""
-
-    label_smoothing: float = 0.0
-    class_weights: tuple[float, ...] | None = None
-
-
 class TrainStep(Protocol):
     """One optimisation step, built once and called many times."""
 
-    def __call__(self, batch: Batch, lrs: Sequence[float]) -> Lazy:
-        """Step once. `lrs` holds one rate for each group in `groups.trainable`. Forces no wait for the device."""
+    def __call__(self, parts: Sequence[Batch], lrs: Sequence[float]) -> Lazy:
+        """Step once, on one batch that is given in one part or several, of any sizes: losses and gradients add up.
+
+        The update comes once, behind the last part. Batch statistics are those of each part, and running ones follow
+        part by part. Logits are of all samples, in order. `lrs` holds one rate for each group in `groups.trainable`.
+        Forces no wait for the device.
+        """
         ...
 
     def export_state(self) -> dict[str, NDArray[Any]]:
@@ -181,7 +176,8 @@ class Backend(Protocol):
     """A framework. Stateless: all state is in the models and steps it makes."""
 
     name: str
-    archs: Mapping[str, Arch]
+    kinds: frozenset[str]
+    """Of nodes (`xfer.graphs.kinds`) that it gives a meaning to: it builds any graph of these."""
 
     def versions(self) -> dict[str, str]:
         """Package -> version of all that computes: for the record of a run, and to tell kept features apart."""
@@ -191,7 +187,7 @@ class Backend(Protocol):
         """What is usable now, best first: `cuda:0`, `npu:0`, and `cpu`, without a number, always last."""
         ...
 
-    def build(self, spec: ModelSpec, device: str) -> Model:
+    def build(self, spec: NetworkSpec, device: str) -> Model:
         """A network with weights of no particular value: the core always imports its own."""
         ...
 
@@ -207,17 +203,19 @@ class Backend(Protocol):
         ...
 
     def make_train_step(
-        self, model: Model, optimizer: OptimizerSpec, loss: LossSpec, groups: ParamGroups, start: str
+        self, model: Model, optimizer: OptimizerSpec, loss: LossName, groups: ParamGroups, start: str, cut: str
     ) -> TrainStep:
-        """A fresh step. Batches enter at the stage `start`; all that lies before it is frozen, and is not run.
+        """A fresh step. Batches enter at the boundary `start`, and nothing that lies before `cut` moves.
 
-        From there to the first stage that holds a name of `groups.moving`, it computes what a predict step would, to
-        the bit where it can: a run gives the same result whether or not the core keeps that in a cache.
+        From `start` to `cut` it computes what a predict step would, to the bit where it can: a run gives the same
+        result whether or not the core keeps that in a cache. Masks are for nodes behind `cut` alone.
         """
         ...
 
     def make_predict_step(self, model: Model, start: str, stop: str) -> PredictStep:
-        """Inference from the boundary `start` to the boundary `stop` (a stage, or `logits`).
+        """Inference from the boundary `start` to the boundary `stop`, both of `xfer.graphs.parts.boundaries`.
+
+        `stop` may be any node as well, `node:NAME`: what it gives is asked for then. `part_of` knows both.
 
         Pure, and independent of the batch: running statistics, no dropout. It sees the weights as they are when it
         is called, so one made before training serves after it.

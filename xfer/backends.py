@@ -89,7 +89,7 @@ def pick_device(backend: Backend, wanted: str) -> str:
 
 def refuse_unknown_kinds(backend: Backend, name: str, graph: Graph) -> None:
     """Raises BackendError for a network with nodes that the backend gives no meaning to."""
-    if unknown := sorted({node.kind for node in graph.nodes} - capability(backend, "kinds")):
+    if unknown := sorted({node.kind for node in graph.nodes} - backend.kinds):
         listed = ", ".join(unknown)
         raise BackendError(f"backend '{backend.name}' cannot build {name}: it has no {listed}. Cure: another --backend")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from xfer.arrays import Float32, Weights
-from xfer.backend import Backend, Batch, Diagnosis, InputSpec, Model
+from xfer.backend import Backend, Diagnosis, InputSpec, Labelled, Model
 from xfer.graphs.graph import Graph
 
 
@@ -14,7 +14,7 @@ class OwnModule(Protocol):
     """A classifier that somebody wrote for the framework, at rest, in float32. Weights have the names it gives them."""
 
     def export_weights(self) -> Weights:
-        """Copies of all tensors of its state, as float32, but `num_batches_tracked`."""
+        """Copies of all tensors of its state, as float32, but those of `xfer.archs.NO_WEIGHTS`."""
         ...
 
     def import_weights(self, weights: Mapping[str, Float32]) -> None:
@@ -32,16 +32,15 @@ class Capabilities(Protocol):
     shares_features   whether features that it computed serve other runs (True). A backend that listens in, say, must
                       see all that is computed
     numerics          a setting of its own that may change the last bits (none): features are kept for each apart
-    kinds             of nodes (`xfer.graphs.kinds`) that it gives a meaning to (none): it builds a `ModelSpec.graph`
-                      of these alone
+    networks          name -> graph of networks that it brings itself (none)
     """
 
     shares_features: bool
     numerics: str
-    kinds: frozenset[str]
+    networks: Mapping[str, Graph]
 
-    def native_batches(self, spec: InputSpec) -> Iterator[Batch]:
-        """The framework's own input pipeline: a batch for each of the chunks, in order, uint8 `(N, H, W, 3)`.
+    def native_batches(self, spec: InputSpec) -> Iterator[Labelled]:
+        """The framework's own input pipeline: pictures for each of the chunks, in order, uint8 `(N, H, W, 3)`.
 
         Raises DataError, with the file, for a picture that cannot be used, and BackendError for a transform that the
         framework has no counterpart of.
@@ -82,7 +81,7 @@ class Capabilities(Protocol):
 _ABSENT: Mapping[str, Any] = {
     "shares_features": True,
     "numerics": "",
-    "kinds": frozenset(),
+    "networks": {},
     "native_batches": None,
     "native_model": None,
     "own_module": None,

@@ -16,15 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from xfer.backend import Backend, ModelSpec
+from xfer.archs import IMAGENET_MEAN, IMAGENET_STD
+from xfer.backend import Backend
 from xfer.backends import declared, load_backend, settle
 from xfer.capabilities import capability
 from xfer.errors import Finding, XferError
+from xfer.nets import catalogue
 from xfer.nets.net import build_net
+from xfer.nets.specs import ModelSpec, own_networks
 from xfer.system import own_process, processes
 from xfer.system.files import json_text
 
 SPEED_SECONDS = 2.5  # of measuring, for each backend
+_USUAL = catalogue.names()[0]
 TIMEOUT = 180.0  # a first import from a cold disk can take a minute
 
 
@@ -78,24 +82,24 @@ def probe(name: str, speed: bool) -> dict[str, Any]:
         "works": True,
         "devices": backend.devices(),
         "versions": backend.versions(),
-        "archs": list(backend.archs),
+        "kinds": sorted(backend.kinds),
         "diagnoses": [(d.text, d.cure) for d in capability(backend, "diagnose")()],
         "speed": _speed(backend) if speed else None,
     }
 
 
 def _speed(backend: Backend) -> tuple[str, str, float]:
-    """Images per second of inference, batches of 8, on the best device, with the first network the backend builds."""
-    arch, device = next(iter(backend.archs.values())), backend.devices()[0]
+    """Images per second of inference, batches of 8, on the best device, of its own first network or the catalogue's."""
+    name, device = next(iter((*own_networks(backend), _USUAL))), backend.devices()[0]
     settle(backend, device)
-    predict = build_net(backend, device, ModelSpec(arch.name, 10, (224, 224), arch.mean, arch.std)).predict_step()
+    predict = build_net(backend, device, ModelSpec(name, 10, (224, 224), IMAGENET_MEAN, IMAGENET_STD)).predict_step()
     images = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3), np.uint8)
     predict(images)  # compiles, and warms up
     started, count = time.perf_counter(), 0
     while (passed := time.perf_counter() - started) < SPEED_SECONDS:
         predict(images)
         count += len(images)
-    return arch.name, device, count / passed
+    return name, device, count / passed
 
 
 if __name__ == "__main__":

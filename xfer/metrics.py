@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from xfer.arrays import Float32, Int64
-from xfer.backend import LossSpec, PredictStep
+from xfer.backend import PredictStep
 from xfer.data.order import Source, chunks
 from xfer.errors import XferError
 from xfer.progress import Progress
@@ -86,7 +86,7 @@ def evaluate(predict: PredictStep, source: Source, labels: Int64, batch_size: in
     parts, done = [], 0
     for batch, _ in source.batches(chunks(np.arange(len(labels)), batch_size), 0):
         parts.append(predict(batch.inputs))
-        done += len(batch.labels)
+        done += len(batch.inputs)
         progress("validation", done, len(labels))
     logits = np.concatenate(parts)
     return evaluation(logits, labels)
@@ -113,20 +113,6 @@ def cross_entropy(logits: Float32, labels: Int64) -> NDArray[np.float64]:
     """Of each sample, without smoothing or class weights."""
     picked: NDArray[np.float64] = log_softmax(logits)[np.arange(len(labels)), labels]
     return -picked
-
-
-def mean_loss(logits: Float32, labels: Int64, spec: LossSpec) -> float:
-    """What a step minimises, over a batch: as `xfer.backend.LossSpec` says, in float64.
-
-    It is finite only where all logits are: of others even those that count for nothing make it NaN.
-    """
-    classes = logits.shape[1]
-    weights = np.ones(classes) if spec.class_weights is None else np.asarray(spec.class_weights)
-    right = np.zeros((len(labels), classes))  # not rows of an eye: that is the square of the classes
-    right[np.arange(len(labels)), labels] = 1
-    targets = (1 - spec.label_smoothing) * right + spec.label_smoothing / classes
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(-(targets * weights * log_softmax(logits)).sum() / weights[labels].sum())
 
 
 def better(new: Evaluation, best: Evaluation | None) -> bool:

@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from collections.abc import Mapping
 
-import mindspore as ms
-import numpy as np
-from mindspore import Parameter, Tensor, ops
+from mindspore import Parameter, ParameterTuple, Tensor, ops
 
 from xfer.errors import BackendError, expected
 from xfer.graphs.graph import Graph, Node
-from xfer_mindspore.layers import BATCH_NORM_SLOTS, BatchNorm, Conv, Dense, Scope
+from xfer_mindspore.given import Function, Given, Maker, filled, on_cpu
+from xfer_mindspore.layers import BATCH_NORM_SLOTS, BatchNorm, Conv, Dense, Layer
+from xfer_mindspore.pooling import adaptive_avg_pool, avg_pool, max_pool, mean_of
+from xfer_mindspore.windows import cosine_window_attention, patch_merge, window_attention
 
-_PRODUCT = ops.MatMul()
 _SCALE = ops.BatchNorm(is_training=False, epsilon=1e-12)
-
-Function = Callable[..., Tensor]
-"""Of a node's inputs."""
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a node's function is made of.
-
-    weights  by the slots of the kind
-    follows  of a batch norm: whether it normalises with the statistics of the batch, and updates the running ones
-    """
-
-    attributes: Mapping[str, Any]
-    weights: Mapping[str, Parameter]
-    follows: bool
-
-    def __getitem__(self, attribute: str) -> Any:
-        value = self.attributes[attribute]
-        return tuple(value) if isinstance(value, list) else value  # MindSpore takes no lists
-
-
-Maker = Callable[[Given], Function]
 
 
 def refuse_unknown(graph: Graph) -> None:
@@ -50,37 +24,26 @@ def refuse_unknown(graph: Graph) -> None:
             raise BackendError(expected(f"kind of node {node.name!r} on backend 'mindspore'", node.kind, KINDS))
 
 
-def function_of(scope: Scope, graph: Graph, node: Node) -> Function:
-    """What takes the node's inputs and gives its output: for a convolution or a batch norm, its cell."""
-    weights = {slot: scope.parameter(name, *graph.weights[name]) for slot, name in node.weights.items()}
-    layer = node.weights.get("running_mean", "").removesuffix(".running_mean")
-    return KINDS[node.kind](Given(node.attributes, weights, layer in scope.batch_norms))
+def function_of(node: Node, parameters: Mapping[str, Parameter], follows: frozenset[str] = frozenset()) -> Function:
+    """What takes the node's inputs and gives its output. `follows`: running means that follow the batches."""
+    weights = {slot: parameters[name] for slot, name in node.weights.items()}
+    function = KINDS[node.kind](Given(node.attributes, weights, node.weights.get("running_mean") in follows))
+    return Holding(weights, function) if node.kind in NEVER_COMPILED else function
 
 
-def _on_cpu() -> bool:
-    return ms.get_current_device().device_target == "CPU"
+class Holding(Layer):
+    """A function that has its weights from elsewhere, as a cell that lists them."""
+
+    def __init__(self, weights: Mapping[str, Parameter], function: Function) -> None:
+        super().__init__()
+        self.weights, self.function = ParameterTuple(weights.values()), function
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.function(x)
 
 
 def unchanged(x: Tensor) -> Tensor:
     return x
-
-
-class AnyBatchNorm(BatchNorm):
-    """Of tensors with any number of axes, the channels on axis 1."""
-
-    def construct(self, x: Tensor) -> Tensor:
-        if x.ndim == 4:
-            return super().construct(x)
-        return super().construct(x.reshape(x.shape[0], x.shape[1], -1, 1)).reshape(x.shape)
-
-
-class AnyDense(Dense):
-    """On the last axis of several."""
-
-    def construct(self, x: Tensor) -> Tensor:
-        if x.ndim == 2:
-            return super().construct(x)
-        return super().construct(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
 
 
 def _conv(given: Given) -> Conv:
@@ -90,16 +53,30 @@ def _conv(given: Given) -> Conv:
 
 def _batch_norm(given: Given) -> Function:
     slots = [given.weights[slot] for slot in BATCH_NORM_SLOTS]
-    return AnyBatchNorm(slots, given.follows, given["eps"], given["momentum"])
+    return BatchNorm(slots, given.follows, given["eps"], given["momentum"])
 
 
 def _linear(given: Given) -> Function:
-    return AnyDense(given.weights["weight"], given.weights.get("bias"))
+    return Dense(given.weights["weight"], given.weights.get("bias"))
 
 
-def _layer_norm(given: Given) -> Function:
-    normalise = ops.LayerNorm(-1, -1, given["eps"])  # mindspore.ops.layer_norm has no kernel on the CPU
-    return lambda x: normalise(x, given.weights["weight"], given.weights["bias"])[0]
+class LayerNorm(Layer):
+    def __init__(self, given: Given) -> None:
+        super().__init__()
+        self.weight, self.bias = given.weights["weight"], given.weights["bias"]
+        self.normalise = ops.LayerNorm(-1, -1, given["eps"])  # mindspore.ops.layer_norm has no kernel on the CPU
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.normalise(x, self.weight, self.bias)[0]
+
+
+class Table(Layer):
+    def __init__(self, given: Given) -> None:
+        super().__init__()
+        self.value = given.weights["value"]
+
+    def construct(self) -> Tensor:
+        return self.value
 
 
 def _gelu(x: Tensor) -> Tensor:
@@ -108,67 +85,34 @@ def _gelu(x: Tensor) -> Tensor:
 
 
 def _tanh(x: Tensor) -> Tensor:
-    # On the CPU the primitive is off by 2e-5, this by 4e-7.
-    return 2 * ops.sigmoid(2 * x) - 1
-
-
-def _max_pool(given: Given) -> Function:
-    kernel, stride, (top, left), dilation = given["kernel"], given["stride"], given["padding"], given["dilation"]
-    if dilation != (1, 1) or not _on_cpu():
-        return lambda x: ops.max_pool2d(x, kernel, stride, (top, left), dilation, ceil_mode=given["ceil"])
-    # On the CPU the 3-D kernel gives the same bits, three times as fast, and its gradient 60 times as fast.
-    pads = {"pad_mode": "pad", "pad_list": (0, 0, top, top, left, left), "ceil_mode": given["ceil"]}
-    pool = ops.MaxPool3D((1, *kernel), (1, *stride), **pads)
-    return lambda x: pool(x.expand_dims(2)).squeeze(2)
-
-
-def _avg_pool(given: Given) -> Function:
-    (top, left), sizes = given["padding"], (given["kernel"], given["stride"])
-    modes = {"ceil_mode": given["ceil"], "count_include_pad": given["count_pad"]}
-    return lambda x: ops.avg_pool2d(x, *sizes, padding=(top, top, left, left), **modes)
-
-
-def _adaptive_avg_pool(given: Given) -> Function:
-    if given["size"] == (1, 1):
-        return _mean(Given({"axes": [2, 3], "keep": True}, {}, follows=False))
-    return lambda x: ops.adaptive_avg_pool2d(x, given["size"])
-
-
-def _mean(given: Given) -> Function:
-    axes, keep = given["axes"], given["keep"]
-    fast = _on_cpu() and axes == (2, 3)
-
-    def mean(x: Tensor) -> Tensor:
-        if not fast or x.ndim != 4:
-            return x.mean(axes, keep_dims=keep)
-        # Of maps as a product, whose gradient is one too: on the CPU three times as fast as a mean and its gradient.
-        batch, channels, height, width = x.shape
-        shares = _filled(height * width, 1 / (height * width)).reshape(-1, 1)
-        means = _PRODUCT(x.reshape(batch * channels, height * width), shares)
-        return means.reshape(batch, channels, 1, 1) if keep else means.reshape(batch, channels)
-
-    return mean
-
-
-@lru_cache(maxsize=256)
-def _filled(count: int, value: float) -> Tensor:
-    return Tensor(np.full(count, value, np.float32))
+    # On the CPU the primitive is off by 1e-4, and this by 1.6e-6: of small values that is much, and there the series is
+    # good to the last digit.
+    square = x * x
+    series = 2 / 15 - square * (17 / 315 - square * (62 / 2835 - square * (1382 / 155925)))
+    near = x * (1 - square * (1 / 3 - square * series))
+    return ops.where(square < 0.09, near, 2 * ops.sigmoid(2 * x) - 1)
 
 
 def _add(given: Given) -> Function:
     value = given.attributes.get("value")
-    return lambda x, y=value: x + y
+    if value is None:
+        return lambda x, y: x + y
+    return lambda x: x + value
 
 
 def _mul(given: Given) -> Function:
-    value, fast = given.attributes.get("value"), _on_cpu()
+    value, fast = given.attributes.get("value"), on_cpu()
+    if value is not None:
+        return lambda x: x * value
 
-    def multiply(x: Tensor, y: Tensor | float = value) -> Tensor:
-        if not fast or not isinstance(y, Tensor) or x.ndim != 4 or y.ndim != 4 or x.shape[:2] != y.shape[:2]:
+    def multiply(x: Tensor, y: Tensor) -> Tensor:
+        if not fast or x.ndim != 4 or y.ndim != 4 or x.shape[:2] != y.shape[:2]:
             return x * y
         if y.shape[2:] == (1, 1):
             return _scaled(x, y)
-        return _scaled(y, x) if x.shape[2:] == (1, 1) else x * y
+        if x.shape[2:] == (1, 1):
+            return _scaled(y, x)
+        return x * y
 
     return multiply
 
@@ -180,48 +124,67 @@ def _scaled(maps: Tensor, scales: Tensor) -> Tensor:
     fast as a product that broadcasts, its gradient too.
     """
     count, (height, width) = maps.shape[0] * maps.shape[1], maps.shape[2:]
-    zeros, ones = _filled(count, 0.0), _filled(count, 1.0)
+    zeros, ones = filled(count, 0.0), filled(count, 1.0)
     flat = maps.reshape(1, count, height, width)
     return _SCALE(flat, scales.reshape(count), zeros, zeros, ones)[0].reshape(maps.shape)
 
 
+def _softmax(given: Given) -> Function:
+    axis = given["axis"]
+    return lambda x: ops.softmax(x, axis)
+
+
+def _cat(given: Given) -> Function:
+    axis = given["axis"]
+    return lambda *parts: ops.cat(parts, axis)
+
+
 def _slice(given: Given) -> Function:
-    return lambda x: ops.narrow(x, given["axis"], given["start"], given["stop"] - given["start"])
+    axis, start, length = given["axis"], given["start"], given["stop"] - given["start"]
+    return lambda x: ops.narrow(x, axis, start, length)
+
+
+def _permute(given: Given) -> Function:
+    axes = given["axes"]
+    return lambda x: x.transpose(axes)
 
 
 def _reshape(given: Given) -> Function:
-    return lambda x: x.reshape(*sizes_of(given["shape"], x.shape))
+    shape = given["shape"]
 
+    def reshape(x: Tensor) -> Tensor:
+        # "@i" is the size of axis i of what is given.
+        return x.reshape([x.shape[int(size[1:])] if isinstance(size, str) else size for size in shape])
 
-def sizes_of(shape: Sequence[int | str], given: Sequence[int]) -> list[int]:
-    """Of a reshape: `"@i"` is the size of axis i of what is given."""
-    return [given[int(size[1:])] if isinstance(size, str) else size for size in shape]
+    return reshape
 
 
 def _flatten(given: Given) -> Function:
-    return lambda x: x.reshape(*x.shape[: given["start"]], -1)
+    start = given["start"]
+    return lambda x: x.reshape(*x.shape[:start], -1)
 
 
 def _expand(given: Given) -> Function:
     return lambda x, like: ops.broadcast_to(x, (like.shape[0], *x.shape[1:]))
 
 
-def _attention(given: Given) -> Function:
-    heads = given["heads"]
-    enter = AnyDense(given.weights["in_weight"], given.weights["in_bias"])
-    leave = AnyDense(given.weights["out_weight"], given.weights["out_bias"])
+class Attention(Layer):
+    def __init__(self, given: Given) -> None:
+        super().__init__()
+        self.heads = given["heads"]
+        self.enter = Dense(given.weights["in_weight"], given.weights["in_bias"])
+        self.leave = Dense(given.weights["out_weight"], given.weights["out_bias"])
 
-    def attend(x: Tensor) -> Tensor:
+    def construct(self, x: Tensor) -> Tensor:
         batch, length, width = x.shape
-        made = enter(x)
+        made, depth = self.enter(x), width // self.heads
         # Not by an index: MindSpore 2.10 forgets at times, in a process that has done much, that an int is one.
-        parts = (ops.narrow(made, 2, part * width, width) for part in range(3))
-        query, key, value = (p.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3) for p in parts)
-        scores = ops.matmul(query, key.swapaxes(2, 3)) * (width // heads) ** -0.5
-        mixed = ops.matmul(ops.softmax(scores, -1), value)
-        return leave(mixed.transpose(0, 2, 1, 3).reshape(batch, length, width))
-
-    return attend
+        query, key, value = [
+            ops.narrow(made, 2, part * width, width).reshape(batch, length, self.heads, depth).transpose(0, 2, 1, 3)
+            for part in range(3)
+        ]
+        shares = ops.softmax(ops.matmul(query, key.swapaxes(2, 3)) * depth**-0.5, -1)
+        return self.leave(ops.matmul(shares, value).transpose(0, 2, 1, 3).reshape(batch, length, width))
 
 
 def _as(function: Function) -> Maker:
@@ -231,12 +194,15 @@ def _as(function: Function) -> Maker:
 
 KINDS: Mapping[str, Maker] = {
     "image": _as(unchanged),
-    "table": lambda given: lambda: given.weights["value"],
+    "table": Table,
     "conv": _conv,
     "batch_norm": _batch_norm,
     "linear": _linear,
-    "layer_norm": _layer_norm,
-    "attention": _attention,
+    "layer_norm": LayerNorm,
+    "attention": Attention,
+    "window_attention": lambda given: window_attention(given.attributes, given.weights),
+    "cosine_window_attention": lambda given: cosine_window_attention(given.attributes, given.weights),
+    "patch_merge": _as(patch_merge),
     "relu": _as(ops.relu),
     "relu6": _as(ops.relu6),
     "gelu": _as(_gelu),
@@ -245,20 +211,23 @@ KINDS: Mapping[str, Maker] = {
     "hardsigmoid": _as(ops.hardsigmoid),
     "sigmoid": _as(ops.sigmoid),
     "tanh": _as(_tanh),
-    "softmax": lambda given: lambda x: ops.softmax(x, given["axis"]),
-    "max_pool": _max_pool,
-    "avg_pool": _avg_pool,
-    "adaptive_avg_pool": _adaptive_avg_pool,
-    "mean": _mean,
+    "softmax": _softmax,
+    "max_pool": max_pool,
+    "avg_pool": avg_pool,
+    "adaptive_avg_pool": adaptive_avg_pool,
+    "mean": mean_of,
     "add": _add,
     "mul": _mul,
     "matmul": _as(ops.matmul),
-    "cat": lambda given: lambda *parts: ops.cat(parts, given["axis"]),
+    "cat": _cat,
     "slice": _slice,
-    "permute": lambda given: lambda x: x.transpose(*given["axes"]),
+    "permute": _permute,
     "reshape": _reshape,
     "flatten": _flatten,
     "expand": _expand,
     "dropout": _as(unchanged),
     "stochastic_depth": _as(unchanged),
 }
+
+NEVER_COMPILED = frozenset(["window_attention", "cosine_window_attention"])
+"""Their functions do with shapes what graph mode does not compile: a network that has one runs operator by operator."""

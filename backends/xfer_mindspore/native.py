@@ -20,7 +20,7 @@ from mindspore.dataset.vision import Inter
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from xfer.backend import Batch, InputSpec
+from xfer.backend import InputSpec, Labelled
 from xfer.errors import BackendError, DataError
 from xfer.pixels.augment import (
     CenterCrop,
@@ -55,7 +55,7 @@ ADJUST = {
 RANDOM = Lock()
 
 
-def native_batches(spec: InputSpec) -> Iterator[Batch]:
+def native_batches(spec: InputSpec) -> Iterator[Labelled]:
     """As `xfer.backend.Capabilities` says; workers are threads."""
     if not spec.chunks:
         return
@@ -84,7 +84,7 @@ def native_batches(spec: InputSpec) -> Iterator[Batch]:
             for index in indices:
                 if int(index) in errors:
                     raise errors[int(index)]
-            yield Batch(np.stack(pixels), spec.labels[indices])
+            yield Labelled(np.stack(pixels), spec.labels[indices])
     finally:
         rows.stop()
 

@@ -1,23 +1,36 @@
-"""A network from one boundary to another."""
+"""A network from one boundary to another: a cell whose `construct` is written, as source, from the nodes.
+
+MindSpore compiles source: it has no loop over Python's objects in a graph, but one line for each node it takes.
+"""
 
 from __future__ import annotations
 
+import linecache
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
+import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
 
-from xfer.archs import EXTRA, LOGITS, Arch
-from xfer.backend import ModelSpec
-from xfer.graphs.stages import HEAD, stages_of
-from xfer.nets.catalogue import ARCHS
-from xfer_mindspore import convnet, efficientnet, resnet
-from xfer_mindspore.layers import Dense, Layer, Scope, Sequential
-from xfer_mindspore.nodes import Nodes
+from xfer.archs import is_statistic
+from xfer.backend import NetworkSpec
+from xfer.graphs.graph import Graph
+from xfer.graphs.parts import Part, at_rest, part_of
+from xfer_mindspore.kinds import function_of
+from xfer_mindspore.layers import Layer
+
+MASKED = ("dropout", "stochastic_depth")
+"""Kinds of nodes that a batch may have masks for, beside the head."""
+
+_FILE = str(Path(__file__).parent)
+"""What all written source is said to stand in: no file, but a path that is there, as MindSpore looks for it."""
+_LINES: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -27,24 +40,33 @@ class Model:
     `versions` counts the changes of each parameter: whatever was computed from it is out of date after the next one.
     """
 
-    spec: ModelSpec
+    spec: NetworkSpec
     parameters: dict[str, Parameter]
     versions: Counter[str] = field(default_factory=Counter)
 
     @property
-    def arch(self) -> Arch:
-        """The network as the core sees it, with the changes that the specification asks for."""
-        return self.spec.adapted(ARCHS)
+    def graph(self) -> Graph:
+        return self.spec.graph
 
     def changed(self, names: Iterable[str]) -> None:
         """To be called by whoever changed the values of these parameters."""
         self.versions.update(iter(names))  # of a mapping, Counter would add the values
 
 
+def model_of(spec: NetworkSpec) -> Model:
+    return Model(
+        spec, {name: parameter(name, shape, not is_statistic(name)) for name, shape in spec.graph.weights.items()}
+    )
+
+
+def parameter(name: str, shape: Sequence[int], trained: bool = False) -> Parameter:
+    return Parameter(Tensor(np.zeros(shape, np.float32)), name, requires_grad=trained)
+
+
 class Normalise(Layer):
     """uint8 images (N, H, W, 3) -> float32 (N, 3, H, W), as (x / 255 - mean) / std."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         mean, std = np.array(spec.mean), np.array(spec.std)
         self.unit = Tensor(np.ones(3, np.float32))
@@ -60,64 +82,85 @@ class Normalise(Layer):
         return self.normalise(x, self.unit, self.zero, self.mean, self.variance)[0]
 
 
-def _stage(scope: Scope, spec: ModelSpec, name: str) -> nn.Cell:
-    if name == EXTRA:
-        return _hidden(scope, spec)
-    if spec.arch == "convnet":
-        return convnet.stage(scope, spec.image_size, name)
-    if spec.arch == "efficientnet_lite0":
-        return efficientnet.stage(scope, name)
-    return resnet.stage(scope, spec.arch, spec.adapted(ARCHS).layers or (), spec.padding, name)
+def network_of(
+    model: Model, part: Part, weights: Mapping[str, Parameter], follows: frozenset[str] = frozenset(),
+    masked: Sequence[str] = (), *, normalised: bool = False,
+) -> nn.Cell:  # fmt: skip
+    """A function of what crosses the first boundary, and of a mask or None for each node of `masked`.
 
-
-def _hidden(scope: Scope, spec: ModelSpec) -> Sequential:
-    pooled = replace(spec, extra=()).adapted(ARCHS).features
-    layers = [Dense.named(scope, f"{EXTRA}.{i}", *widths) for i, widths in enumerate(pairwise((pooled, *spec.extra)))]
-    return Sequential(*(cell for layer in layers for cell in (layer, nn.ReLU())))
-
-
-class Network(Layer):
-    """The stages from `start` up to, and without, `stop`. Where both are the same it hands its inputs on.
-
+    follows      running means of the batch norms that normalise with the statistics of the batch
     normalised   images come as float32 (N, 3, H, W), normalised already, and not as uint8 (N, H, W, 3)
     """
-
-    def __init__(
-        self, scope: Scope, spec: ModelSpec, start: str, stop: str = LOGITS, *, normalised: bool = False
-    ) -> None:
-        super().__init__()
-        boundaries = (*spec.adapted(ARCHS).stage_names, LOGITS)
-        stages = boundaries[boundaries.index(start) : boundaries.index(stop)]
-        body, head = (_written if spec.graph is None else _of_graph)(scope, spec, stages)
-        if boundaries[0] in stages and not normalised:
-            body.insert(0, Normalise(spec))
-        self.body, self.head = nn.CellList(body, auto_prefix=False), head
-
-    def construct(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        for stage in self.body:
-            x = stage(x)
-        if keep is not None:
-            x = x * (keep if x.ndim == 2 else keep.expand_dims(2).expand_dims(3))
-        return x if self.head is None else self.head(x)
+    pictures = bool(part.nodes) and part.source == model.graph.nodes[0].name and not normalised
+    cell = _class_of(source_of(part, masked, pictures))()
+    # The parameters first, under their own names and in the network's order, for whoever lists them.
+    for place, node in enumerate(part.nodes):
+        setattr(cell, f"f{place}", function_of(node, weights, follows))
+    if pictures:
+        cell.normalise = Normalise(model.spec)
+    return cell
 
 
-Parts = tuple[list[nn.Cell], nn.Cell | None]
-"""What lies before the head, and the head, if it is among the stages."""
+def source_of(part: Part, masked: Sequence[str], pictures: bool) -> str:
+    """A method with one line for each node. Of a value that none takes any more, the next one has the variable."""
+    last = {name: place for place, node in enumerate(part.nodes) for name in node.inputs} | {part.result: -1}
+    masks = {name: f"mask{number}" for number, name in enumerate(masked)}
+    held, free = {part.source: "x"}, list[str]()
+    lines = [f"def construct({', '.join(['self', 'x', *masks.values()])}):"]
+    lines += ["x = self.normalise(x)"] if pictures else []
+    for place, node in enumerate(part.nodes):
+        inputs = [held[name] for name in node.inputs]
+        if node.name in masks:
+            inputs[0] = f"masked({inputs[0]}, {masks[node.name]})"
+        free += [held.pop(name) for name in dict.fromkeys(node.inputs) if last[name] == place]
+        held[node.name] = free.pop() if free else f"x{place}"
+        lines.append(f"{held[node.name]} = self.f{place}({', '.join(inputs)})")
+    return "\n    ".join([*lines, f"return {held[part.result]}"]) + "\n"
 
 
-def _written(scope: Scope, spec: ModelSpec, stages: Sequence[str]) -> Parts:
-    arch = spec.adapted(ARCHS)
-    body = [_stage(scope, spec, name) for name in stages if name != HEAD]
-    return body, Dense.named(scope, arch.head, arch.features, spec.num_classes) if HEAD in stages else None
+def masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else x * mask
 
 
-def _of_graph(scope: Scope, spec: ModelSpec, stages: Sequence[str]) -> Parts:
-    graph = spec.graph
-    assert graph is not None
-    source, cells = graph.nodes[0].name, dict[str, nn.Cell]()
-    for stage in stages_of(graph):
-        if stage.name in stages:
-            cells[stage.name] = Nodes(scope, graph, source, stage.nodes)
-        source = stage.nodes[-1].name
-    head = cells.pop(HEAD, None)
-    return [*cells.values()], head
+@lru_cache(maxsize=256)
+def _class_of(source: str) -> type[nn.Cell]:
+    """A cell with that method, whose source MindSpore's compiler finds where Python keeps that of files."""
+    namespace: dict[str, Any] = {"__name__": __name__, "masked": masked}  # the compiler looks names up in the module
+    exec(compile("\n" * len(_LINES) + source, _FILE, "exec"), namespace)
+    _LINES.extend(source.splitlines(keepends=True))
+    linecache.cache[_FILE] = (0, None, _LINES, _FILE)
+    return type("Network", (Layer,), {"construct": namespace["construct"]})
+
+
+def compiled(network: nn.Cell) -> Callable[..., Tensor]:
+    """A graph of each shape of its inputs, made when it comes first."""
+
+    def run(*inputs: Tensor | None) -> Tensor:
+        return network(*inputs)
+
+    return ms.jit(run)
+
+
+class Rest:
+    """The network from `start` to `stop` in inference mode. It follows the weights of `model` from call to call."""
+
+    def __init__(self, model: Model, start: str, stop: str, graph: bool) -> None:
+        self.model = model
+        part, self.merges = at_rest(model.graph, part_of(model.graph, start, stop))
+        self.merged: dict[str, Parameter] = {}
+        for merge in self.merges:
+            shape = model.graph.weights[merge.sources[0]]
+            self.merged |= {merge.weight: parameter(merge.weight, shape), merge.bias: parameter(merge.bias, shape[:1])}
+        self.versions: dict[str, list[int]] = {}
+        network = network_of(model, part, {**model.parameters, **self.merged})
+        self.run = compiled(network) if graph and part.nodes else network
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        for merge in self.merges:
+            versions = [self.model.versions[name] for name in merge.sources]
+            if versions != self.versions.get(merge.weight):
+                values = merge.values({name: self.model.parameters[name].asnumpy() for name in merge.sources})
+                for name, value in zip((merge.weight, merge.bias), values, strict=True):
+                    ops.assign(self.merged[name], Tensor(value))  # in place: compiled graphs don't see set_data
+                self.versions[merge.weight] = versions
+        return self.run(inputs)

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from math import sqrt
 
-import mindspore as ms
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from mindspore import dtype as mstype
@@ -31,17 +30,14 @@ def scalars(spec: OptimizerSpec, groups: ParamGroups, lrs: Sequence[float], step
 class Numbers:
     """Numbers on the device, made again only where they changed."""
 
-    def __init__(self, graph: bool) -> None:
-        self.graph = graph
+    def __init__(self) -> None:
         self.last: tuple[tuple[float, ...], ...] = ()
         self.tensors: Scalars = ()
 
     def of(self, numbers: tuple[tuple[float, ...], ...]) -> Scalars:
         if numbers != self.last:
-            made = tuple(tuple(Tensor(number, mstype.float32) for number in group) for group in numbers)
-            # Without this mark a compiled graph takes the tensors of a tuple for constants, and is compiled at every
-            # step.
-            self.last, self.tensors = numbers, ms.mutable(made) if self.graph else made
+            self.last = numbers
+            self.tensors = tuple(tuple(Tensor(number, mstype.float32) for number in group) for group in numbers)
         return self.tensors
 
 

@@ -2,62 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, ops
+from mindspore import Tensor, nn, ops
 from mindspore.common.api import _pynative_executor
 from numpy.typing import NDArray
 
-from xfer.archs import norm_layers
-from xfer.arrays import Float32, Int64
-from xfer.backend import Batch, Lazy, LossSpec, OptimizerSpec, ParamGroups
+from xfer.archs import LOGITS
+from xfer.arrays import Float32
+from xfer.backend import Batch, Lazy, LossName, OptimizerSpec, ParamGroups
 from xfer.errors import BackendError
-from xfer_mindspore.fold import Folded
-from xfer_mindspore.graph import Compiled
-from xfer_mindspore.layers import ONE_VALUE, Scope
-from xfer_mindspore.network import Model, Network
-from xfer_mindspore.optim import Numbers, Scalars, Update, scalars
+from xfer.graphs.parts import boundaries, part_of
+from xfer_mindspore.layers import ONE_VALUE
+from xfer_mindspore.network import MASKED, Model, Rest, compiled, network_of
+from xfer_mindspore.optim import Numbers, Update, scalars
 
 
 class TrainStep:
-    """Implements `xfer.backend.TrainStep`."""
+    """Implements `xfer.backend.TrainStep`.
+
+    least   the work from which gradients are computed by a graph: the numbers that enter them times the nodes behind;
+            0: all else is computed by graphs too
+    """
 
     def __init__(
-        self, model: Model, optimizer: OptimizerSpec, loss: LossSpec, groups: ParamGroups, start: str, graph: bool
-    ) -> None:
-        self.model, self.optimizer, self.loss, self.groups, self.steps = model, optimizer, loss, groups, 0
-        self.numbers = Numbers(graph)
+        self, model: Model, optimizer: OptimizerSpec, loss: LossName, groups: ParamGroups, start: str, cut: str,
+        *, least: float,
+    ) -> None:  # fmt: skip
+        self.model, self.optimizer, self.groups, self.least, self.steps = model, optimizer, groups, least, 0
+        self.numbers = Numbers()
+        # Not compiled: of 62 weights that takes 3 s, and then no less time than one by one.
         self.update = Update(optimizer, groups, model.parameters)
-        self.moving = groups.moving
-        self.before = _before(model, groups, start, graph)
-        self.run = _step(model, groups, self.update)
-        if graph:
-            # MindSpore 2.10 fails on the gradient of a ResNet's stem in a graph for any size.
-            whole = model.arch.first_stage(groups.trainable_names) == model.arch.stage_names[0]
-            self.run = ms.jit(self.run) if whole else Compiled(self.run)
+        self.rest = Rest(model, start, cut, least == 0)  # the very computation that a boundary cache keeps
+        first = _first(model, groups, cut)
+        self.before, self.behind = Moving(model, groups, cut, first), Moving(model, groups, first, LOGITS)
+        self.enter = compiled(self.before.network) if least == 0 else self.before.network
+        weights = ms.ParameterTuple([model.parameters[name] for name in groups.trainable_names])
+        self.gradient = ms.value_and_grad(_forward(self.behind.network, loss), None, weights, has_aux=True)
+        self.graph = ms.jit(self.gradient)  # compiled for each shape of batches when it comes first
 
-    def __call__(self, batch: Batch, lrs: Sequence[float]) -> Lazy:
-        keep = None if batch.keep is None else Tensor(batch.keep)
-        targets, factors = map(Tensor, loss_targets(self.loss, batch.labels, self.model.spec.num_classes))
+    def __call__(self, parts: Sequence[Batch], lrs: Sequence[float]) -> Lazy:
         numbers = self.numbers.of(scalars(self.optimizer, self.groups, lrs, self.steps + 1))
-        inputs = Tensor(batch.inputs)
-        self.model.changed(self.moving)  # also by a step that fails halfway
+        self.model.changed(self.groups.moving)  # also by a step that fails halfway
+        results, total = list[tuple[Tensor, Tensor]](), tuple[Tensor, ...]()
+        for part in parts:
+            result, gradients = self._gradients(part)
+            results.append(result)
+            total = tuple(a + b for a, b in zip(total, gradients, strict=True)) if total else gradients
+        self.update(total, numbers)
+        self.steps += 1
+        return lambda: (
+            sum(float(loss.asnumpy()) for loss, _ in results),
+            np.concatenate([logits.asnumpy() for _, logits in results]),
+        )
+
+    def _gradients(self, batch: Batch) -> Any:
         try:
-            for part in self.before:
-                inputs = part(inputs)
-            loss, logits = self.run(inputs, targets, factors, keep, numbers)
+            x = self.rest(Tensor(batch.inputs))
+            if self.before.nodes:
+                x = self.enter(x, *self.before.masks(batch))
+            # By the shape alone: a run that is resumed computes every step as the undisturbed one does.
+            gradient = self.graph if x.size * len(self.behind.nodes) >= self.least else self.gradient
+            return gradient(x, Tensor(batch.targets), Tensor(batch.factors), *self.behind.masks(batch))
         except Exception as error:
             # MindSpore 2.10 keeps what it had recorded for the gradient, and confuses later steps with it.
             _pynative_executor.clear_res()
             if not isinstance(error, ValueError) or ONE_VALUE not in str(error):
                 raise
             cure = "another batch size, larger images or frozen statistics"
-            raise BackendError(f"batch of {len(batch.labels)}: {ONE_VALUE}. Cure: {cure}") from error
-        self.steps += 1
-        return lambda: (float(loss.asnumpy()), logits.asnumpy().copy())
+            raise BackendError(f"batch of {len(batch.inputs)}: {ONE_VALUE}. Cure: {cure}") from error
 
     def export_state(self) -> dict[str, NDArray[Any]]:
         step = {"step": np.array(self.steps, np.int64)}
@@ -76,67 +92,52 @@ class TrainStep:
         self.steps = steps
 
 
-def loss_targets(loss: LossSpec, labels: Int64, classes: int) -> tuple[Float32, Float32]:
-    """Probabilities (N, C), each row's sum 1, and factors (N,): the loss is the sum of factor times cross-entropy.
+class Moving:
+    """A part of the network in training: batch norms whose statistics move follow the batch."""
 
-    The labels are known on the host, so that one fused operator is left to the device, in place of some twenty.
-    """
-    weights = np.ones(classes) if loss.class_weights is None else np.array(loss.class_weights)
-    targets = (1 - loss.label_smoothing) * np.eye(classes)[labels] + loss.label_smoothing / classes
-    targets *= weights
-    sums = targets.sum(axis=1)
-    shares = targets / np.where(sums == 0, 1, sums)[:, None]  # a class of weight 0: a factor of 0
-    return shares.astype(np.float32), (sums / weights[labels].sum()).astype(np.float32)
+    def __init__(self, model: Model, groups: ParamGroups, start: str, stop: str) -> None:
+        part = part_of(model.graph, start, stop)
+        self.nodes = part.nodes
+        self.masked = [n.name for n in part.nodes if n.kind in MASKED or n.name == model.graph.head]
+        self.network = network_of(model, part, model.parameters, groups.updating, self.masked)
 
-
-def _before(model: Model, groups: ParamGroups, start: str, graph: bool) -> list[Callable[[Tensor], Tensor]]:
-    """What a batch passes before the first stage that needs a gradient, each part at rest but for its statistics."""
-    first, cut = (model.arch.first_stage(names) for names in (groups.trainable_names, groups.moving))
-    parts: list[Callable[[Tensor], Tensor]] = []
-    if start != cut:  # the very computation that a boundary cache keeps
-        parts.append(Folded(model, start, cut, graph))
-    if cut != first:
-        network = Network(_scope(model, groups), model.spec, cut, first)
-
-        def run(inputs: Tensor) -> Tensor:
-            return network(inputs)
-
-        # Not `Compiled`: MindSpore 2.10 fails on batch statistics in a graph for any size and without a gradient.
-        parts.append(ms.jit(run) if graph else run)
-    return parts
+    def masks(self, batch: Batch) -> list[Tensor | None]:
+        return [Tensor(batch.masks[name]) if name in batch.masks else None for name in self.masked]
 
 
-def _scope(model: Model, groups: ParamGroups) -> Scope:
-    return Scope(model.parameters, frozenset(norm_layers(groups.updating)))
+def _first(model: Model, groups: ParamGroups, cut: str) -> str:
+    """The last boundary, from `cut` on, with all that needs a gradient behind it."""
+    names, trainable = list(boundaries(model.graph)), set(groups.trainable_names)
+    first = cut
+    for name in names[names.index(cut) : names.index(LOGITS)]:
+        nodes = part_of(model.graph, cut, name).nodes
+        if any(trainable.intersection(node.weights.values()) for node in nodes):
+            break
+        first = name
+    return first
 
 
-def _step(model: Model, groups: ParamGroups, update: Update) -> Callable[..., tuple[Tensor, Tensor]]:
-    """The computation of a step: a function of tensors alone, so that it can be compiled."""
-    suffix = Network(_scope(model, groups), model.spec, model.arch.first_stage(groups.trainable_names))
+def _forward(network: nn.Cell, loss: LossName) -> Any:
+    """A function of tensors alone, so that it can be compiled."""
     entropy = ops.SoftmaxCrossEntropyWithLogits()
 
-    def forward(x: Tensor, targets: Tensor, factors: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:
-        logits = suffix(x, keep)
+    def softmax(x: Tensor, targets: Tensor, factors: Tensor, *masks: Tensor | None) -> tuple[Tensor, Tensor]:
+        logits = network(x, *masks)
         return (entropy(logits, targets)[0] * factors).sum(), logits
 
-    weights = ms.ParameterTuple([model.parameters[name] for name in groups.trainable_names])
-    gradient = ms.value_and_grad(forward, None, weights, has_aux=True)
+    def sigmoid(x: Tensor, targets: Tensor, factors: Tensor, *masks: Tensor | None) -> tuple[Tensor, Tensor]:
+        logits = network(x, *masks)
+        each = ops.binary_cross_entropy_with_logits(logits, targets, None, None, "none")
+        return (each.sum(1) * factors).sum(), logits
 
-    def step(
-        inputs: Tensor, targets: Tensor, factors: Tensor, keep: Tensor | None, numbers: Scalars
-    ) -> tuple[Tensor, Tensor]:
-        (value, logits), gradients = gradient(inputs, targets, factors, keep)
-        update(gradients, numbers)
-        return value, logits
-
-    return step
+    return softmax if loss == "softmax" else sigmoid
 
 
 class PredictStep:
     """Implements `xfer.backend.PredictStep`."""
 
     def __init__(self, model: Model, start: str, stop: str, graph: bool) -> None:
-        self.run = Folded(model, start, stop, graph)
+        self.run = Rest(model, start, stop, graph)
 
     def __call__(self, inputs: NDArray[Any]) -> Float32:
         return self.run(Tensor(inputs)).asnumpy().copy()

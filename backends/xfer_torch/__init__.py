@@ -1,4 +1,4 @@
-"""The PyTorch backend: torchvision's ResNets themselves, on cpu, cuda or npu."""
+"""The PyTorch backend: networks of torch's own operators, on cpu, cuda or npu."""
 
 from xfer_torch.backend import TorchBackend
 

@@ -15,21 +15,27 @@ import torchvision
 from numpy.typing import NDArray
 from torch import nn
 
-from xfer.archs import Arch
 from xfer.arrays import Float32, Weights
-from xfer.backend import Batch, Diagnosis, InputSpec, LossSpec, ModelSpec, OptimizerSpec, ParamGroups, PredictStep
+from xfer.backend import (
+    Diagnosis,
+    InputSpec,
+    Labelled,
+    LossName,
+    NetworkSpec,
+    OptimizerSpec,
+    ParamGroups,
+    PredictStep,
+)
 from xfer.graphs.graph import Graph
-from xfer.nets.catalogue import ARCHS
-from xfer_torch.fold import Folded
 from xfer_torch.kinds import KINDS
-from xfer_torch.nets import Native, Network, build
+from xfer_torch.module import native
+from xfer_torch.network import Network, Resting, build
 from xfer_torch.own import OwnModule
 from xfer_torch.step import TrainStep, to_numpy
 
 
 class TorchBackend:
     name = "torch"
-    archs: Mapping[str, Arch] = ARCHS
     kinds = KINDS
 
     def versions(self) -> dict[str, str]:
@@ -47,32 +53,33 @@ class TorchBackend:
         if device == "cpu":
             _keep_freed_memory()
 
-    def build(self, spec: ModelSpec, device: str) -> Network:
+    def build(self, spec: NetworkSpec, device: str) -> Network:
         return build(spec, device)
 
     def export_weights(self, model: Network) -> Weights:
-        return {name: to_numpy(tensor) for name, tensor in model.tensors()}
+        return {name: to_numpy(tensor) for name, tensor in model.tensors.items()}
 
     def import_weights(self, model: Network, weights: Mapping[str, Float32]) -> None:
         with torch.no_grad():
-            for name, tensor in model.tensors():
+            for name, tensor in model.tensors.items():
                 tensor.copy_(torch.tensor(weights[name]))
+        model.changed(weights)
 
     def make_train_step(
-        self, model: Network, optimizer: OptimizerSpec, loss: LossSpec, groups: ParamGroups, start: str
+        self, model: Network, optimizer: OptimizerSpec, loss: LossName, groups: ParamGroups, start: str, cut: str
     ) -> TrainStep:
-        return TrainStep(model, optimizer, loss, groups, start)
+        return TrainStep(model, optimizer, loss, groups, start, cut)
 
     def make_predict_step(self, model: Network, start: str, stop: str) -> PredictStep:
-        folded = Folded(model)
+        resting = Resting(model, start, stop)
 
         def predict(inputs: NDArray[Any]) -> Float32:
-            return to_numpy(folded.forward(model.put_array(torch.from_numpy(inputs)), start, stop))
+            return to_numpy(resting(model.put(torch.from_numpy(inputs))))
 
         return predict
 
-    def native_model(self, model: Network) -> Native:
-        return Native(model)
+    def native_model(self, model: Network) -> nn.Module:
+        return native(model)
 
     def own_module(self, value: Any) -> OwnModule | None:
         return OwnModule(value) if isinstance(value, nn.Module) else None
@@ -82,7 +89,7 @@ class TorchBackend:
 
         return trace(module, size)
 
-    def native_batches(self, spec: InputSpec) -> Iterator[Batch]:
+    def native_batches(self, spec: InputSpec) -> Iterator[Labelled]:
         from xfer_torch.native import native_batches  # torchvision.transforms.v2 takes a while to import
 
         return native_batches(spec)

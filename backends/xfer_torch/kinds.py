@@ -3,58 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from math import inf
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from xfer_torch.layers import BatchNorm, PaddedConv, Sides, conv
-
-Shapes = Mapping[str, tuple[int, ...]]  # slot -> shape of the weight in it
-
-
-def _conv_layer(
-    shapes: Shapes, stride: Sequence[int], padding: Sides, dilation: Sequence[int], groups: int
-) -> nn.Conv2d:
-    outputs, inputs, *kernel = shapes["weight"]
-    how: dict[str, Any] = {
-        "in_channels": inputs * groups,
-        "out_channels": outputs,
-        "kernel_size": tuple(kernel),
-        "stride": tuple(stride),
-        "dilation": tuple(dilation),
-        "groups": groups,
-        "bias": "bias" in shapes,
-    }
-    if padding == "same":
-        return PaddedConv(sides="same", **how)
-    top, bottom, left, right = padding
-    if (top, left) == (bottom, right):
-        return nn.Conv2d(padding=(top, left), **how)
-    return PaddedConv(sides=(top, bottom, left, right), **how)
+from xfer_torch.layers import conv, same_padding
+from xfer_torch.windows import cosine_window_attention, patch_merge, window_attention
 
 
-def _linear_layer(shapes: Shapes) -> nn.Linear:
-    outputs, inputs = shapes["weight"]
-    return nn.Linear(inputs, outputs, bias="bias" in shapes)
-
-
-def _batch_norm_layer(shapes: Shapes, eps: float, momentum: float) -> nn.BatchNorm2d:
-    return BatchNorm(shapes["weight"][0], eps, momentum)
-
-
-def _layer_norm_layer(shapes: Shapes, eps: float) -> nn.LayerNorm:
-    return nn.LayerNorm(shapes["weight"], eps)
-
-
-LAYERS: Mapping[str, Callable[..., nn.Module]] = {
-    "conv": _conv_layer,
-    "linear": _linear_layer,
-    "batch_norm": _batch_norm_layer,
-    "layer_norm": _layer_norm_layer,
-}
-"""Kinds whose weights a layer of torch holds, under the names of its slots."""
+def batch_norm(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    eps: float,
+    momentum: float,
+    training: bool = False,
+) -> Tensor:
+    """`training`: with the batch's statistics, and moving the running ones."""
+    return functional.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -78,10 +49,13 @@ def max_pool(
     x: Tensor,
     kernel: Sequence[int],
     stride: Sequence[int],
-    padding: Sequence[int],
+    padding: Sequence[int] | Literal["same"],
     dilation: Sequence[int],
     ceil: bool,
 ) -> Tensor:
+    if padding == "same":
+        top, bottom, left, right = same_padding(x, kernel, stride)
+        x, padding = functional.pad(x, (left, right, top, bottom), value=-inf), (0, 0)
     return functional.max_pool2d(x, tuple(kernel), tuple(stride), tuple(padding), tuple(dilation), ceil)
 
 
@@ -147,6 +121,10 @@ def table(value: Tensor, fill: float = 0.0, std: float = 0.0) -> Tensor:
     return value
 
 
+def unchanged(x: Tensor, p: float, mode: str = "") -> Tensor:
+    return x
+
+
 def attention(
     x: Tensor, heads: int, in_weight: Tensor, in_bias: Tensor, out_weight: Tensor, out_bias: Tensor
 ) -> Tensor:
@@ -160,6 +138,7 @@ def attention(
 FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "conv": conv,
     "linear": functional.linear,
+    "batch_norm": batch_norm,
     "layer_norm": layer_norm,
     "relu": functional.relu,
     "relu6": functional.relu6,
@@ -184,13 +163,18 @@ FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "expand": expand,
     "table": table,
     "attention": attention,
+    "window_attention": window_attention,
+    "cosine_window_attention": cosine_window_attention,
+    "patch_merge": patch_merge,
     "matmul": torch.matmul,
+    "dropout": unchanged,
+    "stochastic_depth": unchanged,
 }
 
 IDLE = frozenset({"dropout", "stochastic_depth"})
-"""Kinds that do nothing: dropout comes as a mask from the core."""
+"""Kinds that do nothing by themselves: what is dropped comes as a mask from the core."""
 
-KINDS = frozenset({"image", *LAYERS, *FUNCTIONS, *IDLE})
+KINDS = frozenset({"image", *FUNCTIONS})
 
 OVERWRITING = frozenset({"relu", "relu6", "silu", "hardswish", "add"})
 """Kinds that can put what they give where their first input was: `inplace`."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
-from xfer.backend import Batch, InputSpec
+from xfer.backend import InputSpec, Labelled
 from xfer.errors import BackendError, DataError
 from xfer.pixels.augment import (
     CenterCrop,
@@ -43,7 +43,7 @@ Loader = DataLoader[Pixels | DataError]
 Operator = Callable[[Picture], Picture]
 
 
-def native_batches(spec: InputSpec) -> Iterator[Batch]:
+def native_batches(spec: InputSpec) -> Iterator[Labelled]:
     """As `xfer.backend.Capabilities` says; workers are processes."""
     loader = DataLoader(
         _Pictures(spec.files, _operators(spec.transforms), spec.seed, levels_of(spec.transforms)),
@@ -59,7 +59,7 @@ def native_batches(spec: InputSpec) -> Iterator[Batch]:
             pixels = _next(batches)
             if isinstance(pixels, DataError):
                 raise pixels
-            yield Batch(pixels, spec.labels[indices])
+            yield Labelled(pixels, spec.labels[indices])
     finally:
         del batches  # the last reference: its processes end here, however the loop did
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from xfer.archs import NO_WEIGHTS
 from xfer.arrays import Float32, Weights
 from xfer_torch.step import to_numpy
 
@@ -30,5 +31,5 @@ class OwnModule:
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         for name, value in self.module.state_dict().items():
-            if isinstance(value, Tensor) and not name.endswith("num_batches_tracked"):
+            if isinstance(value, Tensor) and not name.endswith(NO_WEIGHTS):
                 yield name, value

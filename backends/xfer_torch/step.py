@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,54 +13,77 @@ from torch.nn import functional
 
 from xfer.archs import LOGITS
 from xfer.arrays import Float32
-from xfer.backend import Batch, Lazy, LossSpec, OptimizerSpec, ParamGroups
+from xfer.backend import Batch, Lazy, LossName, OptimizerSpec, ParamGroups
 from xfer.errors import BackendError
-from xfer.nets.catalogue import ARCHS
-from xfer_torch.fold import Folded
-from xfer_torch.nets import Network
+from xfer.graphs.parts import part_of
+from xfer_torch.network import Network, Program, Resting
 
 SLOTS = {"momentum": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq"}  # the seam's name -> torch's
 
 
+Put = Callable[[NDArray[Any]], Tensor]
+
+
+def _softmax(logits: Tensor, batch: Batch, put: Put) -> Tensor:
+    # Multiplied on the host: of a step on cached features, half a millisecond, every operator is a part.
+    return -(functional.log_softmax(logits, 1) * put(batch.targets * batch.factors[:, None])).sum()
+
+
+def _sigmoid(logits: Tensor, batch: Batch, put: Put) -> Tensor:
+    weights = put(batch.factors[:, None])
+    return functional.binary_cross_entropy_with_logits(logits, put(batch.targets), weights, reduction="sum")
+
+
+LOSSES: Mapping[LossName, Callable[[Tensor, Batch, Put], Tensor]] = {"softmax": _softmax, "sigmoid": _sigmoid}
+
+
 class TrainStep:
-    def __init__(self, net: Network, optimizer: OptimizerSpec, loss: LossSpec, groups: ParamGroups, start: str) -> None:
-        self.net, self.start, self.clip_norm = net, start, optimizer.clip_norm
-        self.cut = net.spec.adapted(ARCHS).first_stage(groups.moving, start)
-        self.prefix = None if self.cut == start else Folded(net)
-        tensors = dict(net.tensors())
-        self.params = {name: tensors[name] for name in groups.trainable_names}
-        for name, parameter in net.module.named_parameters():
-            parameter.requires_grad_(name in self.params)
-        modules = dict(net.module.named_modules())
-        self.norms = [modules[n.removesuffix(".running_mean")] for n in groups.updating if n.endswith(".running_mean")]
-        self.smoothing = loss.label_smoothing
-        weights = loss.class_weights
-        self.class_weights = None if weights is None else torch.tensor(weights, dtype=torch.float32).to(net.device)
+    def __init__(
+        self, net: Network, optimizer: OptimizerSpec, loss: LossName, groups: ParamGroups, start: str, cut: str
+    ) -> None:
+        self.net, self.clip_norm, self.losses, self.moving = net, optimizer.clip_norm, LOSSES[loss], groups.moving
+        self.before = None if cut == start else Resting(net, start, cut)  # the very computation that a cache keeps
+        part = part_of(net.spec.graph, cut, LOGITS)
+        self.program = Program(net.spec, part, net.tensors, groups.updating, masked=True)
+        self.params = {name: net.tensors[name] for name in groups.trainable_names}
+        for name, tensor in net.tensors.items():
+            tensor.requires_grad_(name in self.params)
         self.optimizer = _optimizer(optimizer, groups, self.params)
         self.steps = 0
 
-    def __call__(self, batch: Batch, lrs: Sequence[float]) -> Lazy:
+    def __call__(self, parts: Sequence[Batch], lrs: Sequence[float]) -> Lazy:
         for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):
             group["lr"] = lr
-        inputs, labels, keep = self.net.put(batch)
-        logits = self._forward(inputs, keep)
-        loss = functional.cross_entropy(logits, labels, self.class_weights, label_smoothing=self.smoothing)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.net.changed(self.moving)  # also by a step that fails halfway
+        losses, logits = list[Tensor](), list[Tensor]()
+        for number, part in enumerate(parts):
+            loss, given = self._loss(part)
+            if number == 0:  # not before: the next gradients take the memory of the last ones
+                self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+            logits.append(given.detach())
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.params.values(), self.clip_norm)
         self.optimizer.step()
         self.steps += 1
-        return _lazy(loss.detach(), logits.detach())
+        return _lazy(losses, logits)
 
-    def _forward(self, inputs: Tensor, keep: Tensor | None) -> Tensor:
-        if self.prefix is not None:  # the very computation that a boundary cache keeps
-            inputs = self.prefix.forward(inputs, self.start, self.cut)
-        # Only these layers ever leave inference mode, and only here, so a frozen layer cannot drift.
-        for norm in self.norms:
-            norm.train()
+    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Of a part, with its logits."""
+        masks = {node: self._put(mask) for node, mask in batch.masks.items()}
+        logits = self._forward(self._put(batch.inputs), masks)
+        return self.losses(logits, batch, self._put), logits
+
+    def _put(self, array: NDArray[Any]) -> Tensor:
+        return self.net.put(torch.from_numpy(array))
+
+    def _forward(self, inputs: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
+        if self.before is not None:
+            inputs = self.before(inputs)
         try:
-            return self.net.forward(inputs, self.cut, LOGITS, keep)
+            entering = inputs if self.before is not None else self.net.entering(inputs, self.program.part)
+            return self.program(entering, masks)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -68,9 +91,6 @@ class TrainStep:
             raise BackendError(
                 f"batch of {len(inputs)}: one value per channel has no variance. Cure: {cure}"
             ) from error
-        finally:
-            for norm in self.norms:
-                norm.eval()
 
     def export_state(self) -> dict[str, NDArray[Any]]:
         state: dict[str, NDArray[Any]] = {"step": np.array(self.steps, np.int64)}
@@ -94,8 +114,8 @@ class TrainStep:
             self.optimizer.state[parameter] = slots
 
 
-def _lazy(loss: Tensor, logits: Tensor) -> Lazy:
-    return lambda: (loss.item(), to_numpy(logits))
+def _lazy(losses: Sequence[Tensor], logits: Sequence[Tensor]) -> Lazy:
+    return lambda: (sum(loss.item() for loss in losses), np.concatenate([to_numpy(part) for part in logits]))
 
 
 def to_numpy(tensor: Tensor) -> Float32:

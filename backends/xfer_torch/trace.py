@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.nn import functional
+from torchvision.models.maxvit import RelativePositionalMultiHeadAttention
+from torchvision.models.swin_transformer import ShiftedWindowAttention, ShiftedWindowAttentionV2, _patch_merging_pad
 from torchvision.ops import stochastic_depth
 
 from xfer.errors import BackendError, ConfigError
 from xfer.graphs.graph import Graph, Node
 from xfer.graphs.kinds import KINDS
 from xfer.graphs.read import graph_from_json
-from xfer_torch import translate
+from xfer_torch import translate, translate_windows
 from xfer_torch.observed import Shapes, Traced, Varying, first_line, observe, on_meta
 from xfer_torch.sheet import Ref, Sheet, UnknownError
 
@@ -38,6 +40,9 @@ _LAYERS: Mapping[type[nn.Module], Translation] = {
     nn.BatchNorm2d: translate.batch_norm,
     nn.LayerNorm: translate.layer_norm_module,
     nn.MultiheadAttention: translate.attention,
+    ShiftedWindowAttention: translate_windows.window_attention,
+    ShiftedWindowAttentionV2: translate_windows.cosine_window_attention,
+    RelativePositionalMultiHeadAttention: translate_windows.partition_attention,
 }
 # Modules that are functions of their inputs and of settings: the attributes that hold them, in the function's order.
 _SETTINGS: dict[type[nn.Module], tuple[Translation, tuple[str, ...]]] = {
@@ -81,6 +86,7 @@ _FUNCTIONS: dict[Any, Translation] = {
     torch.unsqueeze: translate.reshape,
     torch.permute: translate.permute,
     torch.transpose: translate.transpose,
+    torch.swapaxes: translate.transpose,
     torch.mean: translate.mean,
     torch.softmax: translate.softmax,
     torch.max_pool2d: translate.max_pool,
@@ -91,6 +97,7 @@ _FUNCTIONS: dict[Any, Translation] = {
     functional.gelu: translate.gelu,
     functional.layer_norm: translate.layer_norm,
     stochastic_depth: translate.stochastic_depth,
+    _patch_merging_pad: translate_windows.patch_merge,
 }
 _FUNCTIONS |= {other: translate.activation(kind) for kind, (_, *others) in _ACTIVATIONS.items() for other in others}
 
@@ -110,6 +117,11 @@ _OF_SHAPES = (translate.reshape, translate.expand, translate.unchanged)
 _WORDS = {"iadd": "add", "imul": "mul", "truediv": "div", "getitem": "part"}
 
 
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return type(m) in _LAYERS or super().is_leaf_module(m, module_qualified_name)
+
+
 def trace(module: nn.Module, size: tuple[int, int]) -> Graph:
     """The graph of a classifier, in inference mode, for normalised pictures of (height, width) pixels.
 
@@ -118,7 +130,7 @@ def trace(module: nn.Module, size: tuple[int, int]) -> Graph:
     """
     bare = on_meta(module)
     try:
-        traced = fx.GraphModule(bare, fx.Tracer().trace(bare))
+        traced = fx.GraphModule(bare, _Tracer().trace(bare))
     except Exception as error:  # control flow on values, or whatever a stranger's forward raises
         raise BackendError(f"the network cannot be traced: {first_line(error)}") from None
     observed = observe(traced, size)

@@ -1,26 +1,30 @@
 """Networks with blocks or stages added or dropped, and with hidden layers, are the same ones in every framework."""
 
 import os
-from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from archs import ARCHS
 
 import xfer
-from xfer.archs import LOGITS
-from xfer.backend import Batch, LossSpec, ModelSpec, OptimizerSpec
+from xfer.archs import EXTRA
+from xfer.backend import Batch, OptimizerSpec
 from xfer.data.find import find_images
 from xfer.errors import WeightsError
 from xfer.formats.files import read_weights, write_weights
-from xfer.nets.catalogue import ARCHS
+from xfer.losses import LossSpec, targets_of
+from xfer.nets.catalogue import graph_named
 from xfer.nets.freeze import FreezePolicy, resolve
+from xfer.nets.net import build_net
+from xfer.nets.specs import ModelSpec, builds
 from xfer.recipe.load import as_recipe
 from xfer.results.checkpoint import load_checkpoint
-from xfer.testing.conformance import LAWS, random_weights
+from xfer.testing.conformance import random_weights
 from xfer.testing.delegate import Delegate
 from xfer.testing.fixtures import Target, require, targets
-from xfer.testing.laws import changes
+from xfer.testing.laws import model, statistics
 from xfer.testing.pictures import write_class_folders
 from xfer.training.run import prepare
 
@@ -43,18 +47,17 @@ def pair(request):
     return [require(target.backend, target.kind) for target in (REFERENCE, request.param)]
 
 
-def spec_of(arch, layers, extra, classes=3):
+def spec_of(arch, layers=None, extra=(), classes=3):
     return ModelSpec(arch, classes, (SIZE, SIZE), ARCHS[arch].mean, ARCHS[arch].std, layers, extra)
 
 
-def models(pair, spec):
+def nets(pair, spec):
     for backend, device in pair:
-        if spec.arch not in backend.archs:
+        if not builds(backend, spec.arch):
             pytest.skip(f"{backend.name} does not build {spec.arch}")
-        model = backend.build(spec, device)
-        shapes = {n: w.shape for n, w in backend.export_weights(model).items()}
-        backend.import_weights(model, random_weights(shapes, seed=1))
-        yield backend, model
+        net = build_net(backend, device, spec)
+        net.load(random_weights(net.shapes, seed=1))
+        yield net
 
 
 def images(count):
@@ -67,18 +70,16 @@ def relative(a, b):
 
 @pytest.mark.parametrize(("arch", "layers", "extra"), CHANGES)
 def test_every_stage_gives_the_same_activations(pair, arch, layers, extra):
-    spec = spec_of(arch, layers, extra)
-    table = spec.adapted(ARCHS)
-    (a, first), (b, second) = models(pair, spec)
-    weights = [backend.export_weights(model) for backend, model in ((a, first), (b, second))]
+    a, b = nets(pair, spec_of(arch, layers, extra))
+    table, weights = a.arch, [net.export() for net in (a, b)]
     assert {n: w.shape for n, w in weights[0].items()} == {n: w.shape for n, w in weights[1].items()}
     assert weights[0][table.head_names[0]].shape == (3, table.features)
     assert {table.stage_of(name) for name in weights[0]} == set(table.stage_names)
     x = y = images(3)
     # Stage by stage, each fed with what the reference gave the last: random layers would multiply what rounding did.
-    for start, stop in zip(table.stage_names, (*table.stage_names[1:], LOGITS), strict=True):
-        y = b.make_predict_step(second, start, stop)(x)
-        x = a.make_predict_step(first, start, stop)(x)
+    for start, stop in pairwise(a.boundaries):
+        y = b.predict_step(start, stop)(x)
+        x = a.predict_step(start, stop)(x)
         assert x.shape == y.shape
         assert relative(x, y) < 1e-4, f"the stage that differs is {start}"
 
@@ -89,21 +90,18 @@ def test_every_stage_gives_the_same_activations(pair, arch, layers, extra):
     + [((1, 2), (16, 8), stage) for stage in ("stem", "layer2", "extra", "head")],
 )
 def test_a_step_moves_exactly_the_names_that_are_not_frozen_and_alike(pair, layers, extra, train_from):
-    spec = spec_of("resnet18", layers, extra)
-    table = spec.adapted(ARCHS)
     losses, after = [], []
-    for backend, model in models(pair, spec):
-        before = backend.export_weights(model)
+    for net in nets(pair, spec_of("resnet18", layers, extra)):
+        before = net.export()
         # Statistics at rest: those of so few pictures of this size are mostly rounding in the last stage.
-        groups = resolve(FreezePolicy(train_from, "freeze", head_lr_mult=2.0), table, list(before))
-        step = backend.make_train_step(model, OptimizerSpec("sgd", momentum=0.9), LossSpec(), groups, "stem")
-        losses.append(
-            step(Batch(images(6), np.arange(6) % 3), [0.01 * group.lr_mult for group in groups.trainable])()[0]
-        )
-        after.append(backend.export_weights(model))
+        groups = resolve(FreezePolicy(train_from, "freeze", head_lr_mult=2.0), net.arch, list(before))
+        step = net.train_step(OptimizerSpec("sgd", momentum=0.9), groups)
+        batch = Batch(images(6), *targets_of(LossSpec(), np.arange(6) % 3, 3))
+        losses.append(step([batch], [0.01 * group.lr_mult for group in groups.trainable])()[0])
+        after.append(net.export())
         changed = {name for name in before if not np.array_equal(before[name], after[-1][name])}
         assert changed == set(before) - groups.frozen
-        assert table.first_stage(groups.moving) == train_from
+        assert net.arch.first_stage(groups.moving) == train_from
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert max(np.abs(after[0][n] - after[1][n]).max() for n in after[0]) < 1e-4
 
@@ -113,16 +111,13 @@ class Changed(Delegate):
 
     def __init__(self, inner):
         super().__init__(inner)
-        self.changes = {"layers": (1, 1), "extra": (8,)}
-        self.archs = {"resnet18": replace(spec_of("resnet18", None, ()), **self.changes).adapted(inner.archs)}
-
-    def build(self, spec, device):
-        return self.inner.build(replace(spec, **self.changes), device)
+        self.networks = {"resnet18": graph_named("resnet18", layers=(1, 1)).with_hidden(EXTRA, (8,))}
 
 
 @pytest.mark.parametrize("target", DECLARED, ids=str)
-@pytest.mark.parametrize("law", [law for law in LAWS if law not in changes.LAWS], ids=lambda law: law.__name__)
+@pytest.mark.parametrize("law", [*model.LAWS, *statistics.LAWS], ids=lambda law: law.__name__)
 def test_changed_networks_keep_the_laws(law, target):
+    """Those of weights, boundaries and statistics: the rest asks nothing of a network's shape."""
     backend, device = require(target.backend, target.kind)
     law(Changed(backend), device, "resnet18")
 
@@ -155,10 +150,8 @@ def test_a_changed_run_is_the_same_run_and_its_checkpoint_predicts_the_same_on_t
 def plain(tmp_path_factory):
     """Weights of the unchanged resnet18."""
     backend, device = require("torch")
-    model = backend.build(spec_of("resnet18", None, ()), device)
     path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
-    shapes = {n: w.shape for n, w in backend.export_weights(model).items()}
-    write_weights(path, random_weights(shapes, 3), {})
+    write_weights(path, random_weights(build_net(backend, device, spec_of("resnet18")).shapes, 3), {})
     return path
 
 

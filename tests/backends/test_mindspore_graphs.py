@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -12,21 +11,24 @@ from small_graphs import GRAPHS, residual
 backend_module = pytest.importorskip("xfer_mindspore")  # before MindSpore: it sets what that reads at its import
 
 from mindspore import Tensor  # noqa: E402
-from mindspore.graph.api import ms_compile_cache  # noqa: E402
 
-from xfer.archs import IMAGENET_MEAN, IMAGENET_STD  # noqa: E402
-from xfer.backend import LossSpec, ModelSpec, OptimizerSpec  # noqa: E402
+from xfer.archs import IMAGENET_MEAN, IMAGENET_STD, LOGITS  # noqa: E402
+from xfer.backend import NetworkSpec, OptimizerSpec  # noqa: E402
 from xfer.errors import BackendError  # noqa: E402
+from xfer.graphs.graph import Node  # noqa: E402
+from xfer.graphs.parts import at_rest, part_of  # noqa: E402
+from xfer.losses import LossSpec  # noqa: E402
 from xfer.nets.freeze import FreezePolicy, resolve  # noqa: E402
 from xfer.nets.net import build_net  # noqa: E402
+from xfer.nets.specs import ModelSpec  # noqa: E402
+from xfer.testing.case import CaseStep  # noqa: E402
 from xfer.testing.kinds import evaluate  # noqa: E402
 from xfer.testing.kit import random_batch, random_weights, same  # noqa: E402
 from xfer.testing.laws.graphs import gradients_of_kinds_are_right  # noqa: E402
 from xfer.testing.laws.statistics import one_value_per_channel_is_refused  # noqa: E402
-from xfer_mindspore.fold import Folded  # noqa: E402
 from xfer_mindspore.kinds import KINDS  # noqa: E402
-from xfer_mindspore.layers import BatchNorm, Scope  # noqa: E402
-from xfer_mindspore.network import Network  # noqa: E402
+from xfer_mindspore.layers import BatchNorm  # noqa: E402
+from xfer_mindspore.network import network_of, source_of  # noqa: E402
 
 CLOSE = 1e-5
 
@@ -55,14 +57,19 @@ def normalised(images):
     return ((images / 255 - IMAGENET_MEAN) / IMAGENET_STD).transpose(0, 3, 1, 2)
 
 
-def logits_of(net, weights, images, keep=None):
+def logits_of(net, weights, images, masks=None):
     """By the formulas."""
     graph = net.spec.graph
-    return evaluate(graph, weights, normalised(images), keep=keep)[graph.nodes[-1].name]
+    return evaluate(graph, weights, normalised(images), masks=masks)[graph.nodes[-1].name]
 
 
 def unfolded(net, inputs, start=None):
-    return Network(Scope(net.model.parameters), net.spec, start or net.first)(Tensor(inputs)).asnumpy()
+    network = network_of(net.model, part_of(net.graph, start or net.first, LOGITS), net.model.parameters)
+    return network(Tensor(inputs)).asnumpy()
+
+
+def step_of(net, optimizer, groups, start=None):
+    return CaseStep(net.train_step(optimizer, groups, start), net.graph, LossSpec())
 
 
 def groups_from(net, stage, norm_stats="follow"):
@@ -102,13 +109,12 @@ def test_a_prediction_from_any_boundary_is_that_of_the_whole(net):
 
 def test_every_norm_behind_a_convolution_is_merged_and_follows_a_change():
     net = a_net(residual())
-    folded, images = Folded(net.model, net.first, "logits", graph=False), a_batch(net).inputs
-    kept = [f for cell in folded.network.body for f in getattr(cell, "functions", {}).values()]
-    assert len(folded.pairs) == 5
-    assert not any(isinstance(function, BatchNorm) for function in kept)
+    predict, images = net.predict_step(), a_batch(net).inputs
+    assert len(predict.run.merges) == 5
+    assert not any(isinstance(cell, BatchNorm) for _, cell in predict.run.run.cells_and_names())
     for seed in (1, 2):
         net.load(random_weights(net.shapes, seed=seed))
-        assert relative(folded(Tensor(images)).asnumpy(), unfolded(net, images)) < CLOSE
+        assert relative(predict(images), unfolded(net, images)) < CLOSE
 
 
 @pytest.mark.parametrize("norm_stats", ["follow", "update", "freeze"])
@@ -117,7 +123,7 @@ def test_a_step_changes_what_is_not_frozen_and_nothing_else(net, norm_stats):
     for stage in net.arch.stage_names:
         net.load(before)
         groups = groups_from(net, stage, norm_stats)
-        step = net.train_step(OptimizerSpec("sgd", momentum=0.9), LossSpec(), groups)
+        step = step_of(net, OptimizerSpec("sgd", momentum=0.9), groups)
         for _ in range(2):
             step(a_batch(net), [0.05] * len(groups.trainable))()
         after = net.export()
@@ -130,12 +136,12 @@ def test_a_step_changes_what_is_not_frozen_and_nothing_else(net, norm_stats):
 def test_a_step_goes_down_the_slope_of_the_loss(net, keep):
     """With plain SGD the move is the gradient: along any direction, the slope of the loss by the formulas."""
     batch, before, groups = a_batch(net, keep), net.export(), groups_from(net, net.first, "freeze")
-    loss, logits = net.train_step(OptimizerSpec("sgd"), LossSpec(), groups)(batch, [1.0] * len(groups.trainable))()
-    after, rng = net.export(), np.random.default_rng(0)
+    loss, logits = step_of(net, OptimizerSpec("sgd"), groups)(batch, [1.0] * len(groups.trainable))()
+    after, rng, masks = net.export(), np.random.default_rng(0), batch.batch(net.graph).masks
 
     def at(distance, direction):
         moved = {name: before[name] + distance * direction.get(name, 0) for name in before}
-        found = logits_of(net, moved, batch.inputs, batch.keep)
+        found = logits_of(net, moved, batch.inputs, masks)
         shifted = found - found.max(1, keepdims=True)
         log = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
         return found, -log[np.arange(len(log)), batch.labels].mean()
@@ -158,46 +164,91 @@ def test_a_step_from_pictures_is_the_step_from_features_kept_at_a_boundary():
         groups, batch = groups_from(net, "layer2"), a_batch(net)
         if cached:
             batch = replace(batch, inputs=net.predict_step(stop="layer2")(batch.inputs))
-        step = net.train_step(OptimizerSpec(), LossSpec(), groups, start="layer2" if cached else net.first)
+        step = step_of(net, OptimizerSpec(), groups, "layer2" if cached else net.first)
         step(batch, [0.1] * len(groups.trainable))()
         ends.append(net.export())
     assert all(same(ends[0][name], ends[1][name]) for name in ends[0])
 
 
-def test_graph_mode_runs_a_network_that_is_data_as_pynative_does(net):
-    results, before = [], len(ms_compile_cache)
+def masks_of(net, count):
+    """A mask for every node that can have one, each of the shape of what enters it but for one axis."""
+    graph, rng = net.graph, np.random.default_rng(3)
+    values = evaluate(graph, net.export(), normalised(random_batch(count, 3, graph.size).inputs))
+    nodes = [n for n in graph.nodes if n.kind in ("dropout", "stochastic_depth") or n.name == graph.head]
+    shapes = {n.name: values[n.inputs[0]].shape for n in nodes}
+    shapes = {name: (*shape[:-1], 1) if len(shape) > 2 else shape for name, shape in shapes.items()}
+    return {name: (rng.integers(0, 2, shape) / 0.5).astype(np.float32) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("mode", ["pynative", "graph"])
+def test_every_mask_is_multiplied_with_what_enters_its_node(net, mode):
+    net = a_net(net.graph, mode)
+    groups, case = groups_from(net, net.first, "freeze"), a_batch(net)
+    step, masks = net.train_step(OptimizerSpec(), groups), masks_of(net, 4)
+    for given in ({}, masks, dict([*masks.items()][:1])) if mode == "pynative" else (masks,):
+        wanted = logits_of(net, net.export(), case.inputs, given)
+        batch = replace(case.batch(net.graph), masks=given)
+        assert relative(step([batch], [0.0] * len(groups.trainable))()[1], wanted) < CLOSE
+    assert len(masks) > 0
+
+
+def test_masks_are_for_nodes_before_the_first_gradient_too():
+    """Statistics follow the batch from the cut on, and there a mask changes what they see."""
+    graph = residual()
+    place = graph.places["layer1.0.conv1"]
+    before = graph[graph["layer1.0.conv1"].inputs[0]]
+    drop = Node("drop1", "dropout", (before.name,), {"p": 0.5})
+    conv = replace(graph.nodes[place], inputs=("drop1",))
+    graph = replace(graph, nodes=(*graph.nodes[:place], drop, conv, *graph.nodes[place + 1 :]))
+    net = a_net(graph)
+    groups, case = groups_from(net, "head", "update"), a_batch(net)
+    step, masks = net.train_step(OptimizerSpec(), groups), masks_of(net, 4)
+    norms = [node.name for node in graph.nodes if node.kind == "batch_norm"]
+    wanted = evaluate(graph, net.export(), normalised(case.inputs), batch_statistics=norms, masks=masks)
+    batch = replace(case.batch(graph), masks=masks)
+    assert relative(step([batch], [0.0] * len(groups.trainable))()[1], wanted[graph.nodes[-1].name]) < CLOSE
+
+
+def test_graph_mode_gives_what_pynative_does(net):
+    results = []
     for mode in ("pynative", "graph"):
         net = a_net(net.spec.graph, mode)
         groups = groups_from(net, net.first)
-        net.train_step(OptimizerSpec(), LossSpec(), groups)(a_batch(net), [0.1] * len(groups.trainable))()
-        results.append(net.predict_step()(a_batch(net).inputs))
-    assert same(*results)
-    assert len(ms_compile_cache) == before
+        step = step_of(net, OptimizerSpec(), groups)
+        results.append(
+            [step(a_batch(net), [0.1] * len(groups.trainable))()[1], net.predict_step()(a_batch(net).inputs)]
+        )
+        results[-1] += net.export().values()
+    for a, b in zip(*results, strict=True):
+        assert relative(a, b) < CLOSE
 
 
-def test_a_value_that_no_later_node_takes_is_let_go():
-    net, alive, most = a_net(residual()), [], []
-    network = Network(Scope(net.model.parameters), net.spec, net.first, "head")
-
-    def watched(function):
-        def call(*inputs):
-            most.append(sum(seen() is not None for seen in alive))
-            given = function(*inputs)
-            alive.append(weakref.ref(given))
-            return given
-
-        return call
-
-    cell = network.body[1]  # the stem, a chain, behind the normalisation of the pictures
-    cell.functions = {name: watched(function) for name, function in cell.functions.items()}
-    network(Tensor(a_batch(net).inputs))
-    assert len(most) == len(cell.nodes)
-    assert max(most) == 1
+def test_a_variable_is_used_again_when_its_value_is_not_needed_any_more():
+    """The second block, at rest: a shortcut beside two convolutions and a squeeze-excitation of two branches."""
+    graph = residual()
+    part, _ = at_rest(graph, part_of(graph, "layer2", "head"))
+    wanted = """
+def construct(self, x):
+    x0 = self.f0(x)
+    x0 = self.f1(x0)
+    x2 = self.f2(x0)
+    x2 = self.f3(x2)
+    x2 = self.f4(x2)
+    x2 = self.f5(x0, x2)
+    x = self.f6(x)
+    x = self.f7(x2, x)
+    x = self.f8(x)
+    x = self.f9(x)
+    x = self.f10(x)
+    x = self.f11(x)
+    return x
+"""
+    assert source_of(part, (), pictures=False) == wanted.lstrip()
 
 
 def test_a_graph_with_a_kind_that_the_table_lacks_is_refused_with_the_node_and_the_kinds(monkeypatch):
     monkeypatch.delitem(KINDS, "relu")
-    spec = ModelSpec("mine", 3, (32, 32), IMAGENET_MEAN, IMAGENET_STD, graph=residual())
+    spec = NetworkSpec(residual(), IMAGENET_MEAN, IMAGENET_STD)
     with pytest.raises(
         BackendError, match=r"^kind of node 'relu1' .* 'relu': expected one of [\w, ]+\. Did .*'relu6'\?$"
     ):

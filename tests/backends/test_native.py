@@ -321,7 +321,6 @@ def test_batches_come_in_order_and_only_what_they_name_is_read(native, tmp_path)
         assert batch.inputs.shape == (len(part), 6, 5, 3)
         assert (batch.inputs.dtype, batch.labels.dtype) == (np.uint8, np.int64)
         assert batch.inputs.flags.c_contiguous
-        assert batch.keep is None
         assert batch.inputs[:, 0, 0, 0].tolist() == [20 * i for i in part]
         assert batch.labels.tolist() == labels[part].tolist()
     assert list(native(files, labels, [CenterCrop(size=5)], [], 0, 2)) == []

@@ -5,17 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from archs import ARCHS
 
 import xfer
 from xfer.archs import LOGITS
-from xfer.backend import Batch, LossSpec, ModelSpec, OptimizerSpec
+from xfer.backend import Batch, OptimizerSpec
 from xfer.data.find import find_images
 from xfer.data.loader import read_batches
 from xfer.data.split import Split
 from xfer.formats.files import read_weights
-from xfer.nets.catalogue import ARCHS
+from xfer.losses import LossSpec, targets_of
 from xfer.nets.freeze import FreezePolicy, resolve
+from xfer.nets.net import build_net
 from xfer.nets.pretrained import resolve_source
+from xfer.nets.specs import ModelSpec
 from xfer.nets.weights import init_weights, merge
 from xfer.pixels.augment import default_eval
 from xfer.recipe.load import as_recipe
@@ -47,14 +50,12 @@ def recipe(data):
     return as_recipe(None, overrides | {"views": 2, "model.dropout": 0.2, "loss.label_smoothing": 0.1})
 
 
-def models(pair, arch, classes=3, size=SIZE, weights=None):
+def nets(pair, arch, classes=3, size=SIZE, weights=None):
     """The same network with the same weights on each."""
-    spec = ModelSpec(arch, classes, (size, size), ARCHS[arch].mean, ARCHS[arch].std)
     for backend, device in pair:
-        model = backend.build(spec, device)
-        shapes = {n: w.shape for n, w in backend.export_weights(model).items()}
-        backend.import_weights(model, first_weights(arch, shapes) if weights is None else weights)
-        yield backend, model
+        net = build_net(backend, device, ModelSpec(arch, classes, (size, size), ARCHS[arch].mean, ARCHS[arch].std))
+        net.load(first_weights(arch, net.shapes) if weights is None else weights)
+        yield net
 
 
 def first_weights(arch, shapes):
@@ -96,10 +97,7 @@ def test_both_make_the_same_calls_with_the_same_batches(pair, recipe, train_from
 @pytest.mark.parametrize("arch", ["resnet18", "resnet50", "efficientnet_lite0", "convnet"])
 def test_every_stage_gives_the_same_activations(pair, arch):
     stops = [*ARCHS[arch].stage_names[1:], LOGITS]
-    activations = [
-        [backend.make_predict_step(model, ARCHS[arch].stage_names[0], stop)(images()) for stop in stops]
-        for backend, model in models(pair, arch)
-    ]
+    activations = [[net.predict_step(stop=stop)(images()) for stop in stops] for net in nets(pair, arch)]
     for stop, a, b in zip(stops, *activations, strict=True):
         assert a.shape == b.shape
         assert relative(a, b) < 1e-4, f"the first stage that differs ends at {stop}"
@@ -108,10 +106,7 @@ def test_every_stage_gives_the_same_activations(pair, arch):
 @pytest.mark.parametrize("size", [65, 97])
 @pytest.mark.parametrize("arch", ["resnet18", "efficientnet_lite0"])
 def test_odd_sizes_are_padded_alike(pair, arch, size):
-    a, b = (
-        backend.make_predict_step(model, "stem", LOGITS)(images(2, size))
-        for backend, model in models(pair, arch, size=size)
-    )
+    a, b = (net.predict_step()(images(2, size)) for net in nets(pair, arch, size=size))
     assert relative(a, b) < 1e-4
 
 
@@ -126,13 +121,13 @@ def test_one_step_has_the_same_loss_and_moves_the_same_names_alike(pair, arch, n
     # framework is then as far from a float64 computation as from the other.
     table, labels, size = ARCHS[arch], np.arange(8) % 3, 96
     losses, after = [], []
-    for backend, model in models(pair, arch, size=size):
-        before = backend.export_weights(model)
+    for net in nets(pair, arch, size=size):
+        before = net.export()
         groups = resolve(FreezePolicy(train_from, norm_stats, weight_decay=1e-2), table, list(before))
         rule, loss = OptimizerSpec("sgd", momentum=0.9), LossSpec(class_weights=(1.0, 2.0, 0.5))
-        step = backend.make_train_step(model, rule, loss, groups, table.stage_names[0])
-        losses.append(step(Batch(images(8, size), labels), [0.01] * len(groups.trainable))()[0])
-        after.append(backend.export_weights(model))
+        batch = Batch(images(8, size), *targets_of(loss, labels, 3))
+        losses.append(net.train_step(rule, groups)([batch], [0.01] * len(groups.trainable))()[0])
+        after.append(net.export())
         changed = {name for name in before if not np.array_equal(before[name], after[-1][name])}
         assert changed == set(before) - groups.frozen
         assert table.first_stage(groups.moving) == train_from
@@ -175,24 +170,23 @@ def real():
 def test_real_networks_see_the_same_in_real_pictures(pair, real, arch):
     batch, weights_of = real
     a, b = (
-        backend.make_predict_step(model, "stem", LOGITS)(batch.inputs)
-        for backend, model in models(pair, arch, classes=1000, size=224, weights=weights_of(arch))
+        net.predict_step()(batch.inputs) for net in nets(pair, arch, classes=1000, size=224, weights=weights_of(arch))
     )
     assert relative(a, b) < 1e-4
     assert np.array_equal(a.argmax(axis=1), b.argmax(axis=1))
 
 
 def test_fine_tuning_a_real_network_takes_the_same_first_step(pair, real):
-    batch, weights_of = real
+    pictures, weights_of = real
+    batch = Batch(pictures.inputs, *targets_of(LossSpec(), pictures.labels, 2))
     loaded, table = weights_of("resnet18"), ARCHS["resnet18"]
     shapes = {n: w.shape for n, w in loaded.items()} | {"fc.weight": (2, 512), "fc.bias": (2,)}
     first = merge(shapes, loaded, table.head_names, init_weights(shapes, 0), "real")
     groups = resolve(FreezePolicy("stem"), table, list(shapes))
     losses, after = [], []
-    for backend, model in models(pair, "resnet18", classes=2, size=224, weights=first):
-        step = backend.make_train_step(model, OptimizerSpec("sgd", momentum=0.9), LossSpec(), groups, "stem")
-        losses.append(step(batch, [0.001])()[0])
-        after.append(backend.export_weights(model))
+    for net in nets(pair, "resnet18", classes=2, size=224, weights=first):
+        losses.append(net.train_step(OptimizerSpec("sgd", momentum=0.9), groups)([batch], [0.001])()[0])
+        after.append(net.export())
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
     assert all(not np.array_equal(first[name], after[0][name]) for name in shapes)
     assert apart(*after) < 1e-4

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from archs import ARCHS
 
 from xfer.recipe.load import as_recipe, to_toml
 from xfer.results.read import STATE
@@ -16,7 +17,7 @@ from xfer.testing.pictures import write_class_folders
 from xfer.testing.resuming import assert_same_end, assert_same_folders, ended, resumptions
 
 TARGETS = [target for target in targets() if target.backend != "numpy" and target.kind == "cpu"]
-KILLS = 5
+KILLS = 3
 CHILD = """
 import sys
 import xfer.training.gallery
@@ -70,7 +71,7 @@ RULES = {
 )
 def test_stopped_at_boundaries_of_chance_it_ends_the_same(data, tmp_path, target, arch, train_from, rule):
     backend, device = target
-    first = train_from or backend.archs[arch].stage_names[0]
+    first = train_from or ARCHS[arch].stage_names[0]
     recipe = recipe_of(data, arch=arch, train_from=first, **RULES[rule])
     chance = random.Random(f"{arch} {first} {rule}")
     stops = [chance.randint(1, 6), chance.randint(1, 4)]  # a boundary for each of 3 steps, and one for the epoch

@@ -10,13 +10,25 @@ pytest.importorskip("torchvision")
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 from torchvision import models  # noqa: E402
+from torchvision.models import swin_transformer  # noqa: E402
 
 from tools.catalogue import ENDING, FOLDER, PUBLISHED, build, graph_text, published_text, unpacked  # noqa: E402
 from tools.same_logits import difference, randomize  # noqa: E402
 from xfer.errors import BackendError  # noqa: E402
 from xfer.graphs.read import graph_from_json  # noqa: E402
 from xfer.graphs.shapes import shapes_of  # noqa: E402
+from xfer.nets.builders import build_graph  # noqa: E402
 from xfer_torch.trace import trace  # noqa: E402
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_a_resnet_written_by_hand_is_torchvisions_node_by_node(name):
+    with torch.device("meta"):
+        traced = trace(getattr(models, name)(), (224, 224))
+    written = build_graph(name, (224, 224))
+    assert traced == written
+    assert list(traced.weights) == list(written.weights)
+
 
 BARE = {"aux_logits": False, "init_weights": False, "transform_input": False}
 
@@ -51,6 +63,24 @@ def resnext():
     return models.ResNet(block, [1, 1, 2, 1], num_classes=5, groups=4, width_per_group=4)
 
 
+def swin(block, merging):
+    return models.SwinTransformer(
+        [4, 4], 12, [2, 2], [2, 3], [5, 3], num_classes=5, block=block, downsample_layer=merging, mlp_ratio=1.0
+    )
+
+
+def swin_v1():
+    return swin(swin_transformer.SwinTransformerBlock, swin_transformer.PatchMerging)
+
+
+def swin_v2():
+    return swin(swin_transformer.SwinTransformerBlockV2, swin_transformer.PatchMergingV2)
+
+
+def maxvit():
+    return models.MaxVit((32, 32), 4, 2, [4, 8], [1, 2], 4, 0.1, num_classes=5)
+
+
 # One small member of each family: how it is made, the size to trace it at, the size of the pictures to compare.
 FAMILIES = {
     "alexnet": (lambda: narrow(models.AlexNet), (64, 64), (64, 96)),
@@ -68,8 +98,11 @@ FAMILIES = {
     "resnext": (resnext, (64, 64), (32, 64)),
     "convnext": (convnext, (64, 64), (32, 64)),
     "vit": (vit, (32, 32), (32, 32)),
+    "swin": (swin_v1, (32, 32), (36, 52)),  # maps of 9 x 13, then 5 x 7, in windows of 5 x 3
+    "swin_v2": (swin_v2, (32, 32), (36, 52)),
+    "maxvit": (maxvit, (32, 32), (32, 32)),
 }
-FIXED = {"vit"}
+FIXED = {"vit", "maxvit"}
 
 
 def drawn(make):
@@ -105,7 +138,7 @@ def test_shapes_of_a_graph_are_those_of_its_module(family):
         assert shapes[name] == tuple(seen[name].shape)
 
 
-@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1", "vit_b_32"])
+@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1", "vit_b_32", "swin_t", "maxvit_t"])
 def test_the_catalogue_is_what_the_tool_makes(name):
     assert unpacked((FOLDER / f"{name}{ENDING}").read_bytes()).decode() == graph_text(name)
 
@@ -180,6 +213,21 @@ def test_what_a_forward_does_is_what_a_graph_says(between):
     graph = trace(module, (24, 24))
     assert not graph.fixed
     assert difference(module, graph, torch.randn(3, 3, 10, 14)) < 1e-6
+
+
+class OtherAttention(swin_transformer.ShiftedWindowAttention):
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+def test_what_inherits_from_swins_attention_is_not_taken_for_it():
+    own = Do(lambda self, x: self.attend(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), attend=None)
+    own.attend = swin_transformer.ShiftedWindowAttention(6, [2, 2], [1, 1], 2)
+    kinds = [node.kind for node in trace(Small(own), (16, 16)).nodes]
+    assert "window_attention" in kinds
+    own.attend = OtherAttention(6, [2, 2], [1, 1], 2)
+    with pytest.raises(BackendError, match=r"attend \(OtherAttention\): the buffer .*relative_position_index"):
+        trace(Small(own), (16, 16))
 
 
 def test_nodes_with_weights_are_called_after_their_layers():

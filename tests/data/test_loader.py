@@ -45,7 +45,6 @@ def read(split, transforms=RANDOM, order=None, batch_size=5, seed=0, view=0, wor
         assert (batch.inputs.dtype, batch_digests.dtype) == (np.uint8, np.uint8)
         assert batch_digests.shape == (len(indices), 16)
         np.testing.assert_array_equal(batch.labels, split.labels[indices])
-        assert batch.keep is None
         pixels |= dict(zip(indices.tolist(), batch.inputs, strict=True))
         digests |= dict(zip(indices.tolist(), batch_digests, strict=True))
     return np.stack([pixels[i] for i in sorted(pixels)]), np.stack([digests[i] for i in sorted(digests)])

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_graphs import residual
 
 import xfer.data.dataset
 import xfer.features.cache
 import xfer.features.key
-from xfer.backend import ModelSpec
+from xfer.archs import LOGITS
 from xfer.data.dataset import open_dataset
 from xfer.data.loader import read_batches
 from xfer.data.split import Split, joined
@@ -26,20 +25,20 @@ from xfer.progress import silent
 from xfer.recipe.load import as_recipe
 from xfer.recipe.meaning import plan
 from xfer.results.predict import relabel
-from xfer.testing.numpy_backend import STAGES, TINY, NumpyBackend
+from xfer.testing.numpy_backend import NETWORK, TINY, NumpyBackend
 from xfer.testing.pictures import write_class_folders
 from xfer.testing.recorder import Recorder
 from xfer.training.phases import open_phase
 from xfer.training.run import fit, prepare
 
 SEED = 7
+STAGES = (*TINY.stage_names, LOGITS)
 FIXED = [{"op": "Resize", "size": [32, 32]}]
 
 
 def write_weights_file(path, changed=None):
     """Weights of the tiny network, those of one name other than usual."""
-    model = NumpyBackend().build(ModelSpec("tiny", 2, (32, 32), TINY.mean, TINY.std), "cpu")
-    weights = init_weights({name: value.shape for name, value in model.weights.items()}, SEED)
+    weights = init_weights(NETWORK.with_classes(2).weights, SEED)
     if changed:
         weights[changed] = weights[changed] + np.float32(0.01)
     write_weights(path, weights, {})
@@ -216,9 +215,9 @@ def test_versions_numerics_and_the_kind_of_device_count(store, recipe, monkeypat
 
 def test_the_network_counts_beyond_its_name(store, recipe, monkeypatch):
     added(store, recipe)
-    monkeypatch.setattr(
-        NumpyBackend, "archs", {"tiny": replace(TINY, stages=(*TINY.stages[:-1], ("head", ("fc", "f"))))}
-    )
+    nodes = [replace(node, attributes=node.attributes | {"eps": 1e-3}) if node.kind == "batch_norm" else node
+             for node in NETWORK.nodes]  # fmt: skip
+    monkeypatch.setattr(NumpyBackend, "networks", {"tiny": replace(NETWORK, nodes=tuple(nodes))})
     assert added(store, recipe) == BOTH
 
 
@@ -230,9 +229,9 @@ def test_of_two_graphs_with_the_same_weights_each_has_its_own(store, recipe):
         source = open_phase(replace(prepared, net=net), plan(recipe)[0], silent)[0].train
         return source.origin.key(0)
 
-    nodes = [replace(node, kind="relu6") if node.kind == "relu" else node for node in residual().nodes]
-    assert key(residual()) == key(residual()) == key(residual().with_classes(9))
-    assert len({key(None), key(residual()), key(replace(residual(), nodes=tuple(nodes)))}) == 3
+    nodes = [replace(node, kind="relu6") if node.kind == "relu" else node for node in NETWORK.nodes]
+    assert key(NETWORK) == key(replace(NETWORK)) == key(NETWORK.with_classes(9))
+    assert key(NETWORK) != key(replace(NETWORK, nodes=tuple(nodes)))
 
 
 def test_the_code_of_a_backend_counts(store, recipe, tmp_path, monkeypatch):
@@ -254,8 +253,8 @@ class _Step:
     def __init__(self, prefix, inner):
         self.prefix, self.inner = prefix, inner
 
-    def __call__(self, batch, lrs):
-        return self.inner(replace(batch, inputs=self.prefix(batch.inputs)), lrs)
+    def __call__(self, parts, lrs):
+        return self.inner([replace(part, inputs=self.prefix(part.inputs)) for part in parts], lrs)
 
     def __getattr__(self, name):
         return getattr(self.inner, name)
@@ -275,9 +274,8 @@ class Exact(NumpyBackend):
 
         return lambda inputs: np.concatenate([forward(inputs[i : i + 1]) for i in range(len(inputs))])
 
-    def make_train_step(self, model, optimizer, loss, groups, start):
-        cut = TINY.first_stage(groups.moving)
-        inner = super().make_train_step(model, optimizer, loss, groups, cut)
+    def make_train_step(self, model, optimizer, loss, groups, start, cut):
+        inner = super().make_train_step(model, optimizer, loss, groups, cut, cut)
         return inner if start == cut else _Step(self.make_predict_step(model, start, cut), inner)
 
 

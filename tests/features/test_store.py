@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from xfer.backend import Batch
+from xfer.backend import Labelled
 from xfer.cli.main import main
 from xfer.data.split import Split
 from xfer.errors import ConfigError
@@ -67,7 +67,7 @@ class Pictures:
     def batches(self, chunks, view):
         for part in chunks:
             images = np.zeros((len(part), 4, 4, 3), np.uint8) + part[:, None, None, None].astype(np.uint8)
-            yield Batch(images, part), np.repeat(part[:, None], 16, 1).astype(np.uint8)
+            yield Labelled(images, part), np.repeat(part[:, None], 16, 1).astype(np.uint8)
 
 
 def prefix(inputs):

@@ -45,12 +45,14 @@ def put(folder, data, name="tiny"):
 def test_every_network_is_a_graph_for_the_classes_of_imagenet():
     """Its attributes and shapes are read as strictly as a stranger's."""
     names = packaged.names()
-    assert len(names) == 68
+    assert len(names) == 75
     assert {"alexnet", "vit_b_16", "inception_v3", "regnet_y_128gf"} <= set(names)
     graphs = {name: packaged.load(name) for name in names}
     assert {graph.classes for graph in graphs.values()} == {1000}
-    assert {name for name, graph in graphs.items() if graph.fixed} == {name for name in names if name.startswith("vit")}
-    assert {name for name, graph in graphs.items() if graph.size != (224, 224)} == {"inception_v3"}
+    fixed = {name for name in names if name.startswith(("vit", "maxvit"))}
+    assert {name for name, graph in graphs.items() if graph.fixed} == fixed
+    of_other_size = {"inception_v3", *(name for name in names if name.startswith("swin_v2"))}
+    assert {name for name, graph in graphs.items() if graph.size != (224, 224)} == of_other_size
 
 
 def test_parameters_are_as_many_as_were_published():
@@ -59,7 +61,15 @@ def test_parameters_are_as_many_as_were_published():
         sizes = [shape for name, shape in graph.weights.items() if not name.endswith(statistics)]
         return sum(a * b for a, b in ((shape[0], _product(shape[1:])) for shape in sizes))
 
-    for name in ("squeezenet1_1", "shufflenet_v2_x0_5", "densenet121", "vit_b_16", "convnext_tiny"):
+    for name in (
+        "squeezenet1_1",
+        "shufflenet_v2_x0_5",
+        "densenet121",
+        "vit_b_16",
+        "convnext_tiny",
+        "swin_t",
+        "swin_v2_t",
+    ):
         graph = packaged.load(name)
         (fitting,) = {w.parameters for w in packaged.published(name) if not graph.fixed or w.crop == graph.size[0]}
         assert count(graph) == fitting

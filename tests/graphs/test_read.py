@@ -54,6 +54,14 @@ def changed(*path, to):
     return data
 
 
+@pytest.mark.parametrize(
+    "stages", [{}, [], None, "conv", {"stem": "nowhere"}, {"stem": 1}, {"a b": "conv"}, {"": "conv"}]
+)
+def test_stages_are_names_of_stages_and_of_nodes(stages):
+    assert graph_from_json({**GRAPH, "stages": {"stem": "conv"}}).stages == {"stem": "conv"}
+    assert "stages" in refusal({**GRAPH, "stages": stages})
+
+
 def without(node):
     data = copy.deepcopy(GRAPH)
     data["nodes"] = [row for row in data["nodes"] if row[0] != node]
@@ -282,6 +290,47 @@ def test_shapes_of_one_node_fit_each_other(weight, shape, letters):
 def test_groups_and_heads_are_divisors():
     assert "node conv: groups = 3" in refusal(changed("nodes", "conv", 3, "groups", to=3))
     assert "node attention: heads = 3" in refusal(changed("nodes", "attention", 3, "heads", to=3))
+
+
+def windowed(**changes):
+    """A graph of one attention in windows. `changes`: attributes, and by slot shapes."""
+    of = {"heads": 2, "window": [2, 3], "shift": [1, 0], "scale": 0.5}
+    shapes = {"qkv_weight": [12, 4], "qkv_bias": [12], "proj_weight": [4, 4], "proj_bias": [4], "table": [15, 2]}
+    kind = "window_attention"
+    if "logit_scale" in changes:
+        kind, shapes = "cosine_window_attention", {slot: shape for slot, shape in shapes.items() if slot != "table"}
+        shapes |= {"logit_scale": [2, 1, 1], "mlp_in_weight": [5, 2], "mlp_in_bias": [5], "mlp_out_weight": [2, 5]}
+        del of["scale"]
+    of |= {name: value for name, value in changes.items() if name in of}
+    shapes |= {name: value for name, value in changes.items() if name in shapes}
+    nodes = [
+        ["image", "image", [], {}, {}],
+        ["w", kind, ["image"], of, {slot: slot for slot in shapes}],
+        ["flat", "flatten", ["w"], {"start": 1}, {}],
+        ["fc", "linear", ["flat"], {}, {"weight": "fc.weight"}],
+    ]
+    return {**GRAPH, "size": [3, 4], "nodes": nodes, "weights": {**shapes, "fc.weight": [3, 36]}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"heads": 3}, "heads = 3: expected a divisor of 4"),
+        ({"heads": 4}, "biases for 2 heads: expected 4"),
+        ({"window": [3, 3]}, "15 rows of biases: expected 25 for that window"),
+        ({"window": [2, 65]}, "window = [2, 65]: expected a list of 2 integers from 1 to 64"),
+        ({"shift": [2, 0]}, "shift = [2, 0]: expected less than window = [2, 3]"),
+        ({"table": [15, 3]}, "biases for 3 heads: expected 2"),
+        ({"qkv_bias": [4]}, "is no (3D)"),
+        ({"logit_scale": [2, 1, 2]}, "is no (H, 1, 1)"),
+        ({"logit_scale": [2, 1, 1], "mlp_in_weight": [5, 3]}, "is no (M, 2)"),
+        ({"logit_scale": [4, 1, 1]}, "is no (H, M)"),
+    ],
+)
+def test_windows_have_biases_for_each_head_and_way(changes, reason):
+    assert graph_from_json(windowed()).weights["table"] == (15, 2)
+    assert graph_from_json(windowed(logit_scale=[2, 1, 1])).weights["logit_scale"] == (2, 1, 1)
+    assert reason in refusal(windowed(**changes))
 
 
 def test_weights_of_no_node_are_refused():

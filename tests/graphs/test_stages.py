@@ -1,13 +1,17 @@
 """Shapes, cuts and stages are derived from the graph alone."""
 
 from dataclasses import replace
+from itertools import pairwise
 from time import perf_counter
 
 import pytest
 from small_graphs import GRAPHS, Builder, residual, transformer
 
 from xfer.errors import ConfigError
+from xfer.graphs import packaged
 from xfer.graphs.graph import Node
+from xfer.graphs.parts import boundaries, part_of
+from xfer.graphs.read import graph_from_json
 from xfer.graphs.shapes import shapes_of, work_of
 from xfer.graphs.stages import arch_of, cuts, stages_of
 
@@ -57,6 +61,53 @@ def test_what_decay_spares_is_known_by_its_kind():
     }
 
 
+def test_windows_of_swin_are_counted_with_what_fills_them_up():
+    """7 x 5 pixels in windows of 2 x 3 are 48 tokens, each of which looks at 6."""
+    b = Builder()
+    b.add("turned", "permute", axes=[0, 2, 3, 1])
+    slots = {"qkv_weight": (9, 3), "qkv_bias": (9,), "proj_weight": (3, 3), "proj_bias": (3,), "table": (15, 3)}
+    b.add("attend", "window_attention", slots=slots, heads=3, window=[2, 3], shift=[1, 1], scale=1.0)
+    b.add("merged", "patch_merge")
+    b.add("flat", "flatten", start=1)
+    b.linear("head", 2, 4 * 3 * 12)
+    graph = b.graph("head", size=(7, 5))
+    shapes = shapes_of(graph)
+    assert (shapes["attend"], shapes["merged"]) == ((1, 7, 5, 3), (1, 4, 3, 12))
+    assert work_of(graph, shapes) == 48 * 3 * (3 * 3 + 3) + 2 * 48 * 6 * 3 + 2 * 144
+    assert set(arch_of("mine", graph).spared) == {"attend.table"}
+
+
+SWIN = ["stem", "layer1", "layer2", "layer3", "layer4", "head"]
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "parts"),
+    [
+        (
+            "swin_t",
+            SWIN,
+            {"features.1.0": "layer1", "features.5.5": "layer3", "features.6": "layer4", "norm": "layer4"},
+        ),
+        ("swin_v2_s", SWIN, {"features.0.2": "stem", "features.5.17": "layer3", "features.7.0": "layer4"}),
+        ("maxvit_t", [*SWIN[:5], "hidden", "head"], {"stem.1.0": "stem", "blocks.2.layers.4": "layer3"}),
+    ],
+)
+def test_stages_of_windows_are_those_of_the_stride_too(name, stages, parts):
+    graph = packaged.load(name)
+    arch = arch_of(name, graph)
+    assert list(arch.stage_names) == stages
+    listed = [weight for stage in stages_of(graph) for weight in stage.weights]
+    assert sorted(listed) == sorted(graph.weights)
+    for part, stage in parts.items():
+        assert {arch.stage_of(weight) for weight in graph.weights if weight.startswith(f"{part}.")} == {stage}
+    endings = ("relative_position_bias_table", "logit_scale", "cpb_mlp.0.weight", "cpb_mlp.2.weight")
+    assert {weight for weight in graph.weights if weight.endswith(endings)} <= set(arch.spared)
+    names = list(boundaries(graph))
+    assert len(names) > 20
+    through = [node.name for pair in pairwise(names) for node in part_of(graph, *pair).nodes]
+    assert through == [node.name for node in graph.nodes[1:]]
+
+
 def test_nothing_inside_of_a_block_with_a_shortcut_is_a_cut():
     found = [node.name for node in cuts(residual())]
     assert found[:4] == ["image", "conv1", "bn1", "relu1"]
@@ -70,6 +121,18 @@ def test_shapes():
     assert shapes["layer2.0.out"] == (2, 8, 5, 6)
     assert shapes["fc"] == (2, 3)
     assert shapes_of(transformer(), batch=5)["placed"] == (5, 17, 8)
+
+
+@pytest.mark.parametrize("given", [{"ceil": True, "dilation": [1, 1]}, {"ceil": False, "dilation": [2, 1]}])
+def test_a_pool_that_is_padded_the_same_begins_strides_and_has_neither_ceil_nor_dilation(given):
+    b = Builder()
+    b.add("pool", "max_pool", kernel=[3, 2], stride=[2, 3], padding="same", dilation=[1, 1], ceil=False)
+    b.add("flat", "flatten", start=1)
+    b.linear("head", 2, 3 * 9 * 3)
+    assert shapes_of(b.graph("head"), (17, 8))["pool"] == (1, 3, 9, 3)
+    b.nodes[1] = replace(b.nodes[1], attributes={**b.nodes[1].attributes, **given})
+    with pytest.raises(ConfigError, match=r'pool \(max_pool\) cannot take .*: padding "same" with'):
+        shapes_of(b.graph("head"), (17, 8))
 
 
 @pytest.mark.parametrize(("ceil", "sides"), [(False, (7, 3)), (True, (8, 4))])
@@ -132,6 +195,60 @@ def test_hidden_layers_are_a_stage_of_their_own():
     assert graph.digest() != residual().digest()
     with pytest.raises(ConfigError, match="takes maps"):
         GRAPHS["convolutional head"].with_hidden("extra", (5,))
+
+
+STATED = {"stem": "conv1", "layer1": "layer1.0.conv1", "layer2": "layer2.0.conv1"}
+
+
+def stated(**changes):
+    return replace(residual(), stages=STATED | changes)
+
+
+def test_a_graph_may_say_where_its_stages_begin():
+    graph = replace(residual(), stages={"eyes": "conv1", "rest": "bn1"}).with_classes(7)
+    assert [(stage.name, stage.nodes[0].name) for stage in stages_of(graph)] == [
+        ("eyes", "conv1"),
+        ("rest", "bn1"),
+        ("head", "fc"),
+    ]
+    assert [stage.name for stage in stages_of(graph.with_hidden("extra", (5,)))] == ["eyes", "rest", "extra", "head"]
+    assert stages_of(stated()) == stages_of(residual())
+    assert stated().digest() != residual().digest()
+    assert graph_from_json(stated().as_json()) == stated()
+
+
+def test_stages_of_its_own_need_no_square():
+    """Maps of 16 x 8 and 8 x 4: of these alone no stride could be told."""
+    graph = replace(stated(), size=(32, 16))
+    assert [stage.name for stage in stages_of(graph)] == ["stem", "layer1", "layer2", "head"]
+
+
+@pytest.mark.parametrize(
+    ("stages", "reason"),
+    [
+        ({"layer1": "layer1.0.bn1"}, "layer1: layer1.0.bn1 is no node behind a cut"),
+        ({"layer2": "fc"}, "layer2: fc is no node behind a cut"),
+        ({"layer2": "conv1"}, "begin with conv1, layer1.0.conv1, conv1. Cure: conv1 first"),
+        ({"stem": "bn1"}, "begin with bn1, .*Cure: conv1 first"),
+        ({"stem": "layer1.0.conv1", "layer1": "conv1"}, "Cure: conv1 first"),
+        ({"head": "flat"}, "head: flat is no node behind a cut"),
+    ],
+)
+def test_stages_that_cannot_be_cut_are_refused(stages, reason):
+    with pytest.raises(ConfigError, match=reason):
+        stages_of(stated(**stages))
+
+
+def test_stages_of_its_own_share_no_weight():
+    b = Builder()
+    b.conv("a", 3, 3)
+    b.conv("b", 3, 3)
+    b.nodes[-1] = replace(b.nodes[-1], weights={"weight": "a.weight"})
+    del b.weights["b.weight"]
+    b.add("pool", "mean", axes=[2, 3], keep=False)
+    b.linear("head", 2, 3)
+    with pytest.raises(ConfigError, match="stage layer1 shares a weight with an earlier one"):
+        stages_of(replace(b.graph("head"), stages={"stem": "a", "layer1": "b"}))
 
 
 def test_a_layer_that_two_stages_share_keeps_them_together():

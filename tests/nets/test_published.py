@@ -19,6 +19,16 @@ def test_auxiliary_heads_are_left_out():
     assert list(of_network(held, "mobilenet_v2")) == list(held)
 
 
+def test_a_head_without_a_bias_gets_one_of_zeros():
+    held = {"classifier.3.weight": np.ones((4, 4)), "classifier.5.weight": np.ones((3, 4))}
+    found = of_network(held, "maxvit_t")
+    assert set(found) - set(held) == {"classifier.5.bias"}
+    assert found["classifier.5.bias"].tolist() == [0, 0, 0]
+    assert "classifier.5.bias" in packaged.load("maxvit_t").weights
+    own = held | {"classifier.5.bias": np.ones(3)}
+    assert of_network(own, "maxvit_t")["classifier.5.bias"].tolist() == [1, 1, 1]
+
+
 def test_names_of_old_files_are_those_of_the_network():
     old = "features.denseblock2.denselayer11.norm.2.running_mean"
     new = "features.denseblock2.denselayer11.norm2.running_mean"

@@ -3,13 +3,12 @@
 import pytest
 from small_graphs import Builder, transformer
 
-from xfer.backend import ModelSpec
 from xfer.errors import BackendError, ConfigError
 from xfer.graphs import packaged
-from xfer.nets.catalogue import ARCHS
-from xfer.nets.specs import arch_named, known_arch, with_graph
+from xfer.nets.specs import ModelSpec, arch_named, known_arch, with_graph
 from xfer.testing.numpy_backend import NumpyBackend
 
+BACKEND = NumpyBackend()
 MEAN, STD = (0.5,) * 3, (0.25,) * 3
 
 
@@ -18,15 +17,17 @@ def spec(arch, size=(64, 64), **changes):
 
 
 def test_a_network_of_the_catalogue_comes_with_the_classes_and_hidden_layers_asked_for():
-    graph = with_graph(spec("mobilenet_v2", extra=(7,)), ARCHS).graph
+    graph = with_graph(spec("mobilenet_v2", extra=(7,)), BACKEND).graph
     assert graph.classes == 5
     assert graph.weights["extra.0.weight"] == (7, 1280)
     assert graph.weights["classifier.1.weight"] == (5, 7)
     assert packaged.load("mobilenet_v2").classes == 1000
 
 
-def test_networks_that_backends_write_have_no_graph():
-    assert with_graph(spec("resnet18"), ARCHS) == spec("resnet18")
+def test_dropout_stays_right_before_the_head():
+    graph = with_graph(spec("mobilenet_v2", extra=(7, 6)), BACKEND).graph
+    before = graph[graph[graph.head].inputs[0]]
+    assert (before.kind, before.inputs) == ("dropout", ("extra.1.relu",))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_networks_that_backends_write_have_no_graph():
 )
 def test_what_a_network_cannot_have_is_refused(wanted, reason):
     with pytest.raises(ConfigError, match=reason) as caught:
-        with_graph(wanted, ARCHS)
+        with_graph(wanted, BACKEND)
     assert "\n" not in str(caught.value)
 
 
@@ -58,12 +59,12 @@ def test_a_graph_that_asks_for_more_memory_than_there_is_is_refused_before_anyth
     b.linear("head", 5, 4 * 2**18)
     monkeypatch.setattr("xfer.system.memory.free_memory", lambda: 2**30)
     with pytest.raises(ConfigError, match=r"a picture of 32 x 32 pixels in mine: needs about 8\.0 GiB"):
-        with_graph(spec("mine", (32, 32), graph=b.graph("head")), ARCHS)
+        with_graph(spec("mine", (32, 32), graph=b.graph("head")), BACKEND)
 
 
-def test_a_backend_without_kinds_builds_none_of_them():
-    with pytest.raises(BackendError, match=r"arch = 'mobilenet_v2': expected one of tiny\."):
-        known_arch(NumpyBackend(), "mobilenet_v2")
+def test_a_name_of_nothing_is_refused_with_the_nearest():
+    with pytest.raises(BackendError, match=r"arch = 'tinny': expected one of the \d+ that .*Did you mean 'tiny'\?"):
+        known_arch(BACKEND, "tinny")
 
 
 def test_a_kind_that_a_backend_lacks_is_named():
@@ -76,6 +77,6 @@ def test_a_kind_that_a_backend_lacks_is_named():
 
 
 def test_names_of_all_networks():
-    assert arch_named("resnet18") is ARCHS["resnet18"]
+    assert arch_named("resnet18").head == "fc"
     assert arch_named("alexnet").head == "classifier.6"
     assert arch_named("nothing of this name") is None

@@ -16,7 +16,10 @@ from xfer.errors import WeightsError
 from xfer.formats.ckpt import read_ckpt, write_ckpt
 from xfer.formats.files import NAMED_AS, digest, read_weights, write_weights
 from xfer.formats.pth import write_pth
-from xfer.nets.weights import guess_arch, init_weights, merge
+from xfer.graphs import packaged
+from xfer.nets.catalogue import graph_named
+from xfer.nets.guess import guess_arch
+from xfer.nets.weights import init_weights, merge
 
 SHAPES = {
     "conv1.weight": (64, 3, 7, 7),
@@ -69,9 +72,26 @@ def test_a_ckpt_holds_the_names_of_mindspore(tmp_path: Path) -> None:
     ]
 
 
+def test_attention_in_windows_begins_as_torchvisions() -> None:
+    graph = packaged.load("swin_v2_t")
+    names = [name for name in graph.weights if name.startswith("features.1.1.attn.")]
+    first = init_weights({name: graph.weights[name] for name in names}, 0, graph)
+    for name, weight in first.items():
+        if name.endswith("bias"):
+            assert not weight.any()
+        elif name.endswith("logit_scale"):
+            np.testing.assert_allclose(weight, np.log(10), rtol=1e-6)
+        else:
+            assert 0.018 < weight.std() < 0.022
+    table = "features.1.1.attn.relative_position_bias_table"
+    graph = packaged.load("swin_t")
+    assert 0.018 < init_weights({table: graph.weights[table]}, 0, graph)[table].std() < 0.022
+
+
 def test_numbers_become_float32_and_counters_go(tmp_path: Path) -> None:
     half, double = np.array([1, 2], np.float16), np.array([1e300, 0.1], np.float64)
     arrays = {"a": half, "bn.num_batches_tracked": np.array(3), "b": double}
+    arrays |= {"attn.relative_position_index": np.arange(4), "attn.relative_coords_table": np.ones((1, 3, 3, 2))}
     save_file(arrays, tmp_path / "w.safetensors")
     write_pth(tmp_path / "w.pth", arrays)
     for name in ("w.safetensors", "w.pth"):
@@ -294,32 +314,24 @@ def test_every_misfit_is_named() -> None:
     assert "Cure: " in message
 
 
-def resnet(blocks: int, bottleneck: bool) -> list[str]:
-    convs = (1, 2, 3) if bottleneck else (1, 2)
-    return [f"layer3.{block}.conv{conv}.weight" for block in range(blocks) for conv in convs]
+@pytest.mark.parametrize(
+    "arch", ["resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "efficientnet_lite0", "convnet", "vgg16_bn"]
+)
+def test_networks_are_told_apart_by_their_weights(arch: str) -> None:
+    of_classes = graph_named(arch).with_classes(7).weights
+    assert guess_arch(of_classes) == arch
+    assert guess_arch({f"module.{name}": shape for name, shape in of_classes.items()}) is None
 
 
-NETWORKS = {
-    "resnet18": resnet(2, False),
-    "resnet34": resnet(6, False),
-    "resnet50": resnet(6, True),
-    "resnet101": resnet(23, True),
-    "resnet152": resnet(36, True),
-    "efficientnet_lite0": ["_conv_stem.weight", "_blocks.15._project_conv.weight"],
-    "convnet": ["conv1.weight", "conv2.weight", "fc1.weight", "fc.weight"],
-}
-
-
-@pytest.mark.parametrize("arch", NETWORKS)
-def test_networks_are_told_apart_by_their_names(arch: str) -> None:
-    assert guess_arch(NETWORKS[arch]) == arch
-    assert guess_arch(["encoder.weight"]) is None
+def test_weights_of_no_network_look_like_none() -> None:
+    assert guess_arch({"encoder.weight": (3, 4)}) is None
+    assert guess_arch({}) is None
 
 
 def test_weights_of_another_network_are_recognised() -> None:
-    shapes = dict.fromkeys([*NETWORKS["resnet18"], *HEAD], (1, 1))
-    loaded = {name: np.zeros((1, 1), np.float32) for name in NETWORKS["resnet50"]}
-    with pytest.raises(WeightsError, match=r"The file looks like resnet50\. Cure: "):
+    shapes, held = graph_named("resnet18").weights, graph_named("resnext50_32x4d").weights
+    loaded = {name: np.zeros(shape, np.float32) for name, shape in held.items()}
+    with pytest.raises(WeightsError, match=r"The file looks like resnext50_32x4d\. Cure: "):
         merge(shapes, loaded, HEAD, {}, "w.pth")
 
 

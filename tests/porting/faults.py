@@ -3,31 +3,51 @@
 import numpy as np
 
 from xfer.archs import LOGITS
+from xfer.graphs.graph import Graph, Node
+from xfer.graphs.parts import boundaries, part_of
 from xfer.porting.parity import noise
-from xfer.porting.probe import Task
+from xfer.porting.task import Task
 from xfer.testing.delegate import Delegate
-from xfer.testing.numpy_backend import TINY
+from xfer.testing.kinds import evaluate
+from xfer.testing.numpy_backend import NETWORK, TINY
 
 TASK = Task("tiny", noise(10, 16, seed=0), batch_size=4, steps=3)
 
 
-class Stage(Delegate):
+class At(Delegate):
+    """What one node gives is changed, in everything that is made of it."""
+
+    def __init__(self, inner, node, fault):
+        super().__init__(inner)
+        self.node, self.fault = node, fault
+
+    def make_predict_step(self, model, start, stop):
+        graph = model.spec.graph
+
+        @np.errstate(invalid="ignore")
+        def predict(inputs):
+            part = part_of(graph, start, stop)
+            if self.node not in {node.name for node in part.nodes}:
+                return self.inner.make_predict_step(model, start, stop)(inputs)
+            given = self.fault(self.inner.make_predict_step(model, start, f"node:{self.node}")(inputs))
+            if part.result == self.node:
+                return given
+            # The rest of the network, with what the node gives in place of the picture.
+            behind = graph.nodes[graph.places[self.node] + 1 : graph.places[part.result] + 1]
+            known = Node(self.node, "image")
+            values = evaluate(Graph((known, *behind), graph.weights, graph.head), model.weights, given)
+            return values[part.result].astype(np.float32)
+
+        return predict
+
+
+class Stage(At):
     """What leaves one stage is rolled by one element, in everything that passes through it."""
 
     def __init__(self, inner, broken):
-        super().__init__(inner)
-        self.broken = broken
-
-    def make_predict_step(self, model, start, stop):
         stages = (*TINY.stage_names, LOGITS)
-        cut = stages[stages.index(self.broken) + 1]
-        if stages.index(stop) < stages.index(cut):
-            return self.inner.make_predict_step(model, start, stop)
-        before = self.inner.make_predict_step(model, start, cut)
-        if stop == cut:
-            return lambda inputs: np.roll(before(inputs), 1, axis=1)
-        behind = self.inner.make_predict_step(model, cut, stop)
-        return lambda inputs: behind(np.roll(before(inputs), 1, axis=1))
+        leaving = boundaries(NETWORK)[stages[stages.index(broken) + 1]]
+        super().__init__(inner, leaving, lambda value: np.roll(value, 1, axis=1))
 
 
 class Step(Delegate):
@@ -37,12 +57,12 @@ class Step(Delegate):
         super().__init__(inner)
         self.fault = fault
 
-    def make_train_step(self, model, optimizer, loss, groups, start):
-        step = self.inner.make_train_step(model, optimizer, loss, groups, start)
+    def make_train_step(self, model, optimizer, loss, groups, start, cut):
+        step = self.inner.make_train_step(model, optimizer, loss, groups, start, cut)
 
-        def broken(batch, lrs):
+        def broken(parts, lrs):
             before = self.export_weights(model)
-            result = step(batch, lrs)
+            result = step(parts, lrs)
             self.import_weights(model, self.fault(before, self.export_weights(model), groups))
             return result
 

@@ -4,6 +4,9 @@ from dataclasses import replace
 
 from small_graphs import Builder
 
+from xfer.graphs.graph import Node
+from xfer.porting.leaves import LEAVES
+
 
 def _ending(b, width):
     b.add("last.pool", "adaptive_avg_pool", size=[1, 1])
@@ -102,4 +105,37 @@ def map_norms():
     return _ending(b, 4)
 
 
-ODD = {make.__name__: make() for make in (interleaved, odd_names, repeated_calls, numbered, numbered_sum, map_norms)}
+def windows():
+    """Attention of Swin, of Swin V2 and of MaxViT, in windows of 2 x 3 that maps of 5 x 5 and of 3 x 3 do not fill."""
+    b = Builder()
+    b.conv("stem", 6, 3, stride=2)
+    b.add("turned", "permute", axes=[0, 2, 3, 1])
+    b.add("more", "slice", axis=1, start=0, stop=3)
+    b.add("wider", "cat", "turned", "more", axis=1)
+    linear = {"qkv_weight": (18, 6), "qkv_bias": (18,), "proj_weight": (6, 6), "proj_bias": (6,)}
+    mlp = {"logit_scale": (2, 1, 1), "mlp_in_weight": (5, 2), "mlp_in_bias": (5,), "mlp_out_weight": (2, 5)}
+    of = {"heads": 2, "window": [2, 3], "shift": [1, 1]}
+    _with_leaves(b, "v1", "window_attention", linear | {"table": (15, 2)}, **of, scale=3**-0.5)
+    _with_leaves(b, "v2", "cosine_window_attention", linear | mlp, **of)
+    merge = {"qkv_weight": "to_qkv.weight", "qkv_bias": "to_qkv.bias"}
+    merge |= {"proj_weight": "merge.weight", "proj_bias": "merge.bias"}
+    of |= {"shift": [0, 0], "scale": 0.3}
+    _with_leaves(b, "partitions", "window_attention", linear | {"table": (15, 2)}, merge, **of)
+    b.add("merging", "patch_merge")
+    b.linear("reduction", 6, 24)
+    _with_leaves(b, "last.v1", "window_attention", linear | {"table": (15, 2)}, **of)
+    b.add("back", "permute", axes=[0, 3, 1, 2])
+    return _ending(b, 6)
+
+
+def _with_leaves(b, name, kind, shapes, renamed=None, **attributes):
+    """A layer whose weights are called as torchvision's."""
+    leaves = LEAVES[kind] | (renamed or {})
+    named = {slot: f"{name}.{leaves[slot]}" for slot in shapes}
+    b.weights |= {named[slot]: shape for slot, shape in shapes.items()}
+    b.nodes.append(Node(name, kind, (b.last,), attributes, named))
+    b.last = name
+
+
+_ALL = (interleaved, odd_names, repeated_calls, numbered, numbered_sum, map_norms, windows)
+ODD = {make.__name__: make() for make in _ALL}

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,9 @@ from PIL import Image
 from xfer.cli.main import main
 from xfer.errors import BackendError, WeightsError
 from xfer.formats.files import write_weights
-from xfer.porting import parity, probe
+from xfer.porting import differences, parity, probe
+from xfer.porting import task as task_file
+from xfer.porting.chart import Line, chart
 from xfer.porting.parity import noise
 from xfer.porting.probe import measure
 from xfer.system import processes
@@ -69,6 +73,44 @@ def test_exit_codes_and_what_is_said(tmp_path):
     refused = run(*RANDOM, "--backends", "numpy,other", "--output", tmp_path / "report.json")
     assert "holds no report of parity" in str(refused.exception) + refused.stderr
     assert (tmp_path / "report.json").read_text() == "{}"
+
+
+def test_the_page_holds_the_ladder_and_needs_nothing_else(in_this_process, tmp_path, monkeypatch):
+    name = "<script>alert(1)</script>"
+    monkeypatch.setitem(FAKES, name, FAKES["shifted"])
+    page = tmp_path / "report.html"
+    result = run(*RANDOM, "--backends", f"numpy,{name}", "--html", page)
+    assert result.exit_code == 1, result.output
+    content = page.read_text()
+    assert "<script" not in content
+    assert "&lt;script&gt;alert(1)" in content
+    assert not re.findall(r'(?:src|href)="?(?!data:)', content)
+    for part in ("<title>Parity of tiny", "differs", "first difference: layer1", "first node: relu", "batch size 4"):
+        assert part in content
+    for what in (*differences.JUDGED, probe.after(2)):
+        assert f"<td>{what}</td>" in content
+    assert content.count("<svg") == content.count("</svg>") == 2
+    (numpy,) = {f"numpy {np.__version__}"} & {part.rstrip(",<") for part in re.findall(r"numpy [\d.]+", content)}
+    assert numpy
+    again = run(*RANDOM, "--backends", "numpy,other", "--html", page)
+    assert again.exit_code == 0, again.output
+    assert "differs" not in page.read_text()
+    page.write_text("<title>Mine</title>")
+    refused = run(*RANDOM, "--backends", "numpy,other", "--html", page)
+    assert (refused.exit_code, page.read_text()) == (2, "<title>Mine</title>")
+    assert "holds no report of parity. Cure: another --html, or --overwrite" in refused.stderr
+    both = run(*RANDOM, "--backends", "numpy,other", "--html", page, "--output", page)
+    assert (both.exit_code, "is the file of --output too" in both.stderr) == (2, True)
+    assert run(*RANDOM, "--backends", "numpy,other", "--html", page, "--overwrite").exit_code == 0
+
+
+def test_charts_leave_out_what_is_no_number():
+    drawn = chart("<c>", [Line("<a>", [1, 2, 3], [1.0, math.nan, 3.0]), Line("b", [1, 2, 3], [2.0, 2.0, math.inf])])
+    assert re.findall(r'points="([^"]*)"', drawn) == ["80.0,224.0 704.0,16.0", "80.0,120.0 392.0,120.0"]
+    assert "<a>" not in drawn
+    assert "<c>" not in drawn
+    assert chart("c", [Line("a", [1], [math.nan])]) == ""
+    assert "1.0e-12" in chart("c", [Line("a", [1, 2], [0.0, 1.0])], logarithmic=True)
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -170,7 +212,7 @@ def test_what_goes_wrong_in_the_process_is_raised_here(monkeypatch, code, kind, 
 
 def test_the_answer_of_a_process_that_died_is_not_believed(monkeypatch):
     def dies(command, **kwargs):
-        probe.write_measurement(Path(command[-1]), measure(NumpyBackend(), "cpu", TASK))
+        task_file.write_measurement(Path(command[-1]), measure(NumpyBackend(), "cpu", TASK))
         return subprocess.CompletedProcess(command, -11, "", "Segmentation fault")
 
     monkeypatch.setattr(processes.subprocess, "run", dies)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from faults import TASK
 
-from xfer.backend import Batch, LossSpec, OptimizerSpec
+from xfer.backend import OptimizerSpec
 from xfer.porting import probe
+from xfer.porting import task as task_file
 from xfer.porting.differences import compare
 from xfer.porting.probe import measure
 from xfer.testing.delegate import Delegate
@@ -20,13 +21,13 @@ def test_the_steps_that_are_taken():
     taken = []
 
     class Listener(Delegate):
-        def make_train_step(self, model, optimizer, loss, groups, start):
-            step = self.inner.make_train_step(model, optimizer, loss, groups, start)
+        def make_train_step(self, model, optimizer, loss, groups, start, cut):
+            step = self.inner.make_train_step(model, optimizer, loss, groups, start, cut)
             assert groups.trainable[0].weight_decay == 0
 
-            def listened(batch, lrs):
-                taken.append((optimizer.momentum, bool(groups.updating), len(batch.labels), lrs[0] > 1))
-                return step(batch, lrs)
+            def listened(parts, lrs):
+                taken.append((optimizer.momentum, bool(groups.updating), len(parts[0].targets), lrs[0] > 1))
+                return step(parts, lrs)
 
             return listened
 
@@ -56,8 +57,8 @@ def test_gradients_keep_the_digits_of_float32():
     net.load(start)
     groups = probe.resolve(probe.FreezePolicy("stem", "freeze"), TINY, list(start))
     # An Adam's first moment is a tenth of the gradient, and was never subtracted from a weight.
-    step = net.train_step(OptimizerSpec("adam"), LossSpec(), groups)
-    step(Batch(batch.inputs, batch.labels), [0.0])
+    step = net.train_step(OptimizerSpec("adam"), groups)
+    step([batch], [0.0])
     for name, gradient in gradients.items():
         moment = 10 * step.export_state()[f"m:{name}"].astype(np.float64)
         assert np.abs(gradient - moment).max() < 1e-6 * np.abs(moment).max()
@@ -77,12 +78,12 @@ def test_the_head_is_the_files_unless_classes_are_given():
 def test_tasks_and_measurements_survive_the_way_between_processes(tmp_path):
     measurement = measure(NumpyBackend(), "cpu", TASK)
     task = dataclasses.replace(TASK, weights=measurement.arrays[probe.START], source="a/b", mean=(0.1, 0.2, 0.3))
-    probe.write_task(tmp_path / "task", task)
-    probe.write_measurement(tmp_path / "result", measurement)
-    again = compare(measurement, probe.read_measurement(tmp_path / "result"), (TASK, TASK), 1e-4)
+    task_file.write_task(tmp_path / "task", task)
+    task_file.write_measurement(tmp_path / "result", measurement)
+    again = compare(measurement, task_file.read_measurement(tmp_path / "result"), (TASK, TASK), 1e-4)
     assert all(row.max_abs == 0 for row in again.rows)
     assert len(again.rows) == sum(map(len, measurement.arrays.values()))
-    read = probe.read_task(tmp_path / "task")
+    read = task_file.read_task(tmp_path / "task")
     assert np.array_equal(read.images, TASK.images)
     assert read.weights.keys() == task.weights.keys()
     assert (read.source, read.mean, read.batch_size, read.steps) == ("a/b", (0.1, 0.2, 0.3), 4, 3)

@@ -24,7 +24,7 @@ from xfer.testing.laws.branches import BRANCHES, tree_of
 RUN = Path(__file__).with_name("run_source.py")
 SMALL = {**GRAPHS, **ODD, "transformer": transformer(depth=2)}
 GRADIENTS = ["residual", "transformer"]
-COMPILED = ["interleaved", "numbered", *GRADIENTS]
+COMPILED = ["interleaved", "numbered", "windows", *GRADIENTS]
 PACKAGED = ["squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small"]
 
 

@@ -97,6 +97,7 @@ BOUNDS = {
     "optimizer.lr": 1e15,
     "optimizer.weight_decay": 1e15,
     "optimizer.head_lr_mult": 1e15,
+    "optimizer.layer_decay": 1.0,
     "optimizer.eps": 1e30,
     "optimizer.clip_norm": 1e30,
     "schedule.step_epochs": 100_000,

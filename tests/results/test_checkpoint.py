@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from xfer.backend import ModelSpec
 from xfer.errors import CheckpointError, WeightsError
 from xfer.formats.files import read_weights, write_weights
 from xfer.formats.safetensors import read_safetensors
 from xfer.formats.sealed import PIECE
+from xfer.nets.specs import ModelSpec, with_graph
 from xfer.nets.weights import init_weights
 from xfer.pixels.augment import default_eval
 from xfer.results.checkpoint import Checkpoint, load_checkpoint
@@ -21,7 +21,7 @@ SPEC = ModelSpec("tiny", 2, (32, 32), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 @pytest.fixture
 def checkpoint():
     backend = NumpyBackend()
-    shapes = {n: w.shape for n, w in backend.export_weights(backend.build(SPEC, "cpu")).items()}
+    shapes = with_graph(SPEC, backend).graph.weights
     return Checkpoint(init_weights(shapes, 0), SPEC, ("蚂蚁", "a,b\n"), default_eval(32), {"epoch": "3"})
 
 

@@ -13,12 +13,11 @@ from tiny import FOR_TINY
 PAGE = Path(__file__).parents[2] / "docs" / "backends.md"
 FENCED = re.compile(r"`([\w./]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BACKEND = """
-from dataclasses import replace
-from xfer.testing.numpy_backend import TINY, NumpyBackend
+from xfer.testing.numpy_backend import NETWORK, NumpyBackend
 
 class {cls}(NumpyBackend):
     name = "{name}"
-    archs = {{"mini": replace(TINY, name="mini")}}
+    networks = {{"mini": NETWORK}}
 """
 
 

@@ -63,12 +63,11 @@ def test_listing_targets_imports_no_framework():
 
 
 STRANGER = """
-from dataclasses import replace
-from xfer.testing.numpy_backend import TINY, NumpyBackend
+from xfer.testing.numpy_backend import NETWORK, NumpyBackend
 
 class Stranger(NumpyBackend):
     name = "stranger"
-    archs = {"mini": replace(TINY, name="mini"), "other": replace(TINY, name="other")}
+    networks = {"mini": NETWORK, "other": NETWORK}
 """
 CONFTEST = 'pytest_plugins = ["xfer.testing.fixtures"]'
 SUITE = """

@@ -8,13 +8,28 @@ import numpy as np
 import pytest
 
 from xfer.graphs.kinds import KINDS
+from xfer.graphs.parts import part_of
 from xfer.graphs.read import graph_from_json
 from xfer.graphs.shapes import shapes_of
-from xfer.testing.broken.graphs import attributes, drops_other_channels, gelu_by_tanh, in_place_of, nodes, rewritten
+from xfer.testing.broken.graphs import (
+    attributes,
+    drops_other_channels,
+    gelu_by_tanh,
+    in_place_of,
+    masks_of_the_head_alone,
+    nodes,
+    rewritten,
+)
 from xfer.testing.broken.mechanics import calls
 from xfer.testing.kinds import REFERENCE, evaluate
 from xfer.testing.laws.branches import BRANCHES, SIZE, tree_of
-from xfer.testing.laws.graphs import a_head_may_take_maps, gradients_of_kinds_are_right, kinds_mean_what_they_say
+from xfer.testing.laws.graphs import (
+    LAWS,
+    a_head_may_take_maps,
+    gradients_of_kinds_are_right,
+    kinds_mean_what_they_say,
+    masks_multiply_what_enters_their_nodes,
+)
 from xfer.testing.numpy_backend import NumpyBackend, NumpyModel
 
 
@@ -24,8 +39,9 @@ class Step:
     def __init__(self, model):
         self.model = model
 
-    def __call__(self, batch, lrs):
-        values = run(self.model, batch.inputs, batch.keep)
+    def __call__(self, parts, lrs):
+        (batch,) = parts
+        values = run(self.model, batch.inputs, batch.masks)
         return lambda: (0.0, values[self.model.spec.graph.nodes[-1].name].astype(np.float32))
 
 
@@ -39,16 +55,16 @@ class Formulas(NumpyBackend):
 
     def make_predict_step(self, model, start, stop):
         graph = model.spec.graph
-        name = graph[graph.head].inputs[0] if stop == "head" else graph.nodes[-1].name
+        name = part_of(graph, start, stop).result
         return lambda images: run(model, images)[name].astype(np.float32)
 
-    def make_train_step(self, model, optimizer, loss, groups, start):
+    def make_train_step(self, model, optimizer, loss, groups, start, cut):
         return Step(model)
 
 
-def run(model, images, keep=None):
+def run(model, images, masks=None):
     pictures = ((images / 255 - model.spec.mean) / model.spec.std).transpose(0, 3, 1, 2)
-    return evaluate(model.spec.graph, model.weights, pictures, keep=keep)
+    return evaluate(model.spec.graph, model.weights, pictures, masks=masks)
 
 
 def changing(kind, name, change):
@@ -74,14 +90,37 @@ def odd_zero_before(of):
     return [1, 1, 1, 0] if of["padding"] == "same" and of["stride"] == [1, 1] else of["padding"]
 
 
+def both_sides(of):
+    """For a kernel of 3 x 3, of which SAME pads the even side behind alone."""
+    return [1, 1] if of["padding"] == "same" and of["kernel"] == [3, 3] else of["padding"]
+
+
+def columns_first(node):
+    if node.kind != "patch_merge":
+        return (node,)
+    turned = {"axes": [0, 2, 1, 3]}
+    return (
+        replace(node, name=f"{node.name}.turned", kind="permute", attributes=turned),
+        replace(node, name=f"{node.name}.merged", inputs=(f"{node.name}.turned",)),
+        replace(node, kind="permute", inputs=(f"{node.name}.merged",), attributes=turned),
+    )
+
+
 BROKEN = {
     "conv: zeros before for zeros behind": changing("conv", "padding", zeros_turned),
     "conv: the odd zero of SAME before": changing("conv", "padding", odd_zero_before),
+    "max_pool: SAME on both sides": changing("max_pool", "padding", both_sides),
     "avg_pool: padding counts": attributes("avg_pool", count_pad=True),
     "avg_pool: padding does not count": attributes("avg_pool", count_pad=False),
     "batch_norm: eps": attributes("batch_norm", eps=1e-3),
     "layer_norm: eps": attributes("layer_norm", eps=1e-3),
     "attention: one head": attributes("attention", heads=1),
+    "window_attention: no shift": attributes("window_attention", shift=[0, 0]),
+    "window_attention: the other way": changing("window_attention", "shift", lambda of: of["shift"][::-1]),
+    "window_attention: another scale": attributes("window_attention", scale=0.5),
+    "window_attention: one head's width": attributes("window_attention", scale=6**-0.5),
+    "cosine_window_attention: no shift": attributes("cosine_window_attention", shift=[0, 0]),
+    "patch_merge: columns first": rewritten(columns_first),
     "softmax: over channels": attributes("softmax", axis=1),
     "slice: from the start": attributes("slice", start=0, stop=2),
     "add: nothing": attributes("add", value=0.0),
@@ -98,6 +137,13 @@ BROKEN = {
 def test_the_formulas_keep_the_laws():
     kinds_mean_what_they_say(Formulas(), "cpu", "tiny")
     a_head_may_take_maps(Formulas(), "cpu", "tiny")
+
+
+def test_a_step_that_drops_nothing_inside_breaks_the_law_and_so_does_one_that_moves_nothing():
+    with pytest.raises(AssertionError, match="logits of a step where nodes inside"):
+        masks_multiply_what_enters_their_nodes(calls(batch=masks_of_the_head_alone)(Formulas()), "cpu", "tiny")
+    with pytest.raises(AssertionError, match="loss of a step where nodes inside"):
+        masks_multiply_what_enters_their_nodes(Formulas(), "cpu", "tiny")
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
@@ -126,9 +172,9 @@ def test_a_kind_that_is_missing_is_named_when_all_else_is_right():
         kinds_mean_what_they_say(in_place_of("silu", "relu")(backend), "cpu", "tiny")
 
 
-@pytest.mark.parametrize("law", [kinds_mean_what_they_say, a_head_may_take_maps, gradients_of_kinds_are_right])
-def test_a_backend_without_graphs_is_held_to_none(law):
-    with pytest.raises(pytest.skip.Exception, match="no networks that are data"):
+@pytest.mark.parametrize("law", LAWS)
+def test_a_backend_of_few_kinds_is_held_to_none(law):
+    with pytest.raises(pytest.skip.Exception, match="numpy lacks "):
         law(NumpyBackend(), "cpu", "tiny")
 
 

@@ -42,6 +42,9 @@ def pool_cases():
             yield "max_pool", [MAPS], {}, window | {"dilation": dilation}
         for count_pad in (False, True):
             yield "avg_pool", [MAPS], {}, window | {"count_pad": count_pad}
+    for kernel, stride in (([3, 3], [2, 2]), ([2, 3], [2, 2]), ([3, 2], [1, 3]), ([2, 2], [4, 1])):
+        window = {"kernel": kernel, "stride": stride, "padding": "same", "dilation": ONE, "ceil": False}
+        yield "max_pool", [MAPS], {}, window
     for size in (ONE, [3, 3], [2, 5], [9, 8], [12, 3]):
         yield "adaptive_avg_pool", [MAPS], {}, {"size": size}
 
@@ -62,6 +65,15 @@ def layer_cases():
     for heads in (1, 2, 3):
         yield "attention", [TOKENS], slots, {"heads": heads}
     yield "table", [], {"value": (1, 5)}, {}
+    slots = {"qkv_weight": (18, 6), "qkv_bias": (18,), "proj_weight": (6, 6), "proj_bias": (6,)}
+    mlp = {"logit_scale": (3, 1, 1), "mlp_in_weight": (5, 2), "mlp_in_bias": (5,), "mlp_out_weight": (3, 5)}
+    windows = [([2, 3], [1, 1]), ([3, 2], [2, 0]), ([2, 2], [0, 0]), ([4, 7], [2, 3]), ([3, 8], [1, 4])]
+    for (window, shift), sides in product(windows, ((4, 7), (6, 6))):
+        of, ways = {"heads": 3, "window": window, "shift": shift}, (2 * window[0] - 1) * (2 * window[1] - 1)
+        yield "window_attention", [(2, *sides, 6)], slots | {"table": (ways, 3)}, of | {"scale": 2**-0.5}
+        yield "cosine_window_attention", [(2, *sides, 6)], slots | mlp, of
+    yield "patch_merge", [(2, 4, 7, 6)], {}, {}
+    yield "patch_merge", [(2, 5, 4, 6)], {}, {}
 
 
 def other_cases():
@@ -94,26 +106,58 @@ def other_cases():
 CASES = [*conv_cases(), *pool_cases(), *norm_cases(), *layer_cases(), *other_cases()]
 
 
+SWIN = {
+    "qkv_weight": "qkv.weight", "qkv_bias": "qkv.bias", "proj_weight": "proj.weight", "proj_bias": "proj.bias",
+    "table": "relative_position_bias_table", "logit_scale": "logit_scale",
+    "mlp_in_weight": "cpb_mlp.0.weight", "mlp_in_bias": "cpb_mlp.0.bias", "mlp_out_weight": "cpb_mlp.2.weight",
+}  # fmt: skip
+"""Slot -> name in torchvision's module."""
+
+
 def torch_of(torch):
     """Kind -> the same in torch, of the same arguments."""
     functional = torch.nn.functional
 
+    def same(x, kernel, stride, dilation):
+        padding = []
+        for size, k, s, d in zip(x.shape[2:], kernel, stride, dilation, strict=True):
+            total = max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
+            padding += [total // 2, total - total // 2]
+        return padding
+
     def conv(x, weight, bias=None, *, stride, padding, dilation, groups):
         if padding == "same":
-            padding = []
-            for size, k, s, d in zip(x.shape[2:], weight.shape[2:], stride, dilation, strict=True):
-                total = max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
-                padding += [total // 2, total - total // 2]
+            padding = same(x, weight.shape[2:], stride, dilation)
         top, bottom, left, right = padding
         return functional.conv2d(
             functional.pad(x, (left, right, top, bottom)), weight, bias, stride, 0, dilation, groups
         )
+
+    def max_pool(x, kernel, stride, padding, dilation, ceil):
+        if padding == "same":
+            top, bottom, left, right = same(x, kernel, stride, dilation)
+            x, padding = functional.pad(x, (left, right, top, bottom), value=float("-inf")), 0
+        return functional.max_pool2d(x, kernel, stride, padding, dilation, ceil)
 
     def attention(x, in_weight, in_bias, out_weight, out_bias, *, heads):
         layer = torch.nn.MultiheadAttention(x.shape[2], heads, batch_first=True, dtype=x.dtype)
         given = {"in_proj_weight": in_weight, "in_proj_bias": in_bias}
         layer.load_state_dict(given | {"out_proj.weight": out_weight, "out_proj.bias": out_bias})
         return layer(x, x, x, need_weights=False)[0].detach()
+
+    def windowed(kind):
+        def attend(x, *, heads, window, shift, scale=None, **given):
+            swin = pytest.importorskip("torchvision.models.swin_transformer")
+            layer = getattr(swin, kind)(x.shape[3], window, shift, heads)
+            if "mlp_in_bias" in given:
+                layer.cpb_mlp[0], layer.cpb_mlp[2] = torch.nn.Linear(2, 5), torch.nn.Linear(5, heads, bias=False)
+            layer.to(x.dtype).load_state_dict({SWIN[slot]: tensor for slot, tensor in given.items()}, strict=False)
+            return layer(x).detach()
+
+        return attend
+
+    def patch_merge(x):
+        return pytest.importorskip("torchvision.models.swin_transformer")._patch_merging_pad(x)
 
     def batch_norm(x, weight, bias, running_mean, running_var, *, eps, momentum, batch_statistics):
         return functional.batch_norm(x, running_mean, running_var, weight, bias, batch_statistics, momentum, eps)
@@ -134,9 +178,7 @@ def torch_of(torch):
         "sigmoid": torch.sigmoid,
         "tanh": torch.tanh,
         "softmax": lambda x, axis: x.softmax(axis),
-        "max_pool": lambda x, kernel, stride, padding, dilation, ceil: functional.max_pool2d(
-            x, kernel, stride, padding, dilation, ceil
-        ),
+        "max_pool": max_pool,
         "avg_pool": lambda x, kernel, stride, padding, ceil, count_pad: functional.avg_pool2d(
             x, kernel, stride, padding, ceil, count_pad
         ),
@@ -152,6 +194,9 @@ def torch_of(torch):
         "expand": lambda x, like: x.expand(len(like), *x.shape[1:]),
         "table": lambda value: value,
         "attention": attention,
+        "window_attention": windowed("ShiftedWindowAttention"),
+        "cosine_window_attention": windowed("ShiftedWindowAttentionV2"),
+        "patch_merge": patch_merge,
         "matmul": torch.matmul,
         "dropout": lambda x, p: functional.dropout(x, p, training=False),
         "stochastic_depth": lambda x, p, mode: x,
@@ -214,6 +259,13 @@ def test_maxima_see_no_padding():
     assert REFERENCE["max_pool"](row(-2, -4, -9, -1), **window).ravel().tolist() == [-2, -4, -1]
 
 
+def test_same_padding_of_maxima_has_its_odd_entry_behind():
+    """Windows of 3 in steps of 2 need 5 values of 4, and 7 of 5: one more behind, and one on each side."""
+    window = {"kernel": [1, 3], "stride": [1, 2], "padding": "same", "dilation": ONE, "ceil": False}
+    assert REFERENCE["max_pool"](row(-4, -2, -9, -7), **window).ravel().tolist() == [-2, -7]
+    assert REFERENCE["max_pool"](row(-2, -4, -9, -1, -3), **window).ravel().tolist() == [-2, -1, -1]
+
+
 def test_adaptive_bins_overlap():
     """Columns 0-1, 1-3, 3-4 of 5."""
     assert REFERENCE["adaptive_avg_pool"](row(1, 3, 5, 7, 9), size=[1, 3]).ravel().tolist() == [2, 5, 8]
@@ -255,6 +307,6 @@ def test_a_graph_by_hand():
 
 def test_dropout_is_of_what_enters_the_head():
     keep = np.array([[0, 1, 1], [2, 0, 2]], np.float32)
-    values = evaluate(SMALL, WEIGHTS, IMAGES, keep=keep)
+    values = evaluate(SMALL, WEIGHTS, IMAGES, masks={SMALL.head: keep})
     assert values["fc"].tolist() == [[0, 8], [10, 20]]
     assert values["pool"].tolist() == [[-1, -1, -1], [5, 5, 5]]

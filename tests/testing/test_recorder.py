@@ -4,12 +4,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xfer.backend import LossSpec, ModelSpec, OptimizerSpec
+from xfer.backend import NetworkSpec, OptimizerSpec
+from xfer.losses import LossSpec
 from xfer.testing.broken.mechanics import predictions, replacing
 from xfer.testing.conformance import LAWS
 from xfer.testing.kit import prepare, random_batch
 from xfer.testing.laws.model import channels_are_red_green_blue
-from xfer.testing.numpy_backend import NumpyBackend
+from xfer.testing.numpy_backend import NETWORK, NumpyBackend
 from xfer.testing.recorder import Recorder
 
 FOR_TINY = [law for law in LAWS if law is not channels_are_red_green_blue]  # it needs a convolution over colours
@@ -98,7 +99,7 @@ def test_weights_a_model_is_born_with_have_no_name():
 
     def imported(backend):
         recorder = Recorder(backend)
-        model = recorder.build(ModelSpec("tiny", 3, (8, 8), (0.5,) * 3, (0.5,) * 3), "cpu")
+        model = recorder.build(NetworkSpec(NETWORK, (0.5,) * 3, (0.5,) * 3), "cpu")
         shapes = {name: w.shape for name, w in recorder.export_weights(model).items()}
         recorder.import_weights(model, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
         return recorder.trace
@@ -113,7 +114,7 @@ def test_a_batch_of_cached_features_is_named_by_its_pictures():
     features = bench.predict(batch.inputs, stop="head")
     bench.step(bench.head_groups())(batch, (0.1, 0.1))
     bench.step(bench.head_groups(), start="head")(replace(batch, inputs=features), (0.1, 0.1))
-    images, cached = (call["inputs"] for call in recorder.trace if call["call"] == "train")
+    images, cached = (call["parts"][0]["inputs"] for call in recorder.trace if call["call"] == "train")
     assert images == cached
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import xfer
-from xfer.backend import ModelSpec
 from xfer.cli import run_text
 from xfer.errors import CheckpointError, ConfigError, WeightsError
 from xfer.formats.files import digest, write_weights
 from xfer.nets.convert import convert
+from xfer.nets.specs import ModelSpec, with_graph
 from xfer.nets.weights import init_weights
 from xfer.pixels.augment import default_eval
 from xfer.recipe.load import as_recipe, load_recipe, make_recipe, to_toml
@@ -20,7 +20,7 @@ from xfer.testing.conformance import LAWS
 from xfer.testing.delegate import Delegate
 from xfer.testing.laws import changes
 from xfer.testing.laws.model import channels_are_red_green_blue
-from xfer.testing.numpy_backend import TINY, NumpyBackend
+from xfer.testing.numpy_backend import NETWORK, TINY, NumpyBackend
 from xfer.testing.pictures import write_class_folders
 from xfer.training import write as folder
 from xfer.training.run import prepare
@@ -29,7 +29,7 @@ SPEC = ModelSpec("tiny", 2, (32, 32), TINY.mean, TINY.std)
 
 
 def shapes_of(spec):
-    return {n: w.shape for n, w in NumpyBackend().export_weights(NumpyBackend().build(spec, "cpu")).items()}
+    return with_graph(spec, NumpyBackend()).graph.weights
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +64,7 @@ class Widened(Delegate):
 
     def __init__(self):
         super().__init__(NumpyBackend())
-        self.archs = {"tiny": replace(SPEC, extra=(6, 5)).adapted(self.inner.archs)}
-
-    def build(self, spec, device):
-        return self.inner.build(replace(spec, extra=(6, 5)), device)
+        self.networks = {"tiny": NETWORK.with_hidden("extra", (6, 5))}
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ class Broken(NumpyBackend):
         owner = self
 
         class Step:
-            def __call__(self, batch, lrs):
-                loss, logits = inner(batch, lrs)()
+            def __call__(self, parts, lrs):
+                loss, logits = inner(parts, lrs)()
                 owner.done += 1
                 if owner.done != owner.after:
                     return lambda: (loss, logits)

@@ -5,16 +5,18 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from xfer.backend import Batch, LossSpec, ModelSpec, OptimizerSpec
+from xfer.backend import Batch, Labelled, NetworkSpec, OptimizerSpec
 from xfer.errors import XferError
-from xfer.metrics import better, evaluate, evaluation, mean_loss
+from xfer.losses import LossSpec, mean_loss, targets_of
+from xfer.metrics import better, evaluate, evaluation, log_softmax
 from xfer.nets.freeze import FreezePolicy, resolve
 from xfer.nets.weights import init_weights
 from xfer.progress import silent
 from xfer.recipe.schedule import Schedule
 from xfer.testing.kit import random_batch
-from xfer.testing.numpy_backend import TINY, NumpyBackend
-from xfer.training.loop import Point, Training, keep_mask, train
+from xfer.testing.numpy_backend import NETWORK, TINY, NumpyBackend
+from xfer.training.loop import Point, Training, train
+from xfer.training.masks import Dropped, Masks
 
 LABELS = np.array([0, 1, 2, 0, 1, 2, 1], np.int64)
 
@@ -29,7 +31,7 @@ class Numbers:
         self.views.append(view)
         for indices in chunks:
             yield (
-                Batch(indices[:, None].astype(np.float32), LABELS[indices]),
+                Labelled(indices[:, None].astype(np.float32), LABELS[indices]),
                 np.tile(indices[:, None].astype(np.uint8), 16),
             )
 
@@ -40,7 +42,8 @@ class Step:
     def __init__(self, loss=lambda n: float(n)):
         self.calls, self.read, self.loss = [], [], loss
 
-    def __call__(self, batch, lrs):
+    def __call__(self, parts, lrs):
+        (batch,) = parts
         number = len(self.calls)
         self.calls.append((batch, lrs))
 
@@ -73,9 +76,9 @@ def training(step, **changes):
         epochs=2,
         batch_size=3,
         views=None,
-        dropout=0.0,
-        head_width=4,
+        masks=Masks(),
         seed=0,
+        classes=3,
     )
     return replace(standard, **changes)
 
@@ -91,7 +94,7 @@ def test_every_sample_is_seen_once_an_epoch_in_another_order():
     seen = [int(i) for batch, _ in step.calls for i in batch.inputs[:, 0]]
     assert sorted(seen[:7]) == sorted(seen[7:]) == list(range(7))
     assert seen[:7] != seen[7:]
-    assert [len(batch.labels) for batch, _ in step.calls] == [3, 3, 1] * 2
+    assert [len(batch.targets) for batch, _ in step.calls] == [3, 3, 1] * 2
 
 
 def test_each_group_gets_its_own_rate_on_schedule():
@@ -105,7 +108,7 @@ def test_the_mean_loss_of_many_classes_takes_no_square_of_them():
     logits, labels = np.zeros((2, classes), np.float32), np.array([0, classes - 1])
     tracemalloc.start()
     try:
-        assert mean_loss(logits, labels, LossSpec(0.1)) == pytest.approx(np.log(classes))
+        assert mean_loss(log_softmax(logits), labels, LossSpec(0.1)) == pytest.approx(np.log(classes))
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:
         tracemalloc.stop()
@@ -144,7 +147,7 @@ def test_a_loss_that_is_not_finite_ends_it_with_the_step_and_a_cure(value):
 
 def test_the_digest_covers_pictures_labels_and_masks():
     plain, again = run(training(Step())), run(training(Step()))
-    dropped = run(training(Step(), dropout=0.5))
+    dropped = run(training(Step(), masks=Masks(Dropped("head", (4,), 0.5))))
     reseeded = run(training(Step(), seed=1))
     digests = [[e.batches_digest for e, _ in r] for r in (plain, again, dropped, reseeded)]
     assert digests[0] == digests[1]
@@ -153,12 +156,15 @@ def test_the_digest_covers_pictures_labels_and_masks():
 
 
 def test_dropout_is_the_same_for_a_sample_in_any_batch():
-    whole = keep_mask(3, 1, range(6), 50, 0.4)
-    assert np.array_equal(keep_mask(3, 1, [4, 2], 50, 0.4), whole[[4, 2]])
-    assert not np.array_equal(keep_mask(3, 2, range(6), 50, 0.4), whole)
+    def keep(epoch, indices, width=50):
+        return Masks(Dropped("head", (width,), 0.4)).draw(3, epoch, np.asarray(indices))["head"]
+
+    whole = keep(1, range(6))
+    assert np.array_equal(keep(1, [4, 2]), whole[[4, 2]])
+    assert not np.array_equal(keep(2, range(6)), whole)
     assert set(np.unique(whole)) == {np.float32(0), np.float32(1 / 0.6)}
-    assert keep_mask(3, 1, range(2000), 5, 0.4).mean() == pytest.approx(1, abs=0.05)
-    assert keep_mask(3, 1, range(6), 50, 0.0) is None
+    assert keep(1, range(2000), 5).mean() == pytest.approx(1, abs=0.05)
+    assert Masks().draw(3, 1, np.arange(6)) == {}
 
 
 def test_evaluate_gives_losses_of_plain_cross_entropy():
@@ -194,13 +200,14 @@ def test_better_is_more_accurate_then_surer_then_earlier():
 @pytest.mark.parametrize("spec", [LossSpec(), LossSpec(0.1), LossSpec(0.2, (0.5, 1.0, 3.0))])
 def test_the_training_loss_is_what_a_step_minimises(spec):
     backend = NumpyBackend()
-    model = backend.build(ModelSpec("tiny", 3, (32, 32), TINY.mean, TINY.std), "cpu")
+    model = backend.build(NetworkSpec(NETWORK.with_classes(3), TINY.mean, TINY.std), "cpu")
     weights = init_weights({name: w.shape for name, w in backend.export_weights(model).items()}, 1)
     backend.import_weights(model, weights)
     groups = resolve(FreezePolicy("stem"), TINY, list(weights))
     batch = random_batch(7, 3, (32, 32))
-    loss, logits = backend.make_train_step(model, OptimizerSpec(), spec, groups, "stem")(batch, [0.1])()
-    assert mean_loss(logits, batch.labels, spec) == pytest.approx(loss, abs=1e-7)
+    step = backend.make_train_step(model, OptimizerSpec(), "softmax", groups, "stem", "stem")
+    loss, logits = step([Batch(batch.inputs, *targets_of(spec, batch.labels, 3))], [0.1])()
+    assert mean_loss(log_softmax(logits), batch.labels, spec) == pytest.approx(loss, abs=1e-7)
 
 
 def test_stopped_after_any_step_the_sums_and_the_digest_go_on():

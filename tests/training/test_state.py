@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,8 +132,8 @@ class Wrapped:
     def __init__(self, step, call):
         self.step, self.call = step, call
 
-    def __call__(self, batch, lrs):
-        return self.call(batch, lrs)
+    def __call__(self, parts, lrs):
+        return self.call(parts, lrs)
 
     def __getattr__(self, name):
         return getattr(self.step, name)
@@ -167,9 +168,7 @@ def test_saving_takes_at_most_a_tenth_of_the_time(recipe, tmp_path, monkeypatch)
 
 def test_seconds_are_summed_over_the_parts(stopped):
     state, identity = read_state(stopped / STATE)
-    xfer.training.state.write_state(
-        stopped / STATE, xfer.training.loop.replace(state, seconds=5000.0, seconds_features=70.0), identity
-    )
+    xfer.training.state.write_state(stopped / STATE, replace(state, seconds=5000.0, seconds_features=70.0), identity)
     result = train(None, None, resume=stopped).result
     assert 5000 < result["seconds_total"] < 5100
     assert 70 < result["seconds_features"] < 80

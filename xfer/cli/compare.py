@@ -38,9 +38,9 @@ def compare(sources: tuple[Path, ...], margin: float, output: Path | None, overw
 
 @click.command(
     "parity",
-    help="Hold two backends against each other, stage by stage.\n\n"
-    "Exit code 0 when everything judged is within the tolerance, else 1, with the first stage that "
-    "differs.",
+    help="Hold two backends against each other, stage by stage and, where that goes wrong, node by node.\n\n"
+    "Exit code 0 when everything judged is within the tolerance or what rounding does, else 1, with the first stage "
+    "and the first node that differ.",
 )
 @click.option("--arch", required=True, metavar="NAME|FILE", help="resnet18, convnet, ..., or what `xfer port` wrote.")
 @click.option("--weights", default="imagenet", show_default=True, metavar="imagenet|random|FILE")
@@ -54,23 +54,34 @@ def compare(sources: tuple[Path, ...], margin: float, output: Path | None, overw
 @click.option("--seed", default=0, show_default=True)
 @click.option("--tolerance", default=1e-4, show_default=True, help="Largest relative difference that passes.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Also write the report to this JSON file.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write it as a page that needs no other file.")
 @overwrite_option
 @quiet_option
 @json_option
-def parity_(backends: str, output: Path | None, overwrite: bool, quiet: bool, json_: bool, **flags: Any) -> None:
+def parity_(
+    backends: str, output: Path | None, html: Path | None, overwrite: bool, quiet: bool, json_: bool, **flags: Any
+) -> None:
     from xfer.cli import console
+    from xfer.errors import ConfigError
+    from xfer.porting import page
     from xfer.porting import text as parity_text
     from xfer.porting.parity import parity
     from xfer.system.files import write_json
     from xfer.system.outputs import read_record, refuse_foreign_file
 
+    if html is not None and output is not None and html.absolute() == output.absolute():
+        raise ConfigError(f"--html {html}: is the file of --output too. Cure: another name for one of them")
     if output is not None:
         own = {"passes", "first_difference", "rows", "sides"} <= read_record(output).keys()
         refuse_foreign_file(output, "report of parity", own, overwrite)
+    if html is not None:
+        refuse_foreign_file(html, "report of parity", page.is_report(html), overwrite, "--html")
     with console.progress_bars(quiet) as progress:
         report = parity(backends=backends.split(","), progress=progress, **flags)
     if output is not None:
         write_json(output, report.as_json())
+    if html is not None:
+        page.write_report(report, html)
     if json_:
         console.as_json(report.as_json())
     else:

@@ -1,8 +1,9 @@
-"""`xfer models`: the networks that there are, and the stages of one of them."""
+"""`xfer models`: the networks that there are, and the stages or all boundaries of one of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -12,19 +13,21 @@ from xfer.cli.options import json_option
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from xfer.graphs.overview import Facts
+    from xfer.graphs.overview import CutFacts, Facts
 
 
 @click.command(
-    help="The networks that are data, or those whose names hold PATTERN; of a single one, or of the one in FILE, "
+    help="All networks, or those whose names hold PATTERN; of a single one, or of the one in FILE, "
     "its stages.\n\n"
-    "`--train-from` takes the name of a stage, and what lies before it is computed once."
+    "`--train-from` takes the name of a stage, or of a cut within one, and what lies before it is computed once."
 )
 @click.argument("pattern", default="", metavar="[PATTERN|FILE]")
+@click.option("--cuts", is_flag=True, help="Of a single network: every boundary, with what training from there takes.")
 @json_option
-def models(pattern: str, json_: bool) -> None:
+def models(pattern: str, cuts: bool, json_: bool) -> None:
     from xfer.cli import console
-    from xfer.graphs.overview import facts_of, facts_of_graph, matching
+    from xfer.graphs.overview import facts_of_graph
+    from xfer.nets.listing import facts_of, matching
     from xfer.nets.network_file import is_file, read_network
 
     if is_file(pattern):
@@ -32,13 +35,31 @@ def models(pattern: str, json_: bool) -> None:
     else:
         names = matching(pattern)
         facts = [facts_of(name) for name in ((pattern,) if pattern in names else names)]
-    if json_:
+    if cuts:
+        _say_cuts([each.name for each in facts], json_)
+    elif json_:
         console.as_json([each.as_record() for each in facts])
     elif len(facts) == 1:
         console.table(_stages(facts[0]))
         console.say(_sentence(facts[0]))
     else:
         console.table(_networks(facts))
+
+
+def _say_cuts(names: Sequence[str], json_: bool) -> None:
+    from xfer.cli import console
+    from xfer.errors import ConfigError
+    from xfer.graphs.overview import cuts_of
+    from xfer.nets.catalogue import graph_named
+    from xfer.nets.network_file import is_file, read_network
+
+    if len(names) > 1:
+        raise ConfigError(f"--cuts: expected one network, not {len(names)}. Cure: xfer models {names[0]} --cuts")
+    graph = read_network(names[0]).graph if is_file(names[0]) else graph_named(names[0])
+    if json_:
+        console.as_json([asdict(cut) for cut in cuts_of(graph)])
+    else:
+        console.table(_cuts(names[0], cuts_of(graph)))
 
 
 def _networks(facts: Sequence[Facts]) -> Table:
@@ -61,6 +82,20 @@ def _stages(facts: Facts) -> Table:
     for stage in facts.stages:
         gives = " x ".join(map(str, stage.gives))
         table.add_row(stage.name, gives, f"{stage.tensors}", f"{stage.parameters:,}")
+    return table
+
+
+def _cuts(name: str, cuts: Sequence[CutFacts]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=name, title_justify="left")
+    for heading in ("stage", "train from", "takes", "kB", "GMAC behind it", "parameters trained"):
+        table.add_column(heading, justify="left" if heading in ("stage", "train from") else "right")
+    for cut in cuts:
+        takes = " x ".join(map(str, cut.takes))
+        stage = cut.stage if cut.stage == cut.name else ""
+        table.add_row(stage, cut.name, takes, f"{cut.size / 1e3:,.1f}", f"{cut.work / 1e9:.3f}", f"{cut.parameters:,}")
+    table.caption = "kB: of what a picture is at the boundary, as the cache of features keeps it in float32"
     return table
 
 

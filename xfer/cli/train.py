@@ -70,7 +70,11 @@ def _folder(ctx: click.Context, param: click.Parameter, folder: str | None) -> s
 )
 @device_option
 @click.option("--arch", metavar="NAME|FILE", help="resnet18, convnet, ..., or what `xfer port` wrote.")
-@click.option("--train-from", metavar="STAGE", help="The first stage that is trained: stem, layer1, ..., layer4, head.")
+@click.option(
+    "--train-from",
+    metavar="STAGE",
+    help="The first stage that is trained: stem, layer1, ..., layer4, head; or a cut: xfer models NAME --cuts.",
+)
 @click.option("--epochs", type=int)
 @click.option("--batch-size", type=int)
 @click.option("--lr", type=float, help="The base learning rate.")

@@ -11,7 +11,7 @@ import numpy as np
 import xxhash
 
 from xfer.arrays import Int64, Pixels
-from xfer.backend import Batch
+from xfer.backend import Labelled
 from xfer.data.split import Split
 from xfer.errors import DataError
 from xfer.pixels.augment import Transform, is_random, output_size, transformed, working_pixels
@@ -33,7 +33,7 @@ def read_batches(
     view: int,
     workers: int,
     draft: bool = False,
-) -> Generator[tuple[Batch, Pixels], None, None]:
+) -> Generator[tuple[Labelled, Pixels], None, None]:
     """A batch for each array of positions in the split, and the digests of its pictures (N, 16) uint8.
 
     A picture's random numbers come from (seed, view, its position) and nothing else. `draft` decodes large JPEG files
@@ -66,7 +66,7 @@ def read_batches(
     with closing(map_ahead(read, places(), workers, ahead)) as pictures:
         for part in chunks:
             digests = b"".join(islice(pictures, len(part)))
-            yield Batch(room.popleft(), split.labels[part]), np.frombuffer(digests, np.uint8).reshape(-1, 16)
+            yield Labelled(room.popleft(), split.labels[part]), np.frombuffer(digests, np.uint8).reshape(-1, 16)
 
 
 def refuse_large_batches(transforms: Sequence[Transform], count: int, workers: int, device: str, cure: str) -> None:

@@ -8,13 +8,13 @@ from typing import Protocol
 import numpy as np
 
 from xfer.arrays import Digests, Int64
-from xfer.backend import Batch
+from xfer.backend import Labelled
 
 
 class Source(Protocol):
-    """Batches of a split, by the indices of their samples."""
+    """Labelledes of a split, by the indices of their samples."""
 
-    def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Batch, Digests]]:
+    def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Labelled, Digests]]:
         """One batch for each array of indices, with the 16-byte digest of each picture `(N, 16)`."""
         ...
 

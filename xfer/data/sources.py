@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xfer.arrays import Digests, Int64
-from xfer.backend import Backend, Batch, InputSpec
+from xfer.backend import Backend, InputSpec, Labelled
 from xfer.capabilities import capability
 from xfer.data.loader import picture_digest, read_batches
 from xfer.data.order import Source
@@ -27,7 +27,7 @@ class Pictures:
     workers: int
     draft: bool = False  # see `xfer.pixels.lazy.Jpeg`
 
-    def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Batch, Digests]]:
+    def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Labelled, Digests]]:
         return read_batches(
             self.split, self.transforms, chunks, seed=self.seed, view=view, workers=self.workers, draft=self.draft
         )
@@ -37,13 +37,13 @@ class Pictures:
 class NativePictures:
     """Read and augmented by the framework: the same distributions as the core's, but other draws."""
 
-    read: Callable[[InputSpec], Iterator[Batch]]
+    read: Callable[[InputSpec], Iterator[Labelled]]
     split: Split
     transforms: tuple[Transform, ...]
     seed: int
     workers: int
 
-    def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Batch, Digests]]:
+    def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Labelled, Digests]]:
         files, labels = [str(f) for f in self.split.files], self.split.labels
         seed = int(np.random.default_rng((self.seed, view)).integers(2**31))
         for batch in self.read(InputSpec(files, labels, self.transforms, chunks, seed, self.workers)):

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.arrays import Digests, Float32, Int64
-from xfer.backend import Batch, PredictStep
+from xfer.backend import Labelled, PredictStep
 from xfer.data.order import Source, chunks
 from xfer.data.split import Split
 from xfer.errors import XferError
@@ -57,11 +57,11 @@ class FeatureCache:
     seconds: float = 0.0  # spent so far on obtaining features
     views: dict[int, Kept] = field(default_factory=dict)
 
-    def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Batch, Digests]]:
+    def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Labelled, Digests]]:
         kept = self.view(view)
         for indices in chunks:
             values = kept.values[indices].astype(np.float32, copy=False)
-            yield Batch(values, self.split.labels[indices]), kept.digests[indices]
+            yield Labelled(values, self.split.labels[indices]), kept.digests[indices]
 
     def fill(self, views: Iterable[int]) -> FeatureCache:
         """Obtain these views now, so that the seconds of an epoch are those of training."""

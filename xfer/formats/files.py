@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xfer.archs import NO_WEIGHTS
 from xfer.arrays import Float32, Weights
 from xfer.errors import WeightsError
 from xfer.formats.ckpt import read_ckpt, write_ckpt
@@ -36,9 +37,9 @@ def read_weights(path: Path) -> tuple[Weights, dict[str, str]]:
 
     Of a checkpoint of torch's with averaged weights beside plain ones, TAKEN_FROM in the metadata says which these
     are; NAMED_AS, that the names were MINDCV's. Names become canonical: MindSpore's are translated, prefixes of
-    wrappers are taken off where every name has them, and `num_batches_tracked` and MindSpore's optimizer state are
-    left out. Numbers become float32. Raises WeightsError, also where a .safetensors file of xfer's has a bit that is
-    not as it was written.
+    wrappers are taken off where every name has them, and NO_WEIGHTS and MindSpore's optimizer state are left out.
+    Numbers become float32. Raises WeightsError, also where a .safetensors file of xfer's has a bit that is not as it
+    was written.
     """
     _check_suffix(path, READABLE)
     if not os.path.exists(path):
@@ -76,7 +77,7 @@ def _float32(arrays: Mapping[str, NDArray[Any]]) -> Weights:
         return {
             name: array.astype(np.float32, copy=False)
             for name, array in arrays.items()
-            if not name.endswith("num_batches_tracked")
+            if not name.endswith(NO_WEIGHTS)
         }
 
 

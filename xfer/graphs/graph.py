@@ -46,6 +46,8 @@ class Graph:
     head     the node whose weights make features into logits, one row for each class
     size     (height, width) in pixels that it is meant for
     fixed    whether it takes no other size
+    stages   stage -> the node that it begins with, in the order of the computation, without the head. Empty: they are
+             derived (`xfer.graphs.stages`)
     """
 
     nodes: tuple[Node, ...]
@@ -53,6 +55,7 @@ class Graph:
     head: str
     size: tuple[int, int] = (224, 224)
     fixed: bool = False
+    stages: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Node:
         return self._by_name[name]
@@ -76,33 +79,47 @@ class Graph:
         shapes = {name: (count, *shape[1:]) if name in of_head else shape for name, shape in self.weights.items()}
         return replace(self, weights=shapes)
 
+    def with_head_bias(self) -> Graph:
+        """The same network, its head with a bias, called after its weight: the network itself where it has one."""
+        head = self[self.head]
+        weight = head.weights["weight"]
+        bias = f"{weight.rpartition('.')[0]}.bias"
+        if "bias" in head.weights or bias in self.weights:
+            return self
+        biased = replace(head, weights={**head.weights, "bias": bias})
+        nodes = tuple(biased if node is head else node for node in self.nodes)
+        return replace(self, nodes=nodes, weights={**self.weights, bias: self.weights[weight][:1]})
+
     def with_hidden(self, prefix: str, widths: Sequence[int]) -> Graph:
         """The same network with linear layers `prefix.0`, `prefix.1`, ... and a ReLU behind each, before its head.
 
-        Raises ConfigError for a head that takes maps.
+        Dropout right before the head stays there. Raises ConfigError for a head that takes maps.
         """
         head, features = self[self.head], self.weights[self[self.head].weights["weight"]][1:]
         if not widths:
             return self
         if len(features) > 1:
             raise ConfigError(f"model.extra = {list(widths)}: the head of this network takes maps. Cure: leave it out")
-        before, inputs, nodes, shapes = head.inputs[0], features[0], [], dict[str, tuple[int, ...]]()
+        last = self[head.inputs[0]]  # what goes on taking what enters the head now
+        last = last if last.kind == "dropout" else head
+        before, inputs, nodes, shapes = last.inputs[0], features[0], [], dict[str, tuple[int, ...]]()
         for number, width in enumerate(widths):
             name = f"{prefix}.{number}"
             slots = {slot: f"{name}.{slot}" for slot in ("weight", "bias")}
             nodes += [Node(name, "linear", (before,), {}, slots), Node(f"{name}.relu", "relu", (name,))]
             shapes |= {slots["weight"]: (width, inputs), slots["bias"]: (width,)}
             before, inputs = f"{name}.relu", width
-        place = self.places[self.head]
+        place = self.places[last.name]
         of_head = set(head.weights.values())
-        all_nodes = (*self.nodes[:place], *nodes, replace(head, inputs=(before,)), *self.nodes[place + 1 :])
+        all_nodes = (*self.nodes[:place], *nodes, replace(last, inputs=(before,)), *self.nodes[place + 1 :])
         for name, shape in self.weights.items():
             if name in of_head and len(shape) == 2:
                 shapes[name] = (shape[0], inputs)
             elif name in of_head:
                 shapes[name] = shape
         body = {name: shape for name, shape in self.weights.items() if name not in of_head}
-        return replace(self, nodes=all_nodes, weights={**body, **shapes})
+        stages = {**self.stages, prefix: f"{prefix}.0"} if self.stages else {}
+        return replace(self, nodes=all_nodes, weights={**body, **shapes}, stages=stages)
 
     def readers(self) -> dict[str, list[Node]]:
         """Name of a node -> the nodes that take what it gives."""
@@ -124,7 +141,7 @@ class Graph:
         shapes = {name: list(shape) for name, shape in self.weights.items()}
         return {
             "format": FORMAT, "head": self.head, "size": list(self.size), "fixed": self.fixed,
-            "nodes": nodes, "weights": shapes,
+            "nodes": nodes, "weights": shapes, **({"stages": dict(self.stages)} if self.stages else {}),
         }  # fmt: skip
 
     def digest(self) -> str:

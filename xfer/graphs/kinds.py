@@ -14,6 +14,8 @@ MOST_ENTRIES = 2**31 - 1
 """Of a weight along one axis, and of every size in a graph: what frameworks count in 32 bits."""
 MOST_SIDE = 4096
 """Of a kernel, a stride, a padding and what is pooled to: pictures and their maps have no longer sides."""
+MOST_WINDOW = 64
+"""Of a side of a window of attention: each of its tokens looks at each, 16 million pairs."""
 MOST_AXES = 8
 MOST_FLOAT = 1e38
 
@@ -32,8 +34,8 @@ class Kind:
 
     inputs    how many, at least and at most
     required  name -> values, of attributes that every node has; `optional`, of those that may be absent
-    slots     slot -> the weight's shape, a letter for each axis: letters that are the same are the same number, and 3D
-              is three times D. "..." is any shape. Those in `spare` may be absent
+    slots     slot -> the weight's shape, a letter for each axis: letters that are the same are the same number, 3D is
+              three times D, and digits alone are that number. "..." is any shape. Those in `spare` may be absent
     """
 
     inputs: tuple[int, int]
@@ -60,8 +62,8 @@ def _integers(length: int, low: int, high: int) -> Values:
     )
 
 
-def _padding(value: Any) -> bool:
-    return value == "same" or _integers(4, 0, MOST_SIDE).holds(value)
+def _or_same(sides: Values) -> Values:
+    return Values(f'{sides.text}, or "same"', lambda v: v == "same" or sides.holds(v))
 
 
 def _axes(value: Any) -> bool:
@@ -97,14 +99,19 @@ _ABOVE_ZERO = Values("a number above 0, at most 1", lambda v: is_number(v) and 0
 _WIDTH = Values("a number from 0", lambda v: is_number(v) and v >= 0)
 _PAIR = _integers(2, 1, MOST_SIDE)
 _PAD_PAIR = _integers(2, 0, MOST_SIDE)
+_PAD_PAIR_OR_SAME, _PADDING = _or_same(_PAD_PAIR), _or_same(_integers(4, 0, MOST_SIDE))
+_WINDOW = _integers(2, 1, MOST_WINDOW)
+_SHIFT = _integers(2, 0, MOST_WINDOW - 1)
 _AXES = Values("a list of axes, each once", _axes)
 _ORDER = Values("a list of all axes, each once", _order)
 _SIZES = Values('a list of sizes: integers above 0, "@0" to "@7", and -1 once at most', _sizes)
-_PADDING = Values(f'four integers from 0 to {MOST_SIDE:,}, or "same"', _padding)
 _MODE = Values('"row" or "batch"', lambda v: v in ("row", "batch"))
 
 _ONE = (1, 1)
 _MANY = 20_000
+
+_OF_WINDOWS = {"qkv_weight": "3D D", "qkv_bias": "3D", "proj_weight": "D D", "proj_bias": "D"}
+_OF_WAYS = {"mlp_in_weight": "M 2", "mlp_in_bias": "M", "mlp_out_weight": "H M"}
 
 KINDS: Mapping[str, Kind] = {
     # The normalised picture (N, 3, H, W): the first node, of the same name.
@@ -135,6 +142,27 @@ KINDS: Mapping[str, Kind] = {
         {"heads": _COUNT},
         slots={"in_weight": "3D D", "in_bias": "3D", "out_weight": "D D", "out_bias": "D"},
     ),
+    # Self-attention within windows of (N, ..., H, W, D), as Swin's: `window` is (height, width) of one. Zeros behind
+    # rows and columns fill up the last windows, and are tokens as any other. The windows lie `shift` further down and
+    # right, around the edges, and what was not next to each other does not look at each other: -100 is added there.
+    # An axis that one window covers is not shifted. `table` has a row of biases for each way from one token to another,
+    # (2 h - 1) (2 w - 1) of them. Products of queries and keys are multiplied by `scale`.
+    "window_attention": Kind(
+        _ONE,
+        {"heads": _COUNT, "window": _WINDOW, "shift": _SHIFT, "scale": _NUMBER},
+        slots={**_OF_WINDOWS, "table": "R H"},
+    ),
+    # The same with cosines, as Swin V2's: queries and keys have length 1, their product is multiplied by
+    # exp(min(logit_scale, log 100)), and the keys' bias is taken as 0. The biases are 16 sigmoid(mlp(way)), the ways on
+    # a logarithmic scale.
+    "cosine_window_attention": Kind(
+        _ONE,
+        {"heads": _COUNT, "window": _WINDOW, "shift": _SHIFT},
+        slots={**_OF_WINDOWS, "logit_scale": "H 1 1", **_OF_WAYS},
+    ),
+    # (N, H, W, C) -> (N, H / 2, W / 2, 4 C), sides rounded up with zeros behind them: of each square of four, the upper
+    # left one, that below it, the upper right one, and that below it.
+    "patch_merge": Kind(_ONE),
     "relu": Kind(_ONE),
     "relu6": Kind(_ONE),
     "gelu": Kind(_ONE),  # exact, with erf
@@ -145,8 +173,11 @@ KINDS: Mapping[str, Kind] = {
     "tanh": Kind(_ONE),
     "softmax": Kind(_ONE, {"axis": _AXIS}),
     # torch's meaning of `ceil`: a last window that begins inside of the map or its left padding. Padding is on both
-    # sides, of minus infinity; of zeros for `avg_pool`, where `count_pad` is whether they count.
-    "max_pool": Kind(_ONE, {"kernel": _PAIR, "stride": _PAIR, "padding": _PAD_PAIR, "dilation": _PAIR, "ceil": _BOOL}),
+    # sides, of minus infinity; of zeros for `avg_pool`, where `count_pad` is whether they count. "same" is as above,
+    # for windows without dilation, and leaves nothing to `ceil`.
+    "max_pool": Kind(
+        _ONE, {"kernel": _PAIR, "stride": _PAIR, "padding": _PAD_PAIR_OR_SAME, "dilation": _PAIR, "ceil": _BOOL}
+    ),
     "avg_pool": Kind(_ONE, {"kernel": _PAIR, "stride": _PAIR, "padding": _PAD_PAIR, "ceil": _BOOL, "count_pad": _BOOL}),
     # Bins are torch's: floor(i * H / h) .. ceil((i + 1) * H / h).
     "adaptive_avg_pool": Kind(_ONE, {"size": _PAIR}),

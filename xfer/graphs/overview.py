@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import Any
 
-from xfer.errors import ConfigError, nearest
-from xfer.graphs import packaged
+from xfer.archs import LOGITS
 from xfer.graphs.graph import Graph
+from xfer.graphs.parts import boundaries, part_of
 from xfer.graphs.shapes import shapes_of, work_of
 from xfer.graphs.stages import stages_of
 
@@ -21,6 +20,25 @@ class StageFacts:
     name: str
     gives: tuple[int, ...]
     tensors: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class CutFacts:
+    """A boundary of the network, for a picture of its own size.
+
+    name        what `train_from` calls it: of a stage, or of a cut within the stage
+    takes       shape of what crosses it, without the batch
+    size        bytes of that in float32, as the cache of features keeps it
+    work        multiplications behind it
+    parameters  numbers behind it that training may move; those that are also used before it are none
+    """
+
+    stage: str
+    name: str
+    takes: tuple[int, ...]
+    size: int
+    work: int
     parameters: int
 
 
@@ -46,21 +64,6 @@ class Facts:
         return asdict(self)
 
 
-def matching(pattern: str) -> tuple[str, ...]:
-    """Names that hold the pattern, in any case, in order. Raises ConfigError where there is none."""
-    names = tuple(name for name in packaged.names() if pattern.lower() in name)
-    if not names:
-        near = nearest(pattern, packaged.names())
-        raise ConfigError(f"network = {pattern!r}: no name holds this. Cure: xfer models lists them.{near}")
-    return names
-
-
-@lru_cache(maxsize=128)
-def facts_of(name: str) -> Facts:
-    """Raises ConfigError for a name that there is not."""
-    return facts_of_graph(name, packaged.load(name), tuple(published.tag for published in packaged.published(name)))
-
-
 def facts_of_graph(name: str, graph: Graph, tags: tuple[str, ...] = ()) -> Facts:
     shapes = shapes_of(graph)
     stages = tuple(
@@ -69,6 +72,21 @@ def facts_of_graph(name: str, graph: Graph, tags: tuple[str, ...] = ()) -> Facts
     )
     count = _parameters(graph, tuple(graph.weights))
     return Facts(name, count, work_of(graph, shapes), graph.size, graph.fixed, tags, stages)
+
+
+def cuts_of(graph: Graph) -> tuple[CutFacts, ...]:
+    """Every boundary at which training may begin, in the order of the computation."""
+    shapes, entered = shapes_of(graph), boundaries(graph)
+    stages, found = {stage.name for stage in stages_of(graph)}, list[CutFacts]()
+    first = stage = next(iter(entered))
+    for name, source in entered.items():
+        stage = name if name in stages else stage
+        before = {weight for node in part_of(graph, first, name).nodes for weight in node.weights.values()}
+        behind = part_of(graph, name, LOGITS).nodes
+        takes = shapes[source][1:]
+        parameters = _parameters(graph, tuple(weight for weight in graph.weights if weight not in before))
+        found.append(CutFacts(stage, name, takes, 4 * math.prod(takes), work_of(graph, shapes, behind), parameters))
+    return tuple(found[:-1])
 
 
 def _parameters(graph: Graph, names: tuple[str, ...]) -> int:

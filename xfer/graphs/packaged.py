@@ -42,6 +42,7 @@ class PublishedWeights:
                 its own size alone
     licence     of the weights
     ignored     prefixes of names that the file holds and the network does not: auxiliary heads
+    unbiased    layers without a bias in the file, which have one in the network: of zeros
     renamed     (part of a name in the file, what stands for it in the network), to be replaced wherever it occurs
     """
 
@@ -58,6 +59,7 @@ class PublishedWeights:
     interpolation: str
     licence: str = "BSD-3-Clause"
     ignored: tuple[str, ...] = ()
+    unbiased: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
 
 
@@ -104,7 +106,7 @@ def _published() -> Mapping[str, tuple[PublishedWeights, ...]]:
 
 def _entry(row: Mapping[str, Any]) -> PublishedWeights:
     """Raises ValueError, KeyError or TypeError for a row that cannot be meant."""
-    lists = {key: tuple(row[key]) for key in ("mean", "std", "ignored") if key in row}
+    lists = {key: tuple(row[key]) for key in ("mean", "std", "ignored", "unbiased") if key in row}
     renamed = tuple((old, new) for old, new in row.get("renamed", ()))
     entry = PublishedWeights(**{**row, **lists, "renamed": renamed})
     numbers = (*entry.mean, *entry.std, entry.accuracy, entry.parameters, entry.resize, entry.crop)

@@ -6,8 +6,9 @@ Nothing is allocated: shapes are numbers, and their bounds are here.
 from __future__ import annotations
 
 import math
+import operator
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -24,6 +25,7 @@ MOST_WEIGHTS = 2**32
 LONGEST_NAME = 200
 
 _KEYS = ("format", "head", "size", "fixed", "nodes", "weights")
+_STAGES = "stages"  # only of a network that names its own
 _NODE = ("name", "kind", "inputs", "attributes", "weights")
 
 
@@ -32,7 +34,7 @@ def graph_from_json(data: object, what: str = "network") -> Graph:
 
     Raises ConfigError, one line that begins with `what`, for anything that is no graph.
     """
-    if not isinstance(data, dict) or set(data) != set(_KEYS):
+    if not isinstance(data, dict) or set(data) - {_STAGES} != set(_KEYS):
         received = sorted(map(str, data)) if isinstance(data, dict) else type(data).__name__
         raise ConfigError(f"{what}: expected an object with {', '.join(_KEYS)}. Received: {_short(received)}")
     if type(data["format"]) is not int or data["format"] != FORMAT:
@@ -44,7 +46,8 @@ def graph_from_json(data: object, what: str = "network") -> Graph:
         raise ConfigError(f"{what}: fixed = {_short(data['fixed'])}: expected true or false")
     shapes = _shapes(data["weights"], what)
     nodes = _nodes(data["nodes"], shapes, what)
-    graph = Graph(nodes, shapes, _head(data["head"], nodes, what), (size[0], size[1]), data["fixed"])
+    stages = _stages(data[_STAGES], nodes, what) if _STAGES in data else {}
+    graph = Graph(nodes, shapes, _head(data["head"], nodes, what), (size[0], size[1]), data["fixed"], stages)
     _refuse_idle(graph, what)
     return graph
 
@@ -65,6 +68,16 @@ def _shapes(data: object, what: str) -> dict[str, tuple[int, ...]]:
     if total > MOST_WEIGHTS:
         raise ConfigError(f"{what}: {total:,} weights: expected at most {MOST_WEIGHTS:,}. Cure: a smaller network")
     return {name: tuple(shape) for name, shape in data.items()}
+
+
+def _stages(data: object, nodes: Sequence[Node], what: str) -> dict[str, str]:
+    """Whether everything passes where they begin is for `xfer.graphs.stages` to say."""
+    names = {node.name for node in nodes}
+    if not isinstance(data, dict) or not data or not all(isinstance(n, str) and n in names for n in data.values()):
+        raise ConfigError(f"{what}: {_STAGES} = {_short(data)}: expected an object of names of stages and of nodes")
+    for name in data:
+        _refuse_name(name, f"{what}: {_STAGES}")
+    return dict(data)
 
 
 def _nodes(data: object, shapes: Mapping[str, tuple[int, ...]], what: str) -> tuple[Node, ...]:
@@ -113,6 +126,8 @@ def _node(row: object, where: str) -> Node:
         raise ConfigError(f"{where}: {len(inputs)} inputs: expected {count} for the kind {kind}")
     if kind == "slice" and attributes["stop"] <= attributes["start"]:
         raise ConfigError(f"{where}: stop = {attributes['stop']}: expected more than start = {attributes['start']}")
+    if "shift" in attributes and any(map(operator.ge, attributes["shift"], attributes["window"])):
+        raise ConfigError(f"{where}: shift = {attributes['shift']}: expected less than window = {attributes['window']}")
     return Node(name, kind, tuple(inputs), attributes, weights)
 
 
@@ -152,6 +167,10 @@ def _fits(shape: tuple[int, ...], text: str, lengths: dict[str, int]) -> bool:
     if len(letters) != len(shape):
         return False
     for size, letter in zip(shape, letters, strict=True):
+        if letter.isdigit():
+            if size != int(letter):
+                return False
+            continue
         times = int(letter[:-1] or 1)
         if lengths.setdefault(letter[-1], size // times) * times != size:
             return False
@@ -159,10 +178,16 @@ def _fits(shape: tuple[int, ...], text: str, lengths: dict[str, int]) -> bool:
 
 
 def _refuse_parts(node: Node, lengths: Mapping[str, int], where: str) -> None:
-    """Groups and heads divide what they are parts of."""
+    """Groups and heads divide what they are parts of, and biases of a window are for each head and each way in it."""
     for attribute, letter in (("groups", "O"), ("heads", "D")):
         if (parts := node.attributes.get(attribute)) and lengths[letter] % parts:
             raise ConfigError(f"{where}: {attribute} = {parts}: expected a divisor of {lengths[letter]:,}")
+    if "H" in lengths and lengths["H"] != node.attributes["heads"]:
+        raise ConfigError(f"{where}: biases for {lengths['H']:,} heads: expected {node.attributes['heads']:,}")
+    if "R" in lengths:
+        height, width = node.attributes["window"]
+        if lengths["R"] != (rows := (2 * height - 1) * (2 * width - 1)):
+            raise ConfigError(f"{where}: {lengths['R']:,} rows of biases: expected {rows:,} for that window")
 
 
 def _head(name: object, nodes: tuple[Node, ...], what: str) -> str:

@@ -44,16 +44,24 @@ def shapes_of(graph: Graph, size: tuple[int, int] | None = None, batch: int = 1)
     return shapes
 
 
-def work_of(graph: Graph, shapes: Shapes) -> int:
-    """Multiplications of weights with values, for the pictures that `shapes` are of: of layers, and in attention."""
+def work_of(graph: Graph, shapes: Shapes, nodes: Sequence[Node] | None = None) -> int:
+    """Multiplications of weights with values, for the pictures that `shapes` are of: of layers, and in attention.
+
+    `nodes`: of the graph, if not all.
+    """
     total = 0
-    for node in graph.nodes:
+    for node in graph.nodes if nodes is None else nodes:
         given = math.prod(shapes[node.name])
         if node.kind in ("conv", "linear"):
             total += given * math.prod(graph.weights[node.weights["weight"]][1:])
         elif node.kind == "attention":
             n, length, width = shapes[node.name]
             total += n * length * width * (4 * width + 2 * length)
+        elif node.kind in ("window_attention", "cosine_window_attention"):
+            *before, height, width, channels = shapes[node.name]
+            rows, columns = node.attributes["window"]
+            tokens = math.prod(before) * math.ceil(height / rows) * math.ceil(width / columns) * rows * columns
+            total += tokens * channels * (4 * channels + 2 * rows * columns)
         elif node.kind == "matmul":
             total += given * shapes[node.inputs[0]][-1]
     return total
@@ -74,16 +82,25 @@ def _conv(of: Mapping[str, Any], inputs: Sequence[Shape], weights: Sequence[Shap
     if channels != taken * of["groups"]:
         raise ValueError(f"{channels} channels, expected {taken * of['groups']}")
     if of["padding"] == "same":
-        return (n, outputs, *(math.ceil(side / step) for side, step in zip(sides, of["stride"], strict=True)))
+        return (n, outputs, *_begun(sides, of["stride"]))
     top, bottom, left, right = of["padding"]
     reach = [step * (k - 1) + 1 for step, k in zip(of["dilation"], kernel, strict=True)]
     padded = [sides[0] + top + bottom, sides[1] + left + right]
     return (n, outputs, *((p - r) // s + 1 for p, r, s in zip(padded, reach, of["stride"], strict=True)))
 
 
+def _begun(sides: Sequence[int], stride: Sequence[int]) -> list[int]:
+    """Outputs with padding "same": strides begun."""
+    return [math.ceil(side / step) for side, step in zip(sides, stride, strict=True)]
+
+
 def _pool(of: Mapping[str, Any], inputs: Sequence[Shape], weights: Sequence[Shape]) -> Shape:
     n, channels, *sides = _maps(inputs[0])
     dilation = of.get("dilation", [1, 1])
+    if of["padding"] == "same":
+        if of["ceil"] or dilation != [1, 1]:
+            raise ValueError('padding "same" with ceil or with a dilation')
+        return (n, channels, *_begun(sides, of["stride"]))
     if any(2 * p > d * (k - 1) + 1 for p, d, k in zip(of["padding"], dilation, of["kernel"], strict=True)):
         raise ValueError("more padding than half of its window")
     return (n, channels, *map(_windows, sides, of["kernel"], of["stride"], of["padding"], dilation, 2 * [of["ceil"]]))
@@ -117,6 +134,17 @@ def _attention(of: Mapping[str, Any], inputs: Sequence[Shape], weights: Sequence
     if len(inputs[0]) != 3:
         raise ValueError("expected tokens")
     return _norm(2)(of, inputs, weights)
+
+
+def _windows_of_maps(of: Mapping[str, Any], inputs: Sequence[Shape], weights: Sequence[Shape]) -> Shape:
+    if len(inputs[0]) < 4:
+        raise ValueError("expected maps with their channels behind")
+    return _norm(-1)(of, inputs, weights)
+
+
+def _patch_merge(of: Mapping[str, Any], inputs: Sequence[Shape], weights: Sequence[Shape]) -> Shape:
+    n, height, width, channels = _maps(inputs[0])
+    return n, math.ceil(height / 2), math.ceil(width / 2), 4 * channels
 
 
 def _softmax(of: Mapping[str, Any], inputs: Sequence[Shape], weights: Sequence[Shape]) -> Shape:
@@ -207,6 +235,9 @@ _RULES: Mapping[str, Rule] = {
     "batch_norm": _norm(1),
     "layer_norm": _norm(-1),
     "attention": _attention,
+    "window_attention": _windows_of_maps,
+    "cosine_window_attention": _windows_of_maps,
+    "patch_merge": _patch_merge,
     "softmax": _softmax,
     "max_pool": _pool,
     "avg_pool": _pool,

@@ -3,7 +3,7 @@
 `stem` is up to half of the picture's side, `layer1` at a quarter of it, `layer2` at an eighth, and so on. Where the
 side never shrinks, as in a ViT, the blocks are shared out evenly to `layer1` to `layer4`. Linear layers behind the
 pooling are `hidden`, those that a recipe asked for `extra`, and the last layer is `head`. Of the ResNets this gives
-their own stages.
+their own stages. A graph may say itself where its stages begin, where tradition or its size has them elsewhere.
 """
 
 from __future__ import annotations
@@ -38,8 +38,11 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class _Unit:
-    """From one cut to the next. `level`: the logarithm to base 2 of the stride there; None behind the pooling."""
+class Unit:
+    """From one cut to the next. `level`: the logarithm to base 2 of the stride there; None behind the pooling.
+
+    `name` is that of its stage.
+    """
 
     nodes: tuple[Node, ...]
     level: int | None
@@ -69,21 +72,31 @@ def arch_of(name: str, graph: Graph) -> Arch:
     )
 
 
+_SPARED = {
+    "layer_norm": ("weight",),
+    "table": ("value",),
+    "attention": ("in_bias",),
+    "window_attention": ("table",),
+    # As in Swin V2's own code: the scale, and what makes the biases.
+    "cosine_window_attention": ("logit_scale", "mlp_in_weight", "mlp_out_weight"),
+}
+
+
 def _spared(node: Node) -> tuple[str, ...]:
     """Weights that decay does not act on where it spares norm layers and biases, and that do not look like either."""
-    slots = {"layer_norm": ("weight",), "table": ("value",), "attention": ("in_bias",)}.get(node.kind, ())
-    return tuple(node.weights[slot] for slot in slots)
+    return tuple(node.weights[slot] for slot in _SPARED.get(node.kind, ()))
 
 
 def stages_of(graph: Graph) -> tuple[Stage, ...]:
     """In the order of the computation, the last one being the head; each name of a weight is in one of them.
 
-    Raises ConfigError where the head does not get all that is made of the picture.
+    Raises ConfigError where the head does not get all that is made of the picture, and where stages that the graph
+    names begin at no cut, or share a weight.
     """
-    return _stages(_Hashable(graph))
+    return _stages(Hashable(graph))
 
 
-class _Hashable:
+class Hashable:
     """A graph, told from others by what it is and not by what it says: of one that is used again, stages are known."""
 
     def __init__(self, graph: Graph) -> None:
@@ -93,16 +106,15 @@ class _Hashable:
         return id(self.graph)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Hashable) and other.graph is self.graph
+        return isinstance(other, Hashable) and other.graph is self.graph
 
 
 @lru_cache(maxsize=32)
-def _stages(key: _Hashable) -> tuple[Stage, ...]:
+def _stages(key: Hashable) -> tuple[Stage, ...]:
     graph = key.graph
-    units = _named(_units(graph))
     of_body = [
         Stage(name, tuple(node for unit in group for node in unit.nodes))
-        for name, group in groupby(units, key=lambda unit: unit.name)
+        for name, group in groupby(units_of(graph), key=lambda unit: unit.name)
     ]
     made = {node.name for stage in of_body for node in stage.nodes}
     dependent = _dependent(graph)
@@ -111,6 +123,12 @@ def _stages(key: _Hashable) -> tuple[Stage, ...]:
         raise ConfigError(f"{left[0]}: a weight behind the head {graph.head}. Cure: another layer as the head")
     assert graph[graph.head].inputs[0] in made, "the head takes the last cut"
     return (*of_body, Stage(HEAD, _with_constants(graph, rest, dependent)))
+
+
+def units_of(graph: Graph) -> list[Unit]:
+    """From the picture to what the head takes, in the order of the computation. Raises ConfigError as `stages_of`."""
+    units = _units(graph)
+    return _as_said(graph, units) if graph.stages else _named(units)
 
 
 def cuts(graph: Graph) -> tuple[Node, ...]:
@@ -145,8 +163,8 @@ def _with_constants(graph: Graph, nodes: Sequence[Node], dependent: frozenset[st
     return tuple(sorted((graph[name] for name in needed), key=lambda node: graph.places[node.name]))
 
 
-def _units(graph: Graph) -> list[_Unit]:
-    """From cut to cut, up to what the head takes. A cut whose stride cannot be told is none."""
+def _units(graph: Graph) -> list[Unit]:
+    """From cut to cut, up to what the head takes. One whose stride cannot be told is none where stages are derived."""
     shapes, dependent = shapes_of(graph), _dependent(graph)
     places = graph.places
     enters = graph[graph.head].inputs[0]
@@ -156,10 +174,10 @@ def _units(graph: Graph) -> list[_Unit]:
     side, units, start, left = graph.size[0], [], 1, 2 * MOST_NODES
     for end in ends[1:]:
         is_flat, level = _level(shapes[end.name], side)
-        if level is None and not is_flat and end.name != enters:
+        if level is None and not is_flat and end.name != enters and not graph.stages:
             continue
         inside = [node for node in graph.nodes[start : places[end.name] + 1] if node.name in dependent]
-        units.append(_Unit(_with_constants(graph, inside, dependent), level))
+        units.append(Unit(_with_constants(graph, inside, dependent), level))
         start = places[end.name] + 1
         if (left := left - len(units[-1].nodes)) < 0:
             raise ConfigError(f"{end.name}: too much is made without the picture. Cure: tables of what it comes to")
@@ -181,20 +199,39 @@ def _level(shape: Shape, side: int) -> tuple[bool, int | None]:
     roots = (math.isqrt(shape[1] - more) for more in (0, 1, 2) if shape[1] > more)
     small = next((r for more, r in enumerate(roots) if r > 1 and r * r == shape[1] - more), 0)
     exact = math.log2(side / small) if small else 0.5
-    return False, round(exact) if abs(exact - round(exact)) < 0.15 else None
+    return False, round(exact) if abs(exact - round(exact)) < 0.25 else None
 
 
-def _named(units: Sequence[_Unit]) -> list[_Unit]:
+def _as_said(graph: Graph, units: Sequence[Unit]) -> list[Unit]:
+    """Each with the name of its stage, by the graph's own word."""
+    dependent = _dependent(graph)
+    first = {next(node.name for node in unit.nodes if node.name in dependent): i for i, unit in enumerate(units)}
+    stages, begins = list(graph.stages), list(graph.stages.values())
+    for stage, node in graph.stages.items():
+        if node not in first or stage == HEAD:
+            raise ConfigError(f"stage {stage}: {node} is no node behind a cut. Cure: one where everything passes")
+    places = [first[node] for node in begins]
+    if places != sorted({*places, 0}):
+        some = ", ".join(begins[:5]) + ", ..." * (len(begins) > 5)
+        raise ConfigError(f"stages begin with {some}. Cure: {next(iter(first))} first, and all in order")
+    named = [replace(unit, name=stages[bisect_right(places, i) - 1]) for i, unit in enumerate(units)]
+    if (kept := _undivided(named)) != named:
+        shared = next(a.name for a, b in zip(named, kept, strict=True) if a != b)
+        raise ConfigError(f"stage {shared} shares a weight with an earlier one. Cure: one stage of both")
+    return named
+
+
+def _named(units: Sequence[Unit]) -> list[Unit]:
     """Each with the name of its stage. What has no weights goes with what came before it."""
     of_their_own = [replace(unit, name=name) for unit, name in zip(units, _names(units), strict=True)]
-    named, name = list[_Unit](), STEM
+    named, name = list[Unit](), STEM
     for unit in _undivided(of_their_own):
         name = unit.name if unit.weights else name
         named.append(replace(unit, name=name))
     return named
 
 
-def _names(units: Sequence[_Unit]) -> Iterator[str]:
+def _names(units: Sequence[Unit]) -> Iterator[str]:
     deepest, levels = 0, list[int]()
     for unit in units:
         deepest = max(deepest, unit.level or 0)
@@ -223,15 +260,15 @@ def _of_equals(i: int, weighted: Sequence[int]) -> str:
     return f"layer{1 + (count - 1) * PARTS // len(others)}"
 
 
-def _is_hidden(unit: _Unit) -> bool:
+def _is_hidden(unit: Unit) -> bool:
     return unit.level is None and any(node.kind == "linear" for node in unit.nodes)
 
 
-def _normalises(unit: _Unit) -> bool:
+def _normalises(unit: Unit) -> bool:
     return all(node.kind in ("layer_norm", "batch_norm") for node in unit.nodes if node.weights)
 
 
-def _undivided(units: Sequence[_Unit]) -> list[_Unit]:
+def _undivided(units: Sequence[Unit]) -> list[Unit]:
     """All units from the first to the last of a name, or with the same weight, are of one stage: that of the first."""
     first: dict[str, int] = {}
     for i, unit in reversed(list(enumerate(units))):

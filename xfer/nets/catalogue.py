@@ -1,60 +1,61 @@
-"""The networks that both adapters build, as the core sees them.
+"""The networks that come with xfer, by name: those that are built here, and torchvision's others, which are packaged.
 
-Names are canonical: torchvision's for the ResNets, those of `efficientnet_lite_pytorch` for EfficientNet-Lite0.
+Names of weights are torchvision's, for EfficientNet-Lite those of `efficientnet_lite_pytorch`.
 """
 
 from __future__ import annotations
 
-from xfer.archs import Arch
+from collections.abc import Sequence
+from dataclasses import replace
+
+from xfer.archs import Arch, Padding
+from xfer.errors import ConfigError
+from xfer.graphs import packaged
+from xfer.graphs.graph import Graph
+from xfer.graphs.stages import arch_of
+from xfer.nets import builders
+from xfer.nets.efficientnet_lite import VARIANTS
+from xfer.nets.residual import LAYOUTS
+
+LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
+"""Of the pictures that the published weights of EfficientNet-Lite were trained with."""
+SIZE = (224, 224)
+"""(height, width) of pictures, where none are at hand, for a network of any size."""
 
 
-def _resnet(name: str, features: int, *layers: int) -> Arch:
-    """Blocks: He et al. 2016, "Deep Residual Learning", table 1."""
-    body = tuple((f"layer{i}", (f"layer{i}.",)) for i in range(1, len(layers) + 1))
-    return Arch(name, (("stem", ("conv1.", "bn1.")), *body, ("head", ("fc.",))), "fc", features, layers=layers)
+def names() -> tuple[str, ...]:
+    return (*builders.NAMES, *packaged.names())
 
 
-def _blocks(first: int, last: int) -> tuple[str, ...]:
-    return tuple(f"_blocks.{i}." for i in range(first, last + 1))
+def graph_named(
+    name: str,
+    size: tuple[int, int] | None = None,
+    layers: Sequence[int] | None = None,
+    padding: Padding = "symmetric",
+) -> Graph:
+    """The network of that name for the 1000 classes of ImageNet.
+
+    size     (height, width) of its pictures in pixels; None: those it is meant for
+    layers   blocks of each stage, of a network that is made of such; fewer stages drop the last ones
+    padding  of its strided layers, see `Padding`
+
+    Raises ConfigError for a name that is not there, and for changes that the network cannot have.
+    """
+    if name in builders.NAMES:
+        return builders.build_graph(name, size or SIZE, layers, padding)
+    refuse_changes(name, layers, padding)
+    return packaged.load(name)
 
 
-_EFFICIENTNET_LITE0 = Arch(
-    "efficientnet_lite0",
-    (
-        ("stem", ("_conv_stem.", "_bn0.")),
-        ("layer1", _blocks(0, 2)),  # to 1/4 of the image's side
-        ("layer2", _blocks(3, 4)),  # to 1/8
-        ("layer3", _blocks(5, 10)),  # to 1/16
-        ("layer4", (*_blocks(11, 15), "_conv_head.", "_bn1.")),  # to 1/32
-        ("head", ("_fc.",)),
-    ),
-    "_fc",
-    features=1280,
-    dropout=0.2,
-    mean=(127 / 255,) * 3,
-    std=(128 / 255,) * 3,
-)
+def refuse_changes(name: str, layers: Sequence[int] | None, padding: Padding) -> None:
+    """Raises ConfigError for changes that only networks of plain residual blocks have."""
+    changes = {"layers": layers and list(layers), "padding": None if padding == "symmetric" else padding}
+    for key, value in changes.items():
+        if value:
+            raise ConfigError(f"model.{key} = {value!r}: {name} is no ResNet. Cure: leave it out, or a ResNet")
 
 
-_CONVNET = Arch(
-    "convnet",
-    (("stem", ("conv1.",)), ("layer1", ("conv2.",)), ("layer2", ("fc1.",)), ("head", ("fc.",))),
-    "fc",
-    features=512,
-    dropout=0.5,
-    flattened=8,
-)
-
-
-ARCHS: dict[str, Arch] = {
-    a.name: a
-    for a in (
-        _resnet("resnet18", 512, 2, 2, 2, 2),
-        _resnet("resnet34", 512, 3, 4, 6, 3),
-        _resnet("resnet50", 2048, 3, 4, 6, 3),
-        _resnet("resnet101", 2048, 3, 4, 23, 3),
-        _resnet("resnet152", 2048, 3, 8, 36, 3),
-        _EFFICIENTNET_LITE0,
-        _CONVNET,
-    )
-}
+def arch_named(name: str, graph: Graph) -> Arch:
+    """How the core speaks of that network of the catalogue, or of the graph that was made of it."""
+    arch = replace(arch_of(name, graph), layers=LAYOUTS[name].blocks if name in LAYOUTS else None)
+    return replace(arch, mean=LITE_MEAN, std=LITE_STD) if name in VARIANTS else arch

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from xfer.arrays import Float32, Weights
 from xfer.errors import WeightsError
+from xfer.nets.first_rules import FirstRules, rules_of
 from xfer.nets.head import Head, HeadPolicy, choose_head
 from xfer.nets.net import Net
 from xfer.nets.partial import Loaded, partial_merge
 from xfer.nets.pretrained import parent_of, taken_from
+from xfer.nets.specs import own_networks
 from xfer.nets.weights import init_weights, merge, refuse_unusable
 from xfer.nets.wrapped import unwrapped
 
@@ -43,6 +45,9 @@ def first_weights(
 ) -> First:
     """From the weights of the source, but for a fresh head; all from the seed where they are None.
 
+    From the seed alone, a network of the catalogue begins as its family does; what is fresh beside loaded weights has
+    the one rule of `init_weights`.
+
     source, weights, metadata   as for, and from, `resolve_source`
     classes                     of the data, in the order of their labels
     head                        whether the source's is kept, see `choose_head`; its rows in the order of the classes
@@ -55,9 +60,14 @@ def first_weights(
         weights, under = unwrapped(weights, net.shapes, names)
     chosen = choose_head(head, weights, metadata, names, net.shapes, classes, source)
     if weights is None:
-        return First(init_weights(net.shapes, seed, net.spec.graph))
+        return First(init_weights(net.shapes, seed, net.spec.graph, _rules(net)))
     lines = tuple(filter(None, (taken_from(metadata), under, chosen.note)))
     return First(*_taken(net, source, weights, seed, chosen, partial), lines, parent_of(source, weights, chosen))
+
+
+def _rules(net: Net) -> FirstRules | None:
+    own = net.spec.arch in own_networks(net.backend)  # of the backend, perhaps by a name of the catalogue
+    return None if own else rules_of(net.spec.arch)
 
 
 def _taken(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from xfer.archs import Arch, is_statistic, norm_layers
@@ -22,6 +22,9 @@ class FreezePolicy:
                  (what most tutorials do unawares: statistics drift under frozen weights), or `freeze` everywhere
     head_lr_mult the head's rate, relative to the rest
     weight_decay, decay_norm_and_bias   the decay, and whether it also acts on norm layers and biases
+    layer_decay  what the rate is multiplied with for each block between a weight and the head: ELECTRA's layer-wise
+                 decay (Clark et al. 2020)
+    depths       of every weight, as `xfer.graphs.depth` counts them; without them, `layer_decay` does nothing
     """
 
     train_from: str
@@ -29,6 +32,8 @@ class FreezePolicy:
     head_lr_mult: float = 1.0
     weight_decay: float = 0.0
     decay_norm_and_bias: bool = True
+    layer_decay: float = 1.0
+    depths: Mapping[str, int] = field(default_factory=dict)
 
 
 def resolve(policy: FreezePolicy, arch: Arch, names: Sequence[str]) -> ParamGroups:
@@ -54,9 +59,11 @@ def stages_from(stage: str, arch: Arch) -> tuple[str, ...]:
 
 def _grouped(policy: FreezePolicy, arch: Arch, moved: Sequence[str], norms: Sequence[str]) -> tuple[ParamGroup, ...]:
     members: dict[tuple[float, float], list[str]] = {}
+    deepest = max(policy.depths.values(), default=0)
     for name in moved:
         in_norm_or_bias = name.endswith(".bias") or name.rpartition(".")[0] in norms or name in arch.spared
         decay = policy.weight_decay if policy.decay_norm_and_bias or not in_norm_or_bias else 0.0
         rate = policy.head_lr_mult if name in arch.head_names else 1.0
+        rate *= policy.layer_decay ** (deepest - policy.depths.get(name, deepest))
         members.setdefault((rate, decay), []).append(name)
     return tuple(ParamGroup(tuple(group), rate, decay) for (rate, decay), group in members.items())

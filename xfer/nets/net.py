@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from xfer.archs import LOGITS, Arch
 from xfer.arrays import Float32, Weights
-from xfer.backend import Backend, LossSpec, Model, ModelSpec, OptimizerSpec, ParamGroups, PredictStep, TrainStep
+from xfer.backend import Backend, LossName, Model, OptimizerSpec, ParamGroups, PredictStep, TrainStep
+from xfer.backends import refuse_unknown_kinds
 from xfer.capabilities import capability
 from xfer.errors import BackendError
+from xfer.graphs.graph import Graph
+from xfer.graphs.split import split_at
 from xfer.nets.size import refuse_too_large
-from xfer.nets.specs import with_graph
+from xfer.nets.specs import ModelSpec, with_graph
 
 
 @dataclass(frozen=True)
 class Net:
     """What always travels together: a backend, one of its devices, and a network that was built there.
 
-    `arch` is the network with the changes that `spec` asks for. `model` is the backend's own: training and `load`
-    change its weights, and nothing else about a net ever changes.
+    `arch` is the network with the changes that `spec` asks for; a boundary is the beginning of one of its stages.
+    `model` is the backend's own: training and `load` change its weights, and nothing else about a net ever changes.
     """
 
     backend: Backend
@@ -40,10 +42,14 @@ class Net:
         """Where the network can be entered or left, in the order of the computation."""
         return (*self.arch.stage_names, LOGITS)
 
-    @cached_property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    @property
+    def graph(self) -> Graph:
+        return self.spec.network.graph
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Of every weight and running statistic, by name."""
-        return {name: array.shape for name, array in self.export().items()}
+        return self.graph.weights
 
     def export(self) -> Weights:
         """Copies of every weight and running statistic."""
@@ -54,10 +60,12 @@ class Net:
         self.backend.import_weights(self.model, weights)
 
     def train_step(
-        self, optimizer: OptimizerSpec, loss: LossSpec, groups: ParamGroups, start: str | None = None
+        self, optimizer: OptimizerSpec, groups: ParamGroups, start: str | None = None, loss: LossName = "softmax"
     ) -> TrainStep:
-        """A fresh step for batches that enter at the stage `start`, by default the first."""
-        return self.backend.make_train_step(self.model, optimizer, loss, groups, start or self.first)
+        """A fresh step for batches that enter at the boundary `start`, by default the first."""
+        start = start or self.first
+        cut = self.arch.first_stage(groups.moving, start)
+        return self.backend.make_train_step(self.model, optimizer, loss, groups, start, cut)
 
     def predict_step(self, start: str | None = None, stop: str = LOGITS) -> PredictStep:
         """Inference from one boundary to another, by default from pictures to logits."""
@@ -71,11 +79,14 @@ class Net:
         return make(self.model)
 
 
-def build_net(backend: Backend, device: str, spec: ModelSpec) -> Net:
-    """A network with weights of no particular value.
+def build_net(backend: Backend, device: str, spec: ModelSpec, cuts: Sequence[str] = ()) -> Net:
+    """A network with weights of no particular value. `cuts`: where its stages are divided, if it is a graph.
 
     Raises BackendError where the backend cannot build it, and ConfigError for more weights than there is memory for.
     """
-    spec = with_graph(spec, backend.archs)
-    refuse_too_large(backend.archs, spec)
-    return Net(backend, device, spec, spec.adapted(backend.archs), backend.build(spec, device))
+    spec = with_graph(spec, backend)
+    refuse_unknown_kinds(backend, spec.arch, spec.network.graph)
+    refuse_too_large(spec)
+    return Net(
+        backend, device, spec, split_at(spec.described, spec.network.graph, cuts), backend.build(spec.network, device)
+    )

@@ -10,10 +10,11 @@ import numpy as np
 
 from xfer.archs import Padding, is_statistic, norm_layers
 from xfer.arrays import Float64, Pixels, Weights
-from xfer.backend import Batch, LossSpec, OptimizerSpec, ParamGroup, ParamGroups
+from xfer.backend import Batch, OptimizerSpec, ParamGroup, ParamGroups
 from xfer.errors import WeightsError, expected
 from xfer.formats.files import NAMED_AS
 from xfer.formats.sealed import FORMAT
+from xfer.losses import LossSpec, targets_of
 from xfer.nets.net import Net, build_net
 
 PICTURES = 32
@@ -64,7 +65,8 @@ def statistics_distance(net: Net, images: Pixels) -> float:
     statistics = frozenset(filter(is_statistic, before))
     frozen = frozenset(before) - statistics - frozenset(net.arch.head_names)
     groups = ParamGroups((ParamGroup(net.arch.head_names, 1.0, 0.0),), frozen, statistics)
-    net.train_step(OptimizerSpec(), LossSpec(), groups)(Batch(images, np.zeros(len(images), np.int64)), (0.0,))()
+    targets, factors = targets_of(LossSpec(), np.zeros(len(images), np.int64), net.spec.num_classes)
+    net.train_step(OptimizerSpec(), groups)([Batch(images, targets, factors)], (0.0,))()
     after = net.export()
     net.load(before)
     return float(np.mean([_divergence(before, after, layer) for layer in norm_layers(before)]))
@@ -86,7 +88,8 @@ def _divergence(before: Weights, after: Weights, layer: str) -> float:
 def _padded(net: Net, padding: Padding) -> Net:
     if padding == net.spec.padding:
         return net
-    padded = build_net(net.backend, net.device, replace(net.spec, padding=padding))
+    asked = replace(net.spec, padding=padding, graph=None)
+    padded = replace(build_net(net.backend, net.device, asked), arch=net.arch)
     padded.load(net.export())
     return padded
 

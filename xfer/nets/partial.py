@@ -11,7 +11,7 @@ from xfer.archs import Arch, is_statistic
 from xfer.arrays import Float32, Weights
 from xfer.backend import ParamGroups
 from xfer.errors import ConfigError, WeightsError
-from xfer.nets.weights import Shapes, guess_arch
+from xfer.nets.guess import Shapes, guess_arch
 
 Shape = tuple[int, ...]
 Fate = Literal["loaded", "resized", "incomplete", "random", "head", "unused"]

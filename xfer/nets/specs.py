@@ -1,21 +1,20 @@
-"""What a backend is asked to build: the network as a graph, where it is one of the catalogue's or in a file."""
+"""What network is asked for, and the graph of it that a backend builds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from xfer.archs import EXTRA, Arch, adapted
-from xfer.backend import Backend, ModelSpec
+from xfer.archs import EXTRA, MOST_HIDDEN, MOST_WIDTH, Arch, Padding
+from xfer.backend import Backend, NetworkSpec, Precision
 from xfer.backends import refuse_unknown_kinds
 from xfer.capabilities import capability
-from xfer.errors import BackendError, ConfigError, expected, nearest
-from xfer.graphs import packaged
+from xfer.errors import BackendError, ConfigError, nearest
 from xfer.graphs.graph import Graph
 from xfer.graphs.shapes import shapes_of
 from xfer.graphs.stages import arch_of
-from xfer.nets.catalogue import ARCHS
+from xfer.nets import catalogue
 from xfer.nets.network_file import is_file, read_network
 from xfer.system.memory import refuse_memory
 
@@ -23,48 +22,94 @@ TENSORS = 2
 """Of the largest size that are there at once: what a node takes, and what it gives."""
 
 
-def arch_named(name: str) -> Arch | None:
-    """The network of that name, of those that xfer brings, or in that file; None for one of a backend's own."""
-    if name in ARCHS:
-        return ARCHS[name]
+@dataclass(frozen=True)
+class ModelSpec:
+    """A network as it is asked for.
+
+    image_size  (height, width) in pixels
+    mean, std   of the pictures, see `NetworkSpec`
+    layers      blocks of layer1, layer2, ..., of a network that is made of such; fewer drop the last stages. None: as
+                they are
+    extra       widths of linear layers, each followed by ReLU, between the pooled features and the head: a stage
+                `extra` of their own, with the weights `extra.0.weight`, `extra.0.bias`, `extra.1.weight`, ...
+    padding     of its strided layers; it changes no name
+    graph       the network with all of these changes in it; None until it was looked up
+    """
+
+    arch: str
+    num_classes: int
+    image_size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    layers: tuple[int, ...] | None = None
+    extra: tuple[int, ...] = ()
+    precision: Precision = "float32"
+    padding: Padding = "symmetric"
+    graph: Graph | None = None
+
+    @property
+    def network(self) -> NetworkSpec:
+        """What a backend builds. It is to be asked of a spec `with_graph`."""
+        assert self.graph is not None, "with_graph looks it up"
+        return NetworkSpec(self.graph, self.mean, self.std, self.precision, self.arch)
+
+    @property
+    def described(self) -> Arch:
+        """The network as the core speaks of it. It is to be asked of a spec `with_graph`."""
+        graph = self.network.graph
+        return catalogue.arch_named(self.arch, graph) if self.arch in catalogue.names() else arch_of(self.arch, graph)
+
+
+def arch_named(name: str, own: Mapping[str, Graph] | None = None) -> Arch | None:
+    """The network of that name, of those that xfer brings, in that file, or among a backend's `own`; else None."""
+    if own and name in own:
+        return arch_of(name, own[name])
     if is_file(name):
         return read_network(name).arch(name)
-    return arch_of(name, packaged.load(name)) if name in packaged.names() else None
+    return catalogue.arch_named(name, catalogue.graph_named(name)) if name in catalogue.names() else None
+
+
+def own_networks(backend: Backend) -> Mapping[str, Graph]:
+    """Those that the backend brings itself."""
+    networks: Mapping[str, Graph] = capability(backend, "networks")
+    return networks
 
 
 def known_arch(backend: Backend, name: str) -> Arch:
     """Raises BackendError for a network that the backend does not build, WeightsError for a file that holds none."""
-    if name in backend.archs:
-        return backend.archs[name]
-    kinds: frozenset[str] = capability(backend, "kinds")
-    if is_file(name):
-        network = read_network(name)
-        refuse_unknown_kinds(backend, name, network.graph)
-        return network.arch(name)
-    if not kinds or name not in packaged.names():
-        raise BackendError(_unknown(backend, name) if kinds else expected("arch", name, backend.archs))
-    graph = packaged.load(name)
-    refuse_unknown_kinds(backend, name, graph)
-    return arch_of(name, graph)
+    own = own_networks(backend)
+    if (arch := arch_named(name, own)) is None:
+        known = (*own, *catalogue.names())
+        listed = f"one of the {len(known)} that `xfer models` lists, or a network in a .safetensors file"
+        raise BackendError(f"arch = {name!r}: expected {listed}.{nearest(name, known)}")
+    refuse_unknown_kinds(backend, name, _graph_named(name, own))
+    return arch
 
 
-def _unknown(backend: Backend, name: str) -> str:
-    own = ", ".join(backend.archs)
-    more = f"another of torchvision's ({len(packaged.names())}: xfer models lists them)"
-    near = nearest(name, [*backend.archs, *packaged.names()])
-    return f"arch = {name!r}: expected one of {own}, {more}, or a network in a .safetensors file.{near}"
+def builds(backend: Backend, name: str) -> bool:
+    """Whether the backend builds the network of that name."""
+    try:
+        known_arch(backend, name)
+    except BackendError:
+        return False
+    return True
 
 
-def with_graph(spec: ModelSpec, archs: Mapping[str, Arch], place: str | None = None) -> ModelSpec:
-    """The spec with its network as a graph, unless the backend writes it itself, as one of `archs`.
+def _graph_named(name: str, own: Mapping[str, Graph]) -> Graph:
+    if name in own:
+        return own[name]
+    return read_network(name).graph if is_file(name) else catalogue.graph_named(name)
+
+
+def with_graph(spec: ModelSpec, backend: Backend, place: str | None = None) -> ModelSpec:
+    """The spec with its network as a graph.
 
     place   where the file of a network in a file lies, if not where the spec says
 
-    Raises ConfigError for changes that the network cannot have, and for pictures of a size that it does not take.
+    Raises ConfigError for a network that there is not, for changes that it cannot have, and for pictures of a size
+    that it does not take.
     """
-    if spec.graph is None and spec.arch in archs:
-        return spec
-    graph = spec.graph or _changed(spec, place or spec.arch)
+    graph = spec.graph or _changed(spec, own_networks(backend), place or spec.arch)
     height, width = spec.image_size
     if graph.fixed and spec.image_size != graph.size:
         own = " x ".join(map(str, graph.size))
@@ -80,10 +125,17 @@ def with_graph(spec: ModelSpec, archs: Mapping[str, Arch], place: str | None = N
     return replace(spec, graph=graph)
 
 
-def _changed(spec: ModelSpec, place: str) -> Graph:
-    """The network of the catalogue or in the file, with the classes and the hidden layers that are asked for."""
-    graph = read_network(place).graph if is_file(place) else packaged.load(place)
-    adapted(arch_of(spec.arch, graph), spec.layers, spec.extra, spec.padding)
+def _changed(spec: ModelSpec, own: Mapping[str, Graph], place: str) -> Graph:
+    """The network by its name or in the file, with the changes that are asked for."""
+    if is_file(place) or place in own:
+        catalogue.refuse_changes(spec.arch, spec.layers, spec.padding)
+        graph = _graph_named(place, own)
+    else:
+        graph = catalogue.graph_named(place, spec.image_size, spec.layers, spec.padding)
+    if len(spec.extra) > MOST_HIDDEN or any(not 1 <= width <= MOST_WIDTH for width in spec.extra):
+        raise ConfigError(
+            f"model.extra = {list(spec.extra)}: expected widths of 1 to {MOST_WIDTH:,}, {MOST_HIDDEN} of them at most"
+        )
     if spec.extra and any(name.startswith(f"{EXTRA}.") for name in graph.weights):
         raise ConfigError(f"model.extra = {list(spec.extra)}: {spec.arch} has such layers already. Cure: leave it out")
     return graph.with_classes(spec.num_classes).with_hidden(EXTRA, spec.extra)

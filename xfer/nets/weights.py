@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from zlib import crc32
 
 import numpy as np
@@ -13,6 +12,8 @@ from xfer.archs import is_variance, norm_layers
 from xfer.arrays import Float32, Weights
 from xfer.errors import WeightsError
 from xfer.graphs.graph import Graph, Node
+from xfer.nets.first_rules import FirstRules, draws
+from xfer.nets.guess import guess_arch
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -20,7 +21,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 # First values
 
 
-def init_weights(shapes: Shapes, seed: int, graph: Graph | None = None) -> Weights:
+def init_weights(shapes: Shapes, seed: int, graph: Graph | None = None, rules: FirstRules | None = None) -> Weights:
     """First values for every name; those of one name depend on the seed, that name, its shape and its kind only.
 
     Convolutions: normal, std sqrt(2 / fan_out) (He et al. 2015, "Delving Deep into Rectifiers", eq. 14, for ReLU; as
@@ -28,13 +29,28 @@ def init_weights(shapes: Shapes, seed: int, graph: Graph | None = None) -> Weigh
     outputs that one input really reaches. Linear weights, and all biases: uniform within 1 / sqrt(fan_in) (LeCun et
     al. 1998, "Efficient BackProp", as torch's layers). Normalisation layers: the identity. What attention makes of its
     inputs: uniform within sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16, as torch's), its biases 0.
-    Tables: as their node says, a value or the width of a normal distribution; else 0.
+    Tables: as their node says, a value or the width of a normal distribution; else 0. Attention in windows: normal, std
+    0.02, its biases 0 and the logarithm of its scale log(10), as torchvision's Swin and MaxViT.
 
-    `graph`: the network, where it is one; names and shapes tell what the weights of the others are.
+    `graph`: the network, where it is one; names and shapes tell what the weights of the others are. `rules`: of its
+    family, for its convolutions and linear layers.
     """
     norms = frozenset(norm_layers(shapes))
     slots = {} if graph is None else {name: (n, slot) for n in graph.nodes for slot, name in n.weights.items()}
-    return {name: _init(name, shapes, norms, seed, *slots.get(name, (None, ""))) for name in shapes}
+    by_rule = {} if graph is None or rules is None else draws(rules, graph)
+
+    def first(name: str) -> Float32:
+        if name not in by_rule:
+            return _init(name, shapes, norms, seed, *slots.get(name, (None, "")))
+        draw, weight = by_rule[name]
+        return draw.values(shapes[name], weight, _generator(seed, name))
+
+    return {name: first(name) for name in shapes}
+
+
+def _generator(seed: int, name: str) -> np.random.Generator:
+    """By name: the head is the same whatever the rest is."""
+    return np.random.default_rng((seed, crc32(name.encode())))
 
 
 def _init(name: str, shapes: Shapes, norms: frozenset[str], seed: int, node: Node | None, slot: str) -> Float32:
@@ -44,12 +60,14 @@ def _init(name: str, shapes: Shapes, norms: frozenset[str], seed: int, node: Nod
         return np.full(shape, 1.0 if leaf in ("weight", "running_var") else 0.0, np.float32)
     if kind == "attention" and slot.endswith("bias"):
         return np.zeros(shape, np.float32)
+    if node is not None and kind in ("window_attention", "cosine_window_attention"):
+        return _of_windows(slot, shape, _generator(seed, name))
     if node is not None and (kind == "table" or slot == "in_weight"):
-        return _of_table(node, shape, np.random.default_rng((seed, crc32(name.encode()))))
+        return _of_table(node, shape, _generator(seed, name))
     weight = shapes.get(f"{layer}.weight", ())
     if leaf not in ("weight", "bias") or len(weight) not in (2, 4):
         raise WeightsError(f"no rule for first values of {name} {shape}: expected a convolution, linear or norm layer")
-    rng = np.random.default_rng((seed, crc32(name.encode())))  # by name: the head is the same whatever the rest is
+    rng = _generator(seed, name)
     if leaf == "weight" and len(shape) == 4:
         fan_out = math.prod(shape[2:]) * (1 if shape[1] == 1 else shape[0])
         return (rng.standard_normal(shape) * math.sqrt(2 / fan_out)).astype(np.float32)
@@ -64,6 +82,14 @@ def _of_table(node: Node, shape: tuple[int, ...], rng: np.random.Generator) -> F
     if "std" in node.attributes:
         return (rng.standard_normal(shape) * float(node.attributes["std"])).astype(np.float32)
     return np.full(shape, float(node.attributes.get("fill", 0)), np.float32)
+
+
+def _of_windows(slot: str, shape: tuple[int, ...], rng: np.random.Generator) -> Float32:
+    if slot in ("qkv_bias", "proj_bias", "mlp_in_bias"):
+        return np.zeros(shape, np.float32)
+    if slot == "logit_scale":
+        return np.full(shape, math.log(10), np.float32)
+    return (rng.standard_normal(shape) * 0.02).astype(np.float32)
 
 
 # What can be used
@@ -128,30 +154,9 @@ def _first(names: list[str]) -> str:
     return ", ".join(names[:3]) + rest
 
 
-def _cure(shapes: Iterable[str], loaded: Iterable[str], to_train: bool) -> str:
+def _cure(shapes: Shapes, loaded: Mapping[str, Float32], to_train: bool) -> str:
     partly = ", or in a recipe weights.partial = true, to take what fits" if to_train else ""
-    arch = guess_arch(loaded)
+    arch = guess_arch({name: array.shape for name, array in loaded.items()})
     if arch and arch != guess_arch(shapes):
         return f"The file looks like {arch}. Cure: use that architecture, or weights of this one{partly}"
     return f"Cure: use weights of this architecture{partly}"
-
-
-_RESNETS = {
-    (False, 2): "resnet18",
-    (False, 6): "resnet34",
-    (True, 6): "resnet50",
-    (True, 23): "resnet101",
-    (True, 36): "resnet152",
-}
-"""Bottleneck blocks or not, blocks in layer3 (He et al. 2016, "Deep Residual Learning", table 1)."""
-
-
-def guess_arch(names: Iterable[str]) -> str | None:
-    """The network that weights of these names look like, for an error's hint; None if like none that xfer knows."""
-    names = set(names)
-    if "_blocks.15._project_conv.weight" in names:
-        return "efficientnet_lite0"
-    if {"conv1.weight", "conv2.weight", "fc1.weight"} <= names:
-        return "convnet"
-    blocks = {match[1] for name in names if (match := re.match(r"layer3\.(\d+)\.", name))}
-    return _RESNETS.get(("layer3.0.conv3.weight" in names, len(blocks)))

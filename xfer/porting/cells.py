@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xfer.graphs.graph import Graph, Node
-from xfer.porting.modules import LEAVES, MAP_NORM
+from xfer.porting.leaves import LEAVES, MAP_NORM, PARTITION
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,18 @@ def _attention(node: Node, shapes: Sequence[Sequence[int]], rank: int) -> Text:
     return "SelfAttention(", Hole("channels", shapes[0][1]), Hole("heads", node.attributes["heads"], ", heads="), ")"
 
 
+def _window_attention(node: Node, shapes: Sequence[Sequence[int]], rank: int) -> Text:
+    of, width = node.attributes, shapes[0][1]
+    name = {"cosine_window_attention": "CosineWindowAttention", PARTITION: "PartitionAttention"}.get(node.kind)
+    scale = [Hole("scale", of["scale"], ", scale=", (width // of["heads"]) ** -0.5)] if "scale" in of else []
+    hidden = [] if "scale" in of else [Hole("hidden", shapes[5][0], ", hidden=")]
+    shift = Hole("shift", tuple(of["shift"]), ", shift=", (0, 0))
+    return (
+        f"{name or 'WindowAttention'}(", Hole("channels", width), Hole("heads", of["heads"], ", heads="),
+        Hole("window", tuple(of["window"]), ", window="), *hidden, shift, *scale, ")",
+    )  # fmt: skip
+
+
 def _max_pool(node: Node, shapes: Sequence[Sequence[int]], rank: int) -> Text:
     return _pool("nn.MaxPool2d", node, [Hole("dilation", _side(node.attributes["dilation"]), ", dilation=", 1)])
 
@@ -122,6 +134,8 @@ def _pool(name: str, node: Node, more: Sequence[Piece]) -> Text:
     of = node.attributes
     ceil = [", ceil_mode=True"] if of["ceil"] else []
     window: list[Piece] = [Hole("kernel_size", _side(of["kernel"])), Hole("stride", _side(of["stride"]), ", stride=")]
+    if of["padding"] == "same":
+        return (f"{name}(", *window, ', pad_mode="same")')
     pads: list[Piece] = [', pad_mode="pad"', Hole("padding", _side(of["padding"]), ", padding=", 0)]
     plain = not (ceil or any(of["padding"]) or of.get("dilation", [1, 1]) != [1, 1])
     return (f"{name}(", *window, *([] if plain else [*pads, *ceil, *more]), ")")
@@ -134,6 +148,9 @@ _LAYERS: Mapping[str, Callable[[Node, Sequence[Sequence[int]], int], Text]] = {
     "layer_norm": _layer_norm,
     MAP_NORM: _layer_norm,
     "attention": _attention,
+    "window_attention": _window_attention,
+    PARTITION: _window_attention,
+    "cosine_window_attention": _window_attention,
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
 }
@@ -253,5 +270,6 @@ _OPERATIONS: Mapping[str, Operation] = {
     "flatten": _flatten,
     "expand": _expand,
     "permute": lambda of, x, rank: (*x[0], f".transpose({', '.join(map(str, of['axes']))})"),
+    "patch_merge": lambda of, x, rank: ("merge_patches(", *x[0], ")"),
     "matmul": lambda of, x, rank: ("ops.matmul(", *x[0], ", ", *x[1], ")"),
 }

@@ -9,7 +9,8 @@ from itertools import groupby, takewhile
 
 from xfer.porting.cells import Hole, Piece, Text
 from xfer.porting.helpers import free_name
-from xfer.porting.modules import MAP_NORM, Unit
+from xfer.porting.leaves import MAP_NORM, PARTITION
+from xfer.porting.modules import Unit
 
 _CHANNELS = frozenset(["in_channels", "out_channels", "channels", "width"])
 _SIZES = frozenset(["group", "size", "start", "stop"])
@@ -230,7 +231,7 @@ def _class_name(units: Sequence[Unit]) -> str:
     kinds = [step.node.kind if step.node else "" for step in unit.steps]
     if 1 < len(kinds) < 5 and all(kind in _PARTS for kind in kinds):
         return "".join(_PARTS[kind] for kind in kinds)
-    if "attention" in kinds:
+    if {"attention", "window_attention", "cosine_window_attention", PARTITION} & set(kinds):
         return "TransformerBlock"
     if "mul" in kinds and ("mean" in kinds or "adaptive_avg_pool" in kinds) and "add" not in kinds:
         return "SqueezeExcitation"

@@ -11,7 +11,7 @@ from xfer.porting.cells import IN_LAYERS, NESTED, Piece, Text, call, operation, 
 from xfer.porting.helpers import free_name
 from xfer.porting.modules import Plan, Step, Unit
 
-_TAKEN = frozenset(["self", "ms", "nn", "ops", "x", *dir(builtins)])
+_TAKEN = frozenset(["self", "merge_patches", "ms", "nn", "np", "ops", "x", *dir(builtins)])
 _LONGEST = 60  # characters of an expression that another is written around
 _REDUCING = ("mean", "adaptive_avg_pool")
 

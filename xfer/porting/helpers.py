@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+import re
+from collections.abc import Container, Iterator, Mapping
+
+from xfer.porting import window_helpers
 
 HELPERS: Mapping[str, str] = {
     "Tanh": '''class Tanh(nn.Cell):
@@ -59,8 +62,22 @@ HELPERS: Mapping[str, str] = {
         for name, part in parts.items():
             setattr(self, name, part)
 ''',
+    **window_helpers.HELPERS,
 }
-"""Name -> class. Source has those that it uses."""
+"""Name -> class, or function. Source has those that it uses, and those that they use, which come before them."""
+
+
+def used_in(body: str) -> list[str]:
+    """The text of the helpers that source needs, in order."""
+    return list(_used(body))[::-1]
+
+
+def _used(body: str) -> Iterator[str]:
+    for name, text in reversed(list(HELPERS.items())):
+        if re.search(rf"\b{name}[()]", body):
+            body += text
+            yield text
+
 
 _NAMES = """
 IGNORE_LIST T_destination add_flags add_flags_recursive append apply arguments_key bprop_debug buffers

@@ -11,25 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from xfer.graphs.graph import Graph, Node
+from xfer.porting.leaves import LEAVES, MAP_NORM, PARTITION
 
 Path = tuple[str, ...]
-
-MAP_NORM = "map_norm"
-"""A layer norm over the channels of maps: one with a permutation before and after it, taken together."""
-
-_PLAIN = {"weight": "weight", "bias": "bias"}
-LEAVES: Mapping[str, Mapping[str, str]] = {
-    "conv": _PLAIN,
-    "linear": _PLAIN,
-    "layer_norm": _PLAIN,
-    MAP_NORM: _PLAIN,
-    "batch_norm": _PLAIN | {"running_mean": "running_mean", "running_var": "running_var"},
-    "attention": {
-        "in_weight": "in_proj_weight", "in_bias": "in_proj_bias",
-        "out_weight": "out_proj.weight", "out_bias": "out_proj.bias",
-    },
-}  # fmt: skip
-"""Kind of layer -> slot -> what the canonical name of the weight in it ends with."""
 
 IN_SEQUENCES = frozenset(
     ["relu", "relu6", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "softmax", "max_pool", "avg_pool"]
@@ -107,7 +91,7 @@ class Plan:
 
 
 def plan_of(graph: Graph) -> Plan:
-    nodes = _with_map_norms(graph.nodes)
+    nodes = _with_map_norms([_with_partition(node) for node in graph.nodes])
     same: dict[str, str] = {}
     kept = list[Node]()
     for given in nodes:
@@ -184,6 +168,11 @@ def _stem(node: Node) -> str:
 def _home(path: Path, modules: Mapping[Path, object]) -> Path:
     """The longest part of the path, without its last, that is a module."""
     return next(path[:depth] for depth in range(len(path) - 1, -1, -1) if path[:depth] in modules)
+
+
+def _with_partition(node: Node) -> Node:
+    is_one = node.kind == "window_attention" and node.weights["qkv_weight"].endswith(".to_qkv.weight")
+    return replace(node, kind=PARTITION) if is_one else node
 
 
 def _with_map_norms(nodes: Sequence[Node]) -> list[Node]:

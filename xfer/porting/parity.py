@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from xfer import errors
-from xfer.archs import Arch
+from xfer.archs import LOGITS
 from xfer.arrays import Weights
 from xfer.data.find import find_images
 from xfer.data.loader import read_now, refuse_large_batches
@@ -25,9 +25,13 @@ from xfer.nets.specs import arch_named
 from xfer.nets.weights import refuse_unusable
 from xfer.pixels.augment import default_eval
 from xfer.pixels.images import MORE_SUFFIXES, SUFFIXES
-from xfer.porting import probe
-from xfer.porting.differences import ParityReport, Row, Side, compare, compare_arrays, with_floors
-from xfer.porting.probe import Array, Measurement, Task
+from xfer.porting.differences import FORWARD, ParityReport, Row, Side, compare, compare_arrays
+from xfer.porting.floors import DRAWS
+from xfer.porting.gaps import Array
+from xfer.porting.node_rows import compare_nodes, furthest
+from xfer.porting.not_finite import first_not_finite
+from xfer.porting.probe import stage_of
+from xfer.porting.task import LOGITS_OF_ALL, NO_STAGE, START, Measurement, Task, read_measurement, write_task
 from xfer.progress import Progress, silent
 from xfer.recipe.recipe import MOST_BATCH, MOST_SEED, MOST_SIZE
 from xfer.system.files import expanded
@@ -79,16 +83,56 @@ def parity(
     pixels = pictures_of(images, size) if images else noise(NOISE_BATCHES * batch_size, size, seed)
     common = Task(arch, pixels, classes=classes, batch_size=batch_size, steps=steps, seed=seed)
     tasks = _with_weights(common, [str(weights), str(weights if weights_other is None else weights_other)], progress)
+    tasks[0] = replace(tasks[0], draws=DRAWS)
+    settings = _settings(common, bool(images))
     sides = [Side(*target_of(name), {}, task.source) for name, task in zip(backends, tasks, strict=True)]
     unlike = () if weights_other is None else _unlike(*tasks)
     if unlike:
-        return ParityReport(arch, tuple(sides), tolerance, steps, 0, 0, unlike)
+        return ParityReport(arch, tuple(sides), tolerance, steps, 0, 0, unlike, settings=settings)
     measurements = _measured(sides, tasks, progress, "measuring")
-    report = compare(measurements[0], measurements[1], tasks, tolerance)
-    if report.passes:
+    report = replace(compare(measurements[0], measurements[1], tasks, tolerance), settings=settings)
+    stages = stages_off(report)
+    if not stages:
         return report
-    (shaken,) = _measured(sides[:1], [replace(tasks[0], shaken=True, steps=1)], progress, "measuring rounding of")
-    return with_floors(report, measurements[0], shaken)
+    of_nodes = [replace(task, nodes=stages, images=pixels[_pictures(report, *measurements)]) for task in tasks]
+    try:
+        return with_nodes(report, *_measured(sides, of_nodes, progress, "measuring every node of"))
+    except (
+        XferError
+    ) as error:  # a stranger's backend may stop at boundaries alone; what it did is to be seen all the same
+        return replace(report, nodes_note=str(error))
+
+
+def stages_off(report: ParityReport) -> tuple[str, ...]:
+    """Stages in which inference goes wrong: the first that is off, and where a backend stops being finite."""
+    first = report.first_difference
+    places = [place for place in (first, *report.not_finite) if place and place.what in FORWARD]
+    return tuple(dict.fromkeys(place.stage for place in places if place.stage != NO_STAGE))
+
+
+def _pictures(report: ParityReport, reference: Measurement, candidate: Measurement) -> list[int]:
+    """The one that is furthest apart where inference first is, and another beside it."""
+    place = next(p for p in (report.first_difference, *report.not_finite) if p and p.what in FORWARD)
+    a, b = (measurement.arrays[place.what].get(place.tensor) for measurement in (reference, candidate))
+    worst = furthest(a, b) if a is not None and b is not None and a.shape == b.shape else 0
+    count = len(reference.arrays[LOGITS_OF_ALL][LOGITS])
+    return list(dict.fromkeys((worst, (worst + 1) % count)))
+
+
+def with_nodes(report: ParityReport, reference: Measurement, candidate: Measurement) -> ParityReport:
+    """The report with what each node gives, and the node at which each backend stops being finite, where it does."""
+    nodes = map(first_not_finite, (reference, candidate))
+    places = (
+        node if node and place and place.what in FORWARD else place
+        for node, place in zip(nodes, report.not_finite, strict=True)
+    )
+    return replace(report, nodes=compare_nodes(reference, candidate, report.tolerance), not_finite=tuple(places))
+
+
+def _settings(task: Task, pictures: bool) -> dict[str, Any]:
+    count, side = task.images.shape[:2]
+    given = {"images": f"{count} {'pictures' if pictures else 'of smooth noise'}", "size": side}
+    return given | {name: getattr(task, name) for name in ("classes", "batch_size", "steps", "seed")}
 
 
 def _measured(sides: Sequence[Side], tasks: Sequence[Task], progress: Progress, doing: str) -> list[Measurement]:
@@ -153,13 +197,7 @@ def _unlike(first: Task, second: Task) -> tuple[Row, ...]:
     a, b = ({n: w for n, w in (task.weights or {}).items() if n not in fresh} for task in (first, second))
     if not (a and b) or {n: w.shape for n, w in a.items()} == {n: w.shape for n, w in b.items()}:
         return ()
-    return tuple(compare_arrays(probe.START, a, b, {n: _stage(arch, n) for n in a | b}, TOLERANCE))
-
-
-def _stage(arch: Arch | None, name: str) -> str:
-    with suppress(ConfigError):
-        return arch.stage_of(name) if arch else "no stage"
-    return "no stage"
+    return tuple(compare_arrays(START, a, b, {n: stage_of(arch, n) for n in a | b}, TOLERANCE))
 
 
 def measure_in_own_process(backend: str, device: str, task: Task) -> Measurement:
@@ -167,10 +205,10 @@ def measure_in_own_process(backend: str, device: str, task: Task) -> Measurement
     with half_written(Path(tempfile.gettempdir(), EXCHANGE)) as folder:
         folder.chmod(0o700)  # weights and pictures are nobody else's
         question, result = folder / "task.safetensors", folder / "result.safetensors"
-        probe.write_task(question, task)
+        write_task(question, task)
         answer = ask("xfer.porting.probe", backend, device, str(question), str(result))
         if answer.code == 0 and result.exists():
-            return probe.read_measurement(result)
+            return read_measurement(result)
     raise _error(backend, answer)
 
 

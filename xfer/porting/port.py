@@ -26,12 +26,12 @@ from xfer.nets.network_file import SUFFIX, is_file, write_network
 from xfer.nets.weights import merge, refuse_unusable
 from xfer.nets.wrapped import unwrapped
 from xfer.pixels.colour import Normalize
-from xfer.porting import probe
 from xfer.porting.differences import compare_arrays
+from xfer.porting.gaps import Array
 from xfer.porting.own_code import blamed, importable, made, named
 from xfer.porting.parity import NOISE_BATCHES, TOLERANCE, measure_in_own_process, noise, pictures_of, target_of
-from xfer.porting.probe import Array, Task
 from xfer.porting.source import class_name, refuse_source, write_source
+from xfer.porting.task import LOGITS_OF_ALL, Task
 from xfer.progress import Progress, silent
 from xfer.recipe.recipe import MOST_SIZE
 from xfer.system.files import json_text
@@ -205,7 +205,7 @@ def _load(module: OwnModule, name: str, file: Path) -> None:
 
 
 def _taken(graph: Graph, own: Mapping[str, Float32], target: str) -> tuple[Graph, Weights]:
-    """The graph under canonical names, with a bias for its head, and its weights."""
+    """The graph under canonical names, with a bias for its head, of zeros where it has none, and its weights."""
     try:
         names = canonical_names(graph.weights)
     except WeightsError as error:
@@ -213,20 +213,9 @@ def _taken(graph: Graph, own: Mapping[str, Float32], target: str) -> tuple[Graph
     weights = {names[name]: own[name] for name in graph.weights}
     nodes = [replace(n, weights={slot: names[name] for slot, name in n.weights.items()}) for n in graph.nodes]
     graph = replace(graph, nodes=tuple(nodes), weights={names[n]: shape for n, shape in graph.weights.items()})
-    return _with_bias(graph, weights)
-
-
-def _with_bias(graph: Graph, weights: Weights) -> tuple[Graph, Weights]:
-    """A head has a bias: of one without, zeros."""
-    head = graph[graph.head]
-    weight, bias = head.weights["weight"], f"{head.weights['weight'].rpartition('.')[0]}.bias"
-    if "bias" in head.weights or bias in graph.weights:
-        return graph, weights
-    count = graph.weights[weight][0]
-    node = replace(head, weights={**head.weights, "bias": bias})
-    nodes = tuple(node if n.name == head.name else n for n in graph.nodes)
-    graph = replace(graph, nodes=nodes, weights={**graph.weights, bias: (count,)})
-    return graph, {**weights, bias: np.zeros(count, np.float32)}
+    biased = graph.with_head_bias()
+    zeros = {name: np.zeros(shape, np.float32) for name, shape in biased.weights.items() if name not in weights}
+    return biased, {**weights, **zeros}
 
 
 def _logits(module: OwnModule, pixels: Array, normalize: Normalize) -> Float32:
@@ -250,7 +239,7 @@ def _proof(name: str, file: Path, pixels: Array, logits: Float32, normalize: Nor
         arrays = measure_in_own_process(backend, device, task).arrays
     except XferError as error:
         return Proof(backend, len(pixels), False, absent=isinstance(error, AbsentError), note=str(error))
-    theirs = arrays[probe.LOGITS_OF_ALL]
-    (row,) = compare_arrays(probe.LOGITS_OF_ALL, {LOGITS: logits}, theirs, {LOGITS: LOGITS}, TOLERANCE)
+    theirs = arrays[LOGITS_OF_ALL]
+    (row,) = compare_arrays(LOGITS_OF_ALL, {LOGITS: logits}, theirs, {LOGITS: LOGITS}, TOLERANCE)
     agree = int((logits.argmax(axis=1) == theirs[LOGITS].argmax(axis=1)).sum())
     return Proof(backend, len(pixels), row.passes, row.relative, agree, note=row.note)

@@ -18,7 +18,7 @@ from xfer.graphs.shapes import shapes_of
 from xfer.porting.cells import IN_LAYERS, PARAMETERS, Text, in_sequence, layer, parameter
 from xfer.porting.classes import Draft, as_classes, class_text, indented
 from xfer.porting.construct import lines_of
-from xfer.porting.helpers import HELPERS, NAMES_OF_CELLS, PREFIXES_OF_CELLS, free_name
+from xfer.porting.helpers import HELPERS, NAMES_OF_CELLS, PREFIXES_OF_CELLS, free_name, used_in
 from xfer.porting.modules import Path, Plan, Step, Unit, plan_of, root_of
 from xfer.system.files import write_text
 
@@ -32,6 +32,7 @@ _NAMES = frozenset(
         "initializer",
         "ms",
         "nn",
+        "np",
         "ops",
         "range",
         "setattr",
@@ -105,8 +106,7 @@ class _Writer:
         if renamed:
             rows = "".join(f'    "{own}": "{file}",\n' for own, file in renamed.items())
             body = f"{_WHY_RENAMED}\nRENAMED = {{\n{rows}}}\n\n\n{body}"
-        helpers = [text for name, text in HELPERS.items() if re.search(rf"\b{name}\(", body)]
-        body = "\n\n".join([*helpers, body])
+        body = "\n\n".join([*used_in(body), body])
         return f"{_imports(body)}\n\n{body}"
 
     def draft(self, unit: Unit) -> Draft:
@@ -225,6 +225,7 @@ def _imports(body: str) -> str:
     names = [name for name in ("nn", "ops") if re.search(rf"\b{name}\.", body)]
     lines = ["from collections import OrderedDict", ""] if "OrderedDict(" in body else []
     names = ["Parameter"] * bool(re.search(r"\bParameter\(", body)) + names
+    lines += ["import numpy as np"] if re.search(r"\bnp\.", body) else []
     lines += ["import mindspore as ms"] if re.search(r"\bms\.", body) else []
     lines.append(f"from mindspore import {', '.join(names)}")
     first = [name for name in ("Normal", "initializer") if re.search(rf"\b{name}\(", body)]

@@ -8,16 +8,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer.archs import Arch, Padding, adapted
+from xfer.archs import Arch, Padding
 from xfer.arrays import Int64
-from xfer.backend import Backend, LossSpec, ModelSpec, OptimizerSpec, ParamGroups
+from xfer.backend import Backend, OptimizerSpec, ParamGroups
 from xfer.data import loader
 from xfer.data.dataset import Dataset, HeldOut, locate, open_dataset
 from xfer.data.layout import find_splits
 from xfer.errors import ConfigError, XferError, expected
+from xfer.graphs.depth import depths
+from xfer.graphs.graph import Graph
+from xfer.graphs.split import split_at
+from xfer.losses import LossSpec
 from xfer.nets.freeze import FreezePolicy, NormStats, resolve, stages_from
 from xfer.nets.pretrained import normalize_of
-from xfer.nets.specs import known_arch
+from xfer.nets.specs import ModelSpec, known_arch, with_graph
 from xfer.pixels.augment import is_random, output_size
 from xfer.progress import Progress, silent
 from xfer.recipe.load import make_recipe
@@ -73,14 +77,22 @@ def epochs(recipe: Recipe) -> int:
 def network(recipe: Recipe, backend: Backend, place: str | None = None) -> Arch:
     """The network, changed as asked. `place`: where its file lies, of one in a file, if not where the recipe says.
 
-    Raises BackendError for one that the backend has not, ConfigError for no stage.
+    Its stages are divided where a phase begins to train within one.
+    Raises BackendError for one that the backend has not, ConfigError for no boundary.
     """
     model = recipe.model
-    named = replace(known_arch(backend, place or model.arch), name=model.arch)
-    arch = adapted(named, model.layers, model.extra, padding(recipe))
-    for phase in plan(recipe):
-        stages_from(phase.train_from, arch)
+    known = known_arch(backend, place or model.arch)
+    asked = ModelSpec(model.arch, 1, image_size(recipe), known.mean, known.std, model.layers, model.extra)
+    found = with_graph(replace(asked, padding=padding(recipe)), backend, place)
+    arch = split_at(replace(found.described, mean=known.mean, std=known.std), found.network.graph, starts(recipe))
+    for start in starts(recipe):
+        stages_from(start, arch)
     return arch
+
+
+def starts(recipe: Recipe) -> tuple[str, ...]:
+    """The boundaries at which phases begin to train, each once."""
+    return tuple(dict.fromkeys(phase.train_from for phase in plan(recipe)))
 
 
 def image_size(recipe: Recipe) -> tuple[int, int]:
@@ -175,11 +187,13 @@ def optimizer_spec(recipe: Recipe) -> OptimizerSpec:
     return OptimizerSpec(o.kind, o.momentum, o.nesterov, o.betas, o.eps, o.clip_norm)
 
 
-def groups(recipe: Recipe, phase: PlannedPhase, arch: Arch, names: Sequence[str]) -> ParamGroups:
-    """Who moves in a phase, and how fast. `names`: all of the network's."""
-    decay, also_norms = recipe.optimizer.weight_decay, recipe.optimizer.decay_norm_and_bias
-    policy = FreezePolicy(phase.train_from, phase.norm_stats, phase.head_lr_mult, decay, also_norms)
-    return resolve(policy, arch, names)
+def groups(recipe: Recipe, phase: PlannedPhase, arch: Arch, graph: Graph) -> ParamGroups:
+    """Who moves in a phase, and how fast."""
+    o = recipe.optimizer
+    policy = FreezePolicy(phase.train_from, phase.norm_stats, phase.head_lr_mult, o.weight_decay, o.decay_norm_and_bias)
+    if o.layer_decay != 1:
+        policy = replace(policy, layer_decay=o.layer_decay, depths=depths(graph))
+    return resolve(policy, arch, list(graph.weights))
 
 
 def loss_spec(recipe: Recipe, data: Dataset) -> LossSpec:
@@ -238,6 +252,7 @@ def from_random(recipe: Recipe, stem: str) -> Recipe:
         "optimizer.kind": "adam",
         "optimizer.nesterov": False,
         "optimizer.lr": 1e-3,
+        "optimizer.layer_decay": 1.0,
         "schedule.kind": "cosine",
         "schedule.warmup_epochs": 0.2 * count,
     }

@@ -46,6 +46,7 @@ _NAMES = {
     "optimizer.eps": "eps opt-eps epsilon adam-epsilon",
     "optimizer.clip_norm": "clip-grad grad-clip clip-norm clip-grad-norm gradient-clip-val max-grad-norm",
     "optimizer.head_lr_mult": "head-lr-mult lr-mult",
+    "optimizer.layer_decay": "layer-decay layer-lr-decay layerwise-lr-decay llrd",
     "schedule.kind": "sched schedule scheduler lr-scheduler lr-schedule lr-policy lr-scheduler-type",
     "schedule.kind=cosine": "cos-lr cosine cosine-annealing",
     "schedule.warmup_epochs": "warmup warmup-epochs lr-warmup-epochs",

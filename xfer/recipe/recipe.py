@@ -118,7 +118,10 @@ class Train(Section):
 
 
 class Optimizer(Section):
-    """`lr` is the base rate; the head's is `lr * head_lr_mult`. Decay is per torch's definition of each rule."""
+    """`lr` is the base rate; the head's is `lr * head_lr_mult`. Decay is per torch's definition of each rule.
+
+    `layer_decay` multiplies the rate once more for each block between a weight and the head; 1 does nothing.
+    """
 
     kind: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: Rate = 0.01
@@ -129,6 +132,7 @@ class Optimizer(Section):
     weight_decay: Rate = 0.0
     decay_norm_and_bias: bool = True
     head_lr_mult: Rate = 1.0
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     clip_norm: Small | None = None
 
     @model_validator(mode="after")

@@ -12,15 +12,14 @@ from pydantic import TypeAdapter
 
 from xfer.archs import Padding
 from xfer.arrays import Weights
-from xfer.backend import Backend, ModelSpec
-from xfer.backends import refuse_unknown_kinds
+from xfer.backend import Backend
 from xfer.errors import CheckpointError, ConfigError, WeightsError
 from xfer.formats.files import read_with_metadata, write_weights
 from xfer.formats.sealed import BEST, FORMAT
 from xfer.graphs.read import graph_from_json
 from xfer.nets.claims import refuse_claims
 from xfer.nets.net import Net, build_net
-from xfer.nets.specs import known_arch, with_graph
+from xfer.nets.specs import ModelSpec, known_arch, with_graph
 from xfer.nets.weights import merge, refuse_unusable
 from xfer.pixels.augment import Transform, output_size
 from xfer.pixels.colour import read_normalize
@@ -104,12 +103,10 @@ class Checkpoint:
 
     def net(self, backend: Backend, device: str) -> Net:
         """The network on `device`, with these weights. Raises WeightsError when they do not fit the architecture."""
-        if self.spec.graph is None:
+        if self.spec.graph is None:  # of before they were in every checkpoint
             known_arch(backend, self.spec.arch)
-        else:
-            refuse_unknown_kinds(backend, self.spec.arch, self.spec.graph)
-        spec = with_graph(self.spec, backend.archs)
-        refuse_claims(backend.archs, spec, self.weights, self.name)
+        spec = with_graph(self.spec, backend)
+        refuse_claims(spec, self.weights, self.name)
         net = build_net(backend, device, spec)
         net.load(merge(net.shapes, self.weights, net.arch.head_names, {}, self.name, keep_head=True))
         return net

@@ -39,10 +39,13 @@ def refuse_foreign(
         )
 
 
-def refuse_foreign_file(file: Path, what: str, own: bool, overwrite: bool) -> None:
-    """Raises CheckpointError where `what` would replace a file that is not empty and not `own`, unless `overwrite`."""
+def refuse_foreign_file(file: Path, what: str, own: bool, overwrite: bool, flag: str = "--output") -> None:
+    """Raises CheckpointError where `what` would replace a file that is not empty and not `own`, unless `overwrite`.
+
+    flag   names the file
+    """
     if not (own or overwrite) and file.is_file() and file.stat().st_size:
-        raise CheckpointError(f"{file}: is there, and holds no {what}. Cure: another --output, or --overwrite")
+        raise CheckpointError(f"{file}: is there, and holds no {what}. Cure: another {flag}, or --overwrite")
 
 
 def read_record(file: Path) -> dict[str, Any]:

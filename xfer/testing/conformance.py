@@ -8,8 +8,16 @@ whole suite is two files of a few lines; without it a law is called like any fun
 from __future__ import annotations
 
 from xfer.testing.kit import Law, random_batch, random_features, random_weights
-from xfer.testing.laws import changes, graphs, model, optimizer, statistics, training
+from xfer.testing.laws import changes, graphs, model, optimizer, parts, statistics, training
 
-LAWS: tuple[Law, ...] = (*model.LAWS, *training.LAWS, *statistics.LAWS, *optimizer.LAWS, *changes.LAWS, *graphs.LAWS)
+LAWS: tuple[Law, ...] = (
+    *model.LAWS,
+    *training.LAWS,
+    *statistics.LAWS,
+    *optimizer.LAWS,
+    *parts.LAWS,
+    *changes.LAWS,
+    *graphs.LAWS,
+)
 
 __all__ = ["LAWS", "Law", "random_batch", "random_features", "random_weights"]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from xfer.archs import Arch
 from xfer.arrays import Float32, Weights
-from xfer.backend import Backend, LossSpec, Model, ModelSpec, OptimizerSpec, ParamGroups, PredictStep, TrainStep
+from xfer.backend import Backend, LossName, Model, NetworkSpec, OptimizerSpec, ParamGroups, PredictStep, TrainStep
 
 
 class Delegate:
@@ -16,7 +15,7 @@ class Delegate:
     def __init__(self, inner: Backend) -> None:
         self.inner = inner
         self.name = inner.name
-        self.archs: Mapping[str, Arch] = inner.archs
+        self.kinds = inner.kinds
 
     def __getattr__(self, member: str) -> Any:
         """Optional members, such as `native_batches`."""
@@ -30,7 +29,7 @@ class Delegate:
     def devices(self) -> tuple[str, ...]:
         return self.inner.devices()
 
-    def build(self, spec: ModelSpec, device: str) -> Model:
+    def build(self, spec: NetworkSpec, device: str) -> Model:
         return self.inner.build(spec, device)
 
     def export_weights(self, model: Model) -> Weights:
@@ -40,9 +39,9 @@ class Delegate:
         self.inner.import_weights(model, weights)
 
     def make_train_step(
-        self, model: Model, optimizer: OptimizerSpec, loss: LossSpec, groups: ParamGroups, start: str
+        self, model: Model, optimizer: OptimizerSpec, loss: LossName, groups: ParamGroups, start: str, cut: str
     ) -> TrainStep:
-        return self.inner.make_train_step(model, optimizer, loss, groups, start)
+        return self.inner.make_train_step(model, optimizer, loss, groups, start, cut)
 
     def make_predict_step(self, model: Model, start: str, stop: str) -> PredictStep:
         return self.inner.make_predict_step(model, start, stop)

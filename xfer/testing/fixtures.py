@@ -25,7 +25,8 @@ import pytest
 from xfer.backend import Backend
 from xfer.backends import declared, load_backend, pick_device
 from xfer.errors import BackendError
-from xfer.nets.specs import known_arch
+from xfer.nets import catalogue
+from xfer.nets.specs import builds, own_networks
 from xfer.testing.numpy_backend import TINY, NumpyBackend
 
 KINDS = ("cpu", "cuda", "npu")
@@ -111,14 +112,11 @@ def device(xfer_target: Target) -> str:
 @pytest.fixture
 def arch_names(backend: Backend, xfer_target: Target) -> tuple[str, ...]:
     """All networks to test the backend with: those asked for that it builds, or else its first."""
-    return tuple(a for a in archs(xfer_target) if _builds(backend, a)) or (next(iter(backend.archs)),)
-
-
-def _builds(backend: Backend, arch_name: str) -> bool:
-    try:
-        return bool(known_arch(backend, arch_name))
-    except BackendError:
-        return False
+    return (
+        tuple(a for a in archs(xfer_target) if builds(backend, a))
+        or tuple(own_networks(backend))[:1]
+        or (next(iter(catalogue.names())),)
+    )
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from xfer.arrays import Float64
 from xfer.graphs.graph import Graph
+from xfer.testing.window_attention import cosine_window_attention, patch_merge, window_attention
 from xfer.testing.windows import Ints, adaptive_avg_pool, avg_pool, conv, max_pool
 
 Array = NDArray[Any]
@@ -26,20 +27,20 @@ def evaluate(
     weights: Mapping[str, Array],
     images: Array,
     batch_statistics: Collection[str] = (),
-    keep: Array | None = None,
+    masks: Mapping[str, Array] | None = None,
 ) -> dict[str, Float64]:
     """Name of a node -> its value, in float64, of every node of a graph.
 
     images            (N, 3, H, W), normalised: the value of the node `image`
     batch_statistics  names of the nodes of kind batch_norm that normalise with the batch, as in training; all others
                       do so with their running statistics
-    keep              (N, F): what the head's input is multiplied with, maps channel by channel
+    masks             name of a node -> what its first input is multiplied with
     """
     values: dict[str, Float64] = {}
     for node in graph.nodes:
         inputs = [values[name] for name in node.inputs] if node.kind != "image" else [images.astype(np.float64)]
-        if keep is not None and node.name == graph.head:
-            inputs = [inputs[0] * keep.reshape(*keep.shape, *[1] * (inputs[0].ndim - 2))]
+        if masks and node.name in masks:
+            inputs = [inputs[0] * masks[node.name], *inputs[1:]]
         slots = {slot: weights[name].astype(np.float64) for slot, name in node.weights.items()}
         training = {"batch_statistics": True} if node.name in batch_statistics else {}
         values[node.name] = REFERENCE[node.kind](*inputs, **slots, **node.attributes, **training)
@@ -214,7 +215,7 @@ def stochastic_depth(x: Float64, *, p: float, mode: str) -> Float64:
 _KINDS: tuple[Callable[..., Float64], ...] = (
     image, conv, linear, batch_norm, layer_norm, relu, relu6, gelu, silu, hardswish, hardsigmoid, sigmoid, tanh,
     softmax, max_pool, avg_pool, adaptive_avg_pool, mean, add, mul, cat, slice_, permute, reshape, flatten, expand,
-    table, attention, matmul, dropout, stochastic_depth,
+    table, attention, window_attention, cosine_window_attention, patch_merge, matmul, dropout, stochastic_depth,
 )  # fmt: skip
 
 REFERENCE: Mapping[str, Callable[..., Float64]] = {kind.__name__.rstrip("_"): kind for kind in _KINDS}

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from xfer.archs import LOGITS, is_statistic, norm_layers
 from xfer.arrays import Float32, Weights
-from xfer.backend import Backend, Batch, LossSpec, ModelSpec, OptimizerSpec, ParamGroup, ParamGroups, TrainStep
+from xfer.backend import Backend, OptimizerSpec, ParamGroup, ParamGroups
+from xfer.losses import LossSpec
 from xfer.nets.net import Net, build_net
-from xfer.nets.specs import known_arch
+from xfer.nets.specs import ModelSpec, known_arch
+from xfer.testing.case import Case, CaseStep
 
 CLASSES = 3
 IMAGE_SIZE = (32, 40)  # (height, width): not square, so that a swap of the two shows
@@ -52,22 +54,22 @@ def random_labels(n: int, classes: int, rng: np.random.Generator) -> NDArray[np.
     return np.concatenate([[0, classes - 1], rng.integers(0, classes, n)])[:n].astype(np.int64)
 
 
-def random_batch(n: int, classes: int = CLASSES, image_size: tuple[int, int] = IMAGE_SIZE, seed: int = 0) -> Batch:
+def random_batch(n: int, classes: int = CLASSES, image_size: tuple[int, int] = IMAGE_SIZE, seed: int = 0) -> Case:
     """Pictures of coloured patches under noise: unlike plain noise, no two look alike after pooling."""
     rng = np.random.default_rng((seed, n))
     height, width = image_size
     patches = rng.uniform(0, 255, (n, 4, 4, 3))
     rows, columns = np.arange(height) * 4 // height, np.arange(width) * 4 // width
     images = patches[:, rows][:, :, columns] + rng.normal(0, 20, (n, height, width, 3))
-    return Batch(images.clip(0, 255).astype(np.uint8), random_labels(n, classes, rng))
+    return Case(images.clip(0, 255).astype(np.uint8), random_labels(n, classes, rng))
 
 
-def random_features(n: int, features: int, classes: int = CLASSES, seed: int = 0, keep: float | None = None) -> Batch:
+def random_features(n: int, features: int, classes: int = CLASSES, seed: int = 0, keep: float | None = None) -> Case:
     """A batch at the head: inputs (n, features) >= 0 of L2 norm about 4. `keep`: the share that dropout keeps."""
     rng = np.random.default_rng((seed, n))
     inputs = np.abs(rng.normal(0, 4 / sqrt(features), (n, features))).astype(np.float32)
     mask = None if keep is None else ((rng.random(inputs.shape) < keep) / keep).astype(np.float32)
-    return Batch(inputs, random_labels(n, classes, rng), mask)
+    return Case(inputs, random_labels(n, classes, rng), mask)
 
 
 @dataclass(frozen=True)
@@ -88,17 +90,17 @@ class Bench(Net):
         optimizer: OptimizerSpec = SGD,
         loss: LossSpec | None = None,
         start: str | None = None,
-    ) -> TrainStep:
-        return self.train_step(optimizer, loss or LossSpec(), groups, start)
+    ) -> CaseStep:
+        return CaseStep(self.train_step(optimizer, groups, start), self.graph, loss or LossSpec())
 
-    def still(self, groups: ParamGroups, batch: Batch) -> tuple[float, Float32]:
+    def still(self, groups: ParamGroups, batch: Case) -> tuple[float, Float32]:
         """Loss and logits of a step with rates of 0."""
         return self.step(groups)(batch, (0.0,) * len(groups.trainable))()
 
-    def batch(self, n: int = 4, seed: int = 0) -> Batch:
+    def batch(self, n: int = 4, seed: int = 0) -> Case:
         return random_batch(n, self.spec.num_classes, self.spec.image_size, seed)
 
-    def features(self, n: int = 8, seed: int = 0, keep: float | None = None) -> Batch:
+    def features(self, n: int = 8, seed: int = 0, keep: float | None = None) -> Case:
         return random_features(n, self.arch.features, self.spec.num_classes, seed, keep)
 
     def names_in(self, *stages: str) -> tuple[str, ...]:
@@ -132,11 +134,16 @@ def make_groups(
 
 def prepare(backend: Backend, device: str, arch_name: str, seed: int = 0, spec: ModelSpec | None = None) -> Bench:
     """Build a network and give it random weights."""
-    arch = known_arch(backend, arch_name)
-    net = build_net(backend, device, spec or ModelSpec(arch_name, CLASSES, IMAGE_SIZE, arch.mean, arch.std))
+    net = build_net(backend, device, spec or spec_of(backend, arch_name))
     weights = random_weights(net.shapes, seed)
     net.load(weights)
     return Bench(net.backend, net.device, net.spec, net.arch, net.model, weights)
+
+
+def spec_of(backend: Backend, arch_name: str, classes: int = CLASSES, size: tuple[int, int] = IMAGE_SIZE) -> ModelSpec:
+    """A network of that name, for pictures of (height, width) pixels."""
+    arch = known_arch(backend, arch_name)
+    return ModelSpec(arch_name, classes, size, arch.mean, arch.std)
 
 
 def needs_norm_layers(bench: Bench) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A whole backend in plain NumPy: one small network, its gradients by hand. The oracle, and an example to copy.
+"""A whole backend in plain NumPy: a few kinds of nodes, with gradients by hand. The oracle, and an example to copy.
 
 It is not declared as an entry point: tests hand the object over. Arithmetic is float64, what is stored is float32.
 """
@@ -7,147 +7,158 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer.archs import EXTRA, LOGITS, Arch
-from xfer.arrays import Float32, Weights
-from xfer.backend import Batch, Lazy, LossSpec, ModelSpec, OptimizerSpec, ParamGroups, PredictStep
+from xfer.archs import LOGITS
+from xfer.arrays import Float32, Float64, Weights
+from xfer.backend import Batch, Lazy, LossName, NetworkSpec, OptimizerSpec, ParamGroups, PredictStep
 from xfer.errors import BackendError, expected
+from xfer.graphs.graph import Graph, Node
+from xfer.graphs.parts import Part, part_of
+from xfer.graphs.stages import arch_of
+from xfer.testing.kinds import REFERENCE
 
 Array = NDArray[Any]
-TINY = Arch("tiny", (("stem", ("stem.",)), ("layer1", ("layer1.", "norm1.")), ("head", ("fc.",))), "fc", features=16)
-STAGES = (*TINY.stage_names[:-1], EXTRA, TINY.stage_names[-1], LOGITS)  # without hidden layers, extra does nothing
-SIDE, WIDTH, EPS, STATS_MOMENTUM = 4, TINY.features, 1e-5, 0.1
+SIDE, WIDTH = 4, 16
+_SLOTS = ("weight", "bias", "running_mean", "running_var")
+
+
+def _norm(name: str) -> dict[str, str]:
+    return {slot: f"{name}.{slot}" for slot in _SLOTS}
+
+
+NETWORK = Graph(
+    nodes=(
+        Node("image", "image"),
+        Node("pool", "adaptive_avg_pool", ("image",), {"size": [SIDE, SIDE]}),
+        Node("flatten", "flatten", ("pool",), {"start": 1}),
+        Node("stem", "linear", ("flatten",), {}, {"weight": "stem.weight", "bias": "stem.bias"}),
+        Node("stem.relu", "relu", ("stem",)),
+        Node("layer1", "linear", ("stem.relu",), {}, {"weight": "layer1.weight"}),
+        Node("norm1", "batch_norm", ("layer1",), {"eps": 1e-5, "momentum": 0.1}, _norm("norm1")),
+        Node("relu", "relu", ("norm1",)),
+        Node("fc", "linear", ("relu",), {}, {"weight": "fc.weight", "bias": "fc.bias"}),
+    ),
+    weights={
+        "stem.weight": (WIDTH, 3 * SIDE**2),
+        "stem.bias": (WIDTH,),
+        "layer1.weight": (WIDTH, WIDTH),
+        **dict.fromkeys(_norm("norm1").values(), (WIDTH,)),
+        "fc.weight": (1000, WIDTH),
+        "fc.bias": (1000,),
+    },
+    head="fc",
+    size=(32, 32),
+    stages={"stem": "pool", "layer1": "layer1"},
+)
+TINY = arch_of("tiny", NETWORK)
 
 
 @dataclass(frozen=True)
 class NumpyModel:
-    spec: ModelSpec
+    spec: NetworkSpec
     weights: Weights
 
-    def __getitem__(self, name: str) -> Array:
-        return self.weights[name].astype(np.float64)
-
-
-def _averaging(size: int) -> Array:
-    """(4, size): each row averages about a quarter of the side."""
-    parts = np.array_split(np.arange(size), SIDE)
-    return np.stack([np.isin(np.arange(size), part) / len(part) for part in parts])
-
-
-def _stem(model: NumpyModel, images: Array) -> tuple[Array, Array]:
-    x = (images / 255 - model.spec.mean) / model.spec.std
-    rows, columns = (_averaging(side) for side in images.shape[1:3])
-    pooled = np.einsum("ih,nhwc,jw->ncij", rows, x, columns).reshape(len(x), -1)
-    return np.maximum(pooled @ model["stem.weight"].T + model["stem.bias"], 0), pooled
-
-
-def _layer1(model: NumpyModel, x: Array, batch_stats: bool) -> tuple[Array, tuple[Array, ...]]:
-    if batch_stats and len(x) == 1:
-        raise BackendError("batch of 1: one value per channel has no variance. Cure: another batch size")
-    a = x @ model["layer1.weight"].T
-    running = model["norm1.running_mean"], model["norm1.running_var"]
-    mean, var = (a.mean(0), a.var(0)) if batch_stats else running
-    normal = (a - mean) / np.sqrt(var + EPS)
-    out = np.maximum(normal * model["norm1.weight"] + model["norm1.bias"], 0)
-    return out, (x, a, normal, 1 / np.sqrt(var + EPS), out)
-
-
-def _hidden(model: NumpyModel, x: Array) -> list[Array]:
-    """What enters each hidden layer before the head, and what leaves the last."""
-    passed = [x]
-    for i in range(len(model.spec.extra)):
-        passed.append(np.maximum(passed[-1] @ model[f"extra.{i}.weight"].T + model[f"extra.{i}.bias"], 0))
-    return passed
+    def slots(self, node: Node) -> dict[str, Float64]:
+        return {slot: self.weights[name].astype(np.float64) for slot, name in node.weights.items()}
 
 
 def _run(
-    model: NumpyModel, x: Array, start: str, stop: str, batch_stats: bool = False, keep: Array | float = 1.0
-) -> tuple[Array, dict[str, Any]]:
-    """What leaves `stop`, and what the way back needs of each stage."""
-    tape: dict[str, Any] = {}
-    x = x.astype(np.float64)
-    for stage in STAGES[STAGES.index(start) : STAGES.index(stop)]:
-        if stage == "stem":
-            x, tape["stem"] = _stem(model, x)
-        elif stage == "layer1":
-            x, tape["layer1"] = _layer1(model, x, batch_stats)
-        elif stage == EXTRA:
-            tape[EXTRA] = _hidden(model, x)
-            x = tape[EXTRA][-1]
-        else:
-            tape["head"] = x * keep
-            x = tape["head"] @ model["fc.weight"].T + model["fc.bias"]
-    return x, tape
+    model: NumpyModel, part: Part, inputs: Array, batch: frozenset[str], masks: Mapping[str, Array]
+) -> dict[str, Float64]:
+    """Name of a node -> its value. `batch`: of running means whose layers normalise with the batch."""
+    x = inputs.astype(np.float64)
+    if part.source == model.spec.graph.nodes[0].name:
+        x = ((x / 255 - model.spec.mean) / model.spec.std).transpose(0, 3, 1, 2)
+    values = {part.source: x}
+    for node in part.nodes:
+        taken = [values[name] for name in node.inputs]
+        if node.name in masks:
+            taken[0] = taken[0] * masks[node.name]
+        follows = node.weights.get("running_mean") in batch
+        if follows and taken[0].size == taken[0].shape[1]:
+            raise BackendError("batch of 1: one value per channel has no variance. Cure: another batch size")
+        more = {"batch_statistics": True} if follows else {}
+        values[node.name] = REFERENCE[node.kind](*taken, **model.slots(node), **node.attributes, **more)
+    return values
 
 
 def _gradients(
-    model: NumpyModel, d: Array, tape: dict[str, Any], batch_stats: bool, keep: Array | float
-) -> dict[str, Array]:
+    model: NumpyModel, part: Part, values: Mapping[str, Float64], d: Float64, batch: frozenset[str],
+    masks: Mapping[str, Array],
+) -> dict[str, Float64]:  # fmt: skip
     """Of every weight that was passed, from the gradient of the logits. Batch norm: Ioffe and Szegedy, 2015."""
-    grads = {"fc.weight": d.T @ tape["head"], "fc.bias": d.sum(0)}
-    d = d @ model["fc.weight"] * keep
-    for i in reversed(range(len(tape.get(EXTRA, ())) - 1)):
-        x, out = tape[EXTRA][i : i + 2]
-        d = d * (out > 0)
-        grads |= {f"extra.{i}.weight": d.T @ x, f"extra.{i}.bias": d.sum(0)}
-        d = d @ model[f"extra.{i}.weight"]
-    if "layer1" in tape:
-        x, _, normal, scale, out = tape["layer1"]
-        d = d * (out > 0)
-        grads |= {"norm1.weight": (d * normal).sum(0), "norm1.bias": d.sum(0)}
-        d = d * model["norm1.weight"]
-        if batch_stats:
-            d = d - d.mean(0) - normal * (d * normal).mean(0)
-        d = d * scale
-        grads["layer1.weight"] = d.T @ x
-    if "stem" in tape:
-        d = d @ model["layer1.weight"] * (x > 0)
-        grads |= {"stem.weight": d.T @ tape["stem"], "stem.bias": d.sum(0)}
-    return grads
+    found: dict[str, Float64] = {}
+    for node in reversed(part.nodes):
+        slots, mask = model.slots(node), masks.get(node.name, 1.0)
+        x = values[node.inputs[0]] * mask
+        if node.kind == "linear":
+            found[node.weights["weight"]] = d.T @ x
+            if "bias" in node.weights:
+                found[node.weights["bias"]] = d.sum(0)
+            d = d @ slots["weight"]
+        elif node.kind == "relu":
+            d = d * (x > 0)
+        elif node.kind == "batch_norm":
+            follows = node.weights["running_mean"] in batch
+            mean, var = (x.mean(0), x.var(0)) if follows else (slots["running_mean"], slots["running_var"])
+            scale = 1 / np.sqrt(var + node.attributes["eps"])
+            normal = (x - mean) * scale
+            found |= {node.weights["weight"]: (d * normal).sum(0), node.weights["bias"]: d.sum(0)}
+            d = d * slots["weight"]
+            if follows:
+                d = d - d.mean(0) - normal * (d * normal).mean(0)
+            d = d * scale
+        elif node.kind in ("flatten", "adaptive_avg_pool"):
+            break  # right behind the picture
+        d = d * mask
+    return found
 
 
-def _loss(logits: Array, labels: Array, spec: LossSpec) -> tuple[float, Array]:
-    """The mean loss and the gradient of the logits: cross-entropy with the soft targets' rows weighted by class."""
-    classes = logits.shape[1]
-    weights = np.ones(classes) if spec.class_weights is None else np.asarray(spec.class_weights)
-    targets = (1 - spec.label_smoothing) * np.eye(classes)[labels] + spec.label_smoothing / classes
-    targets = targets * weights / weights[labels].sum()
+def _loss(logits: Float64, batch: Batch, name: LossName) -> tuple[float, Float64]:
+    """The loss and the gradient of the logits, by the formulas of `Batch`."""
+    targets, factors = batch.targets.astype(np.float64), batch.factors.astype(np.float64)[:, None]
+    if name == "sigmoid":
+        losses = np.logaddexp(0, logits) - targets * logits
+        return float((losses * factors).sum()), (1 / (1 + np.exp(-logits)) - targets) * factors
     shifted = logits - logits.max(1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-    return float(-(targets * log_p).sum()), np.exp(log_p) * targets.sum(1, keepdims=True) - targets
+    d = np.exp(log_p) * targets.sum(1, keepdims=True) - targets
+    return float(-(targets * log_p * factors).sum()), d * factors
 
 
 class NumpyTrainStep:
-    def __init__(self, model: NumpyModel, optimizer: OptimizerSpec, loss: LossSpec, groups: ParamGroups, start: str):
-        self.model, self.optimizer, self.loss, self.groups, self.start = model, optimizer, loss, groups, start
+    def __init__(self, model: NumpyModel, optimizer: OptimizerSpec, loss: LossName, groups: ParamGroups, start: str):
+        self.model, self.optimizer, self.loss, self.groups = model, optimizer, loss, groups
+        self.part = part_of(model.spec.graph, start, LOGITS)
         self.steps, self.state = 0, dict[str, Array]()
 
     @np.errstate(over="ignore", invalid="ignore")  # frameworks say nothing of what overflows either
-    def __call__(self, batch: Batch, lrs: Sequence[float]) -> Lazy:
-        batch_stats = "norm1.running_mean" in self.groups.updating
-        keep = 1.0 if batch.keep is None else batch.keep
-        logits, tape = _run(self.model, batch.inputs, self.start, LOGITS, batch_stats, keep)
-        loss, d = _loss(logits, batch.labels, self.loss)
-        grads = _gradients(self.model, d, tape, batch_stats, keep)
+    def __call__(self, parts: Sequence[Batch], lrs: Sequence[float]) -> Lazy:
+        batch_norms, total, given, grads = self.groups.updating, 0.0, list[Float32](), dict[str, Float64]()
+        for batch in parts:
+            values = _run(self.model, self.part, batch.inputs, batch_norms, batch.masks)
+            logits = values[self.part.result]
+            loss, d = _loss(logits, batch, self.loss)
+            for name, gradient in _gradients(self.model, self.part, values, d, batch_norms, batch.masks).items():
+                grads[name] = grads.get(name, np.zeros(())) + gradient
+            total, given = total + loss, [*given, logits.astype(np.float32)]
+            self._follow(values)
         self.steps += 1
         scale = self._clip_scale(grads)
         for group, lr in zip(self.groups.trainable, lrs, strict=True):
             for name in group.names:
                 self._set(name, self._moved(name, scale * grads[name], lr, group.weight_decay))
-        if batch_stats:
-            self._follow(tape["layer1"][1])
-        given = logits.astype(np.float32)
-        return lambda: (loss, given)
+        whole = np.concatenate(given)
+        return lambda: (total, whole)
 
     def _set(self, name: str, value: Array) -> None:
         self.model.weights[name] = value.astype(np.float32)
 
-    def _clip_scale(self, grads: dict[str, Array]) -> float:
+    def _clip_scale(self, grads: Mapping[str, Any]) -> float:
         norm = np.sqrt(sum((grads[name] ** 2).sum() for name in self.groups.trainable_names))
         return 1.0 if self.optimizer.clip_norm is None else float(min(1.0, self.optimizer.clip_norm / (norm + 1e-6)))
 
@@ -159,7 +170,7 @@ class NumpyTrainStep:
         return held
 
     def _moved(self, name: str, g: Array, lr: float, decay: float) -> Array:
-        o, w = self.optimizer, self.model[name]
+        o, w = self.optimizer, self.model.weights[name].astype(np.float64)
         if o.kind == "adamw":
             w = w * (1 - lr * decay)
         else:
@@ -172,9 +183,13 @@ class NumpyTrainStep:
         v = self._blend("v", name, b2, (1 - b2) * g**2) / (1 - b2**self.steps)
         return np.asarray(w - lr * m / (np.sqrt(v) + o.eps))
 
-    def _follow(self, a: Array) -> None:
-        for name, seen in (("norm1.running_mean", a.mean(0)), ("norm1.running_var", a.var(0, ddof=1))):
-            self._set(name, (1 - STATS_MOMENTUM) * self.model[name] + STATS_MOMENTUM * seen)
+    def _follow(self, values: Mapping[str, Float64]) -> None:
+        for node in self.part.nodes:
+            if node.weights.get("running_mean") in self.groups.updating:
+                x, share = values[node.inputs[0]], node.attributes["momentum"]
+                for slot, seen in (("running_mean", x.mean(0)), ("running_var", x.var(0, ddof=1))):
+                    held = self.model.weights[node.weights[slot]].astype(np.float64)
+                    self._set(node.weights[slot], (1 - share) * held + share * seen)
 
     def export_state(self) -> dict[str, Array]:
         return {"step": np.array(self.steps, np.int64)} | {key: held.copy() for key, held in self.state.items()}
@@ -186,7 +201,10 @@ class NumpyTrainStep:
 
 class NumpyBackend:
     name = "numpy"
-    archs: Mapping[str, Arch] = {TINY.name: TINY}
+    kinds = frozenset(
+        {"image", "adaptive_avg_pool", "flatten", "linear", "batch_norm", "relu", "dropout", "stochastic_depth"}
+    )
+    networks: Mapping[str, Graph] = {TINY.name: NETWORK}
 
     def versions(self) -> dict[str, str]:
         return {"numpy": np.__version__}
@@ -194,15 +212,10 @@ class NumpyBackend:
     def devices(self) -> tuple[str, ...]:
         return ("cpu",)
 
-    def build(self, spec: ModelSpec, device: str) -> NumpyModel:
+    def build(self, spec: NetworkSpec, device: str) -> NumpyModel:
         if spec.precision != "float32":
             raise BackendError(expected("precision on backend 'numpy'", spec.precision, ["float32"]))
-        norm = {"norm1." + part: (WIDTH,) for part in ("weight", "bias", "running_mean", "running_var")}
-        shapes = {"stem.weight": (WIDTH, 3 * SIDE**2), "stem.bias": (WIDTH,), "layer1.weight": (WIDTH, WIDTH)} | norm
-        layers = (*(f"{EXTRA}.{i}" for i in range(len(spec.extra))), TINY.head)
-        for layer, (fan_in, width) in zip(layers, pairwise((WIDTH, *spec.extra, spec.num_classes)), strict=True):
-            shapes |= {f"{layer}.weight": (width, fan_in), f"{layer}.bias": (width,)}
-        return NumpyModel(spec, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
+        return NumpyModel(spec, {name: np.zeros(shape, np.float32) for name, shape in spec.graph.weights.items()})
 
     def export_weights(self, model: NumpyModel) -> Weights:
         return {name: weight.copy() for name, weight in model.weights.items()}
@@ -211,13 +224,15 @@ class NumpyBackend:
         model.weights.update({name: weight.copy() for name, weight in weights.items()})
 
     def make_train_step(
-        self, model: NumpyModel, optimizer: OptimizerSpec, loss: LossSpec, groups: ParamGroups, start: str
+        self, model: NumpyModel, optimizer: OptimizerSpec, loss: LossName, groups: ParamGroups, start: str, cut: str
     ) -> NumpyTrainStep:
         return NumpyTrainStep(model, optimizer, loss, groups, start)
 
     def make_predict_step(self, model: NumpyModel, start: str, stop: str) -> PredictStep:
+        part = part_of(model.spec.graph, start, stop)
+
         @np.errstate(over="ignore", invalid="ignore")
         def predict(inputs: Array) -> Float32:
-            return _run(model, inputs, start, stop)[0].astype(np.float32)
+            return _run(model, part, inputs, frozenset(), {})[part.result].astype(np.float32)
 
         return predict

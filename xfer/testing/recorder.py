@@ -24,9 +24,9 @@ from xfer.backend import (
     Backend,
     Batch,
     Lazy,
-    LossSpec,
+    LossName,
     Model,
-    ModelSpec,
+    NetworkSpec,
     OptimizerSpec,
     ParamGroups,
     PredictStep,
@@ -98,8 +98,8 @@ class Recorder(Delegate):
         self._made += 1
         return self._made - 1
 
-    def build(self, spec: ModelSpec, device: str) -> Model:
-        self.record("build", spec=asdict(spec))
+    def build(self, spec: NetworkSpec, device: str) -> Model:
+        self.record("build", spec={**vars(spec), "graph": spec.graph.digest()})
         self._models.append(self.inner.build(spec, device))
         return self._models[-1]
 
@@ -120,12 +120,12 @@ class Recorder(Delegate):
         self.inner.import_weights(model, weights)
 
     def make_train_step(
-        self, model: Model, optimizer: OptimizerSpec, loss: LossSpec, groups: ParamGroups, start: str
+        self, model: Model, optimizer: OptimizerSpec, loss: LossName, groups: ParamGroups, start: str, cut: str
     ) -> TrainStep:
         number = self._next()
-        plain = {"optimizer": asdict(optimizer), "loss": asdict(loss), "groups": _plain_groups(groups)}
-        self.record("make_train_step", step=number, model=self._number(model), start=start, **plain)
-        return _RecordedTrainStep(self, number, self.inner.make_train_step(model, optimizer, loss, groups, start))
+        plain = {"optimizer": asdict(optimizer), "loss": loss, "groups": _plain_groups(groups)}
+        self.record("make_train_step", step=number, model=self._number(model), start=start, cut=cut, **plain)
+        return _RecordedTrainStep(self, number, self.inner.make_train_step(model, optimizer, loss, groups, start, cut))
 
     def make_predict_step(self, model: Model, start: str, stop: str) -> PredictStep:
         number = self._next()
@@ -146,14 +146,18 @@ class _RecordedTrainStep:
     def __init__(self, recorder: Recorder, number: int, inner: TrainStep) -> None:
         self.recorder, self.number, self.inner = recorder, number, inner
 
-    def __call__(self, batch: Batch, lrs: Sequence[float]) -> Lazy:
-        arrays = {
-            "inputs": self.recorder.origins.rows(batch.inputs),
-            "labels": digest(batch.labels),
-            "keep": None if batch.keep is None else digest(batch.keep),
-        }
-        self.recorder.record("train", step=self.number, lrs=[float(lr) for lr in lrs], **arrays)
-        return self.inner(batch, lrs)
+    def __call__(self, parts: Sequence[Batch], lrs: Sequence[float]) -> Lazy:
+        plain = [
+            {
+                "inputs": self.recorder.origins.rows(part.inputs),
+                "targets": digest(part.targets),
+                "factors": digest(part.factors),
+                "masks": {node: digest(mask) for node, mask in part.masks.items()},
+            }
+            for part in parts
+        ]
+        self.recorder.record("train", step=self.number, lrs=[float(lr) for lr in lrs], parts=plain)
+        return self.inner(parts, lrs)
 
     def export_state(self) -> dict[str, Array]:
         number = self.recorder._next()

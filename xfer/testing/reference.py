@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.arrays import Weights
-from xfer.backend import Batch, LossSpec, OptimizerSpec, ParamGroups
+from xfer.backend import OptimizerSpec, ParamGroups
+from xfer.losses import LossSpec
+from xfer.testing.case import Case
 
 Array = NDArray[Any]
 Slots = Mapping[str, Array]
@@ -86,7 +88,7 @@ class LinearHead:
         self.slots: dict[str, Slots] = {name: {} for name in names}
         self.steps = 0
 
-    def step(self, batch: Batch, lrs: Sequence[float]) -> tuple[float, Array]:
+    def step(self, batch: Case, lrs: Sequence[float]) -> tuple[float, Array]:
         """Step once. Gives the loss and the logits (N, C) from before the update."""
         weight, bias = (self.weights[name] for name in self.names)
         x = batch.inputs.astype(np.float64) * (1.0 if batch.keep is None else batch.keep)
@@ -102,6 +104,6 @@ class LinearHead:
         return cross_entropy(logits, batch.labels, self.loss), logits
 
     def state(self) -> dict[str, Array]:
-        """As `TrainStep.export_state` gives it, in float64."""
+        """As `CaseStep.export_state` gives it, in float64."""
         held = {f"{slot}:{name}": value for name, slots in self.slots.items() for slot, value in slots.items()}
         return {"step": np.array(self.steps)} | held

@@ -32,7 +32,7 @@ def conv(
     """
     kernel = weight.shape[2:]
     if padding == "same":
-        sides = [_same(*axis) for axis in zip(x.shape[2:], kernel, stride, dilation, strict=True)]
+        sides = _same(x, kernel, stride, dilation)
     else:
         sides = [(padding[0], padding[1]), (padding[2], padding[3])]
     windows = _windows(np.pad(x, ((0, 0), (0, 0), *sides)), kernel, stride, dilation)
@@ -43,11 +43,14 @@ def conv(
     return np.asarray(out if bias is None else out + bias[:, None, None])
 
 
-def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
-    """Zeros before and behind one axis, by TensorFlow's SAME: an odd one lies behind."""
-    outputs = ceiling(size / stride)
-    total = max((outputs - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
-    return total // 2, total - total // 2
+def _same(x: Float64, kernel: Ints, stride: Ints, dilation: Ints = (1, 1)) -> list[tuple[int, int]]:
+    """Entries of padding before and behind height and width, by TensorFlow's SAME: an odd one lies behind."""
+    sides = []
+    for size, width, step, spread in zip(x.shape[2:], kernel, stride, dilation, strict=True):
+        outputs = ceiling(size / step)
+        total = max((outputs - 1) * step + (width - 1) * spread + 1 - size, 0)
+        sides.append((total // 2, total - total // 2))
+    return sides
 
 
 def _windows(x: Float64, kernel: Ints, stride: Ints, dilation: Ints = (1, 1)) -> Float64:
@@ -57,11 +60,16 @@ def _windows(x: Float64, kernel: Ints, stride: Ints, dilation: Ints = (1, 1)) ->
     return every[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
 
 
-def max_pool(x: Float64, *, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil: bool) -> Float64:
-    """The largest value under the kernel at each of its places. Padding, on both sides, is -inf.
+def max_pool(
+    x: Float64, *, kernel: Ints, stride: Ints, padding: Ints | Literal["same"], dilation: Ints, ceil: bool
+) -> Float64:
+    """The largest value under the kernel at each of its places. Padding, on both sides or as in `conv`, is -inf.
 
     With `ceil`, a last window may stick out, if it begins inside the input or the padding before it.
     """
+    if padding == "same":
+        padded = np.pad(x, ((0, 0), (0, 0), *_same(x, kernel, stride)), constant_values=-np.inf)
+        return np.asarray(_windows(padded, kernel, stride).max(axis=(4, 5)))
     padded = _pooled(x, kernel, stride, padding, dilation, ceil, inside=-np.inf, outside=-np.inf)
     return np.asarray(_windows(padded, kernel, stride, dilation).max(axis=(4, 5)))
 

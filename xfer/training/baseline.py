@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from xfer.backend import Backend
-from xfer.nets.specs import known_arch
+from xfer.nets.specs import builds, known_arch
 from xfer.recipe.meaning import SMALL, from_random, small_from_random
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import ENV, LOCK, is_finished, places_of, read_recipe
@@ -35,7 +35,7 @@ def wanted(asked: bool | None, path: Path | None = None) -> Kind | None:
 
 
 def recipe_of(run: Run, kind: Kind, backend: Backend) -> Recipe:
-    if kind == "small" and SMALL in backend.archs:
+    if kind == "small" and builds(backend, SMALL):
         return small_from_random(run.recipe)
     arch = known_arch(backend, places_of(run.path).network or run.recipe.model.arch)
     return from_random(run.recipe, arch.stage_names[0])

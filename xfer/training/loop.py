@@ -7,18 +7,22 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from xfer.arrays import Digests, Float32, Int64
-from xfer.backend import Batch, Lazy, LossSpec, Precision, PredictStep, TrainStep
+from xfer.arrays import Int64
+from xfer.backend import Batch, Lazy, Precision, PredictStep, TrainStep
 from xfer.data.order import Source, chunks, sample_order
-from xfer.metrics import Count, Digest, Epoch, Evaluation, NonNegative, evaluate, mean_loss
+from xfer.losses import PLAIN, LossSpec, mean_loss, targets_of
+from xfer.metrics import Count, Digest, Epoch, Evaluation, NonNegative, evaluate, log_softmax
 from xfer.progress import Progress
 from xfer.recipe.schedule import Schedule, factor
 from xfer.section import Section
 from xfer.training import diverged
+from xfer.training.masks import Masks
 
 LAG = 8  # steps whose results stay on the device, so that reading a loss never waits for the step in progress
 
@@ -55,10 +59,10 @@ class Training:
     epochs: int
     batch_size: int
     views: int | None  # None: a fresh one each epoch
-    dropout: float
-    head_width: int
+    masks: Masks
     seed: int
-    loss: LossSpec | None = None  # for `train_loss`; None: the figure that the step gives
+    classes: int
+    loss: LossSpec | None = None  # None: plain, and `train_loss` is the figure that the step gives
     precision: Precision = "float32"
 
 
@@ -115,13 +119,13 @@ class Tally:
         self.loss_sum, self.right = start.loss_sum, start.right
         self.waiting: deque[tuple[int, Int64, Lazy]] = deque()
 
-    def add(self, batch: Batch, digests: Digests, lazy: Lazy) -> None:
-        """Count a step that was taken."""
+    def add(self, labels: Int64, arrays: Iterable[NDArray[Any]], lazy: Lazy) -> None:
+        """Count a step that was taken, on a batch that is what the arrays say."""
         link = hashlib.sha256(self.digest)
-        for part in (digests, batch.labels, batch.keep):
-            link.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
+        for array in arrays:
+            link.update(np.ascontiguousarray(array).tobytes())
         self.digest = link.digest()
-        self.waiting.append((self.step, batch.labels, lazy))
+        self.waiting.append((self.step, labels, lazy))
         self.step += 1
         self._read(LAG)
 
@@ -143,7 +147,7 @@ class Tally:
             number, labels, lazy = self.waiting.popleft()
             loss, logits = lazy()
             # A framework may sum a batch's losses in any order, and not repeat the last bit; its logits do repeat.
-            mean = loss if self.spec is None else mean_loss(logits, labels, self.spec)
+            mean = loss if self.spec is None else mean_loss(log_softmax(logits), labels, self.spec)
             if not (math.isfinite(loss) and math.isfinite(mean)):
                 wrong = mean if math.isfinite(loss) else loss
                 raise diverged.lost(wrong, number + 1, self.start.epoch + 1, self.rates[number], self.precision)
@@ -159,22 +163,11 @@ def _train_epoch(t: Training, tally: Tally, progress: Progress) -> Iterator[Tall
         return
     done = count - sum(map(len, todo))
     view = epoch if t.views is None else epoch % t.views
-    for indices, (batch, digests) in zip(todo, t.train.batches(todo, view), strict=True):
-        batch = replace(batch, keep=keep_mask(t.seed, epoch, indices, t.head_width, t.dropout))
+    for indices, (labelled, digests) in zip(todo, t.train.batches(todo, view), strict=True):
+        masks = t.masks.draw(t.seed, epoch, indices)
+        batch = Batch(labelled.inputs, *targets_of(t.loss or PLAIN, labelled.labels, t.classes), masks)
         lrs = [tally.rates[tally.step] * mult for mult in t.lr_mults]
-        tally.add(batch, digests, t.step(batch, lrs))
+        tally.add(labelled.labels, (digests, labelled.labels, *masks.values()), t.step([batch], lrs))
         done += len(indices)
         yield tally  # before others hear of it: an error of theirs then finds a boundary that was given
         progress(f"epoch {epoch + 1}", done, count)
-
-
-def keep_mask(seed: int, epoch: int, indices: Iterable[int], width: int, dropout: float) -> Float32 | None:
-    """Inverted dropout (Srivastava et al. 2014) for the head's inputs, `(N, width)`; None when nothing is dropped.
-
-    Each sample has a generator of its own, so neither the batch size nor the framework changes a mask.
-    """
-    if dropout == 0:
-        return None
-    # The 2 sets these numbers apart from those of a picture and of the order of samples.
-    rows = [np.random.default_rng((seed, epoch, int(i), 2)).random(width) >= dropout for i in indices]
-    return (np.stack(rows) / (1 - dropout)).astype(np.float32)

@@ -10,6 +10,7 @@ from xfer.progress import Progress, part
 from xfer.recipe import meaning
 from xfer.recipe.meaning import PlannedPhase
 from xfer.training.loop import Training
+from xfer.training.masks import masks_of
 from xfer.training.prepared import Prepared
 
 
@@ -34,7 +35,7 @@ def open_phase(p: Prepared, phase: PlannedPhase, progress: Progress) -> tuple[Tr
             kept.append(kept_train)
     dropout = net.arch.dropout if recipe.model.dropout is None else recipe.model.dropout
     training = Training(
-        step=net.train_step(meaning.optimizer_spec(recipe), p.loss, groups, train_start),
+        step=net.train_step(meaning.optimizer_spec(recipe), groups, train_start),
         predict=net.predict_step(val_start),
         train=train,
         val=val,
@@ -48,9 +49,9 @@ def open_phase(p: Prepared, phase: PlannedPhase, progress: Progress) -> tuple[Tr
         epochs=phase.epochs,
         batch_size=recipe.train.batch_size,
         views=views,
-        dropout=dropout,
-        head_width=net.arch.features,
+        masks=masks_of(net.graph, net.spec.image_size, cut, dropout),
         seed=recipe.seed,
+        classes=net.spec.num_classes,
         loss=p.loss,
         precision=recipe.train.precision,
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xfer.backend import LossSpec, ParamGroups
+from xfer.backend import ParamGroups
 from xfer.data.dataset import Dataset
 from xfer.features.store import Store
+from xfer.losses import LossSpec
 from xfer.nets.net import Net
 from xfer.nets.partial import Loaded
 from xfer.recipe.recipe import Recipe

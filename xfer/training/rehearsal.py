@@ -6,6 +6,7 @@ import numpy as np
 
 from xfer.backend import Batch, ParamGroups
 from xfer.errors import BackendError, ConfigError
+from xfer.losses import targets_of
 from xfer.recipe import meaning
 from xfer.training.prepared import Prepared
 
@@ -41,10 +42,11 @@ def _nearest(count: int, size: int) -> int:
 
 def _can_step(p: Prepared, groups: ParamGroups) -> bool:
     before = p.net.export()
-    step = p.net.train_step(meaning.optimizer_spec(p.recipe), p.loss, groups)
+    step = p.net.train_step(meaning.optimizer_spec(p.recipe), groups)
     picture = np.zeros((1, *p.net.spec.image_size, 3), np.uint8)
+    targets, factors = targets_of(p.loss, np.zeros(1, np.int64), p.net.spec.num_classes)
     try:
-        step(Batch(picture, np.zeros(1, np.int64)), [0.0] * len(groups.trainable))
+        step([Batch(picture, targets, factors)], [0.0] * len(groups.trainable))
     except BackendError:
         return False
     finally:

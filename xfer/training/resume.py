@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from xfer.backend import ModelSpec
 from xfer.data.dataset import Dataset
 from xfer.errors import CheckpointError, ConfigError, XferError
+from xfer.nets.net import Net
 from xfer.recipe.keys import differing, flat
 from xfer.recipe.load import as_recipe, load_recipe, make_recipe
 from xfer.recipe.recipe import Recipe
@@ -36,15 +36,13 @@ def identity(p: Prepared) -> dict[str, Any]:
         "data_digest": data_digest(p.data),
         "pictures": counts,
         "backend": p.net.backend.name,
-        "network": _network_digest(p.net.spec),
+        "network": _network_digest(p.net),
     }
 
 
-def _network_digest(spec: ModelSpec) -> str | None:
-    """Of a network that is data, and of how it normalises pictures: its file says both."""
-    if spec.graph is None:
-        return None
-    return hashlib.sha256(f"{spec.graph.digest()} {spec.mean} {spec.std}".encode()).hexdigest()
+def _network_digest(net: Net) -> str:
+    """Of the network, and of how it normalises pictures: of one in a file, both may have changed."""
+    return hashlib.sha256(f"{net.graph.digest()} {net.spec.mean} {net.spec.std}".encode()).hexdigest()
 
 
 def data_digest(data: Dataset) -> str:
@@ -76,7 +74,7 @@ def refuse_changes(p: Prepared, stored: Mapping[str, Any], path: Path) -> None:
             f"data {p.data.root}: changed since {path} stopped ({were}). Cure: bring back the data as they were, or "
             f"start again with --overwrite"
         )
-    if now["network"] != stored["network"]:
+    if stored["network"] not in (None, now["network"]):  # None: of before every network was a graph
         raise CheckpointError(
             f"network {p.recipe.model.arch}: changed since {path} stopped. Cure: bring back the file as it was"
         )

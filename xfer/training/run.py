@@ -62,7 +62,7 @@ def prepare(
     meaning.refuse_large_batches(recipe, data, device)
 
     spec = meaning.model_spec(recipe, arch, len(data.classes), size, metadata)
-    net = build_net(backend, device, with_graph(spec, backend.archs, places.network))
+    net = build_net(backend, device, with_graph(spec, backend, places.network), meaning.starts(recipe))
     first = first_weights(
         net, source, weights, metadata, data.classes, seed=recipe.seed, head=asked.head, partial=asked.partial
     )
@@ -71,7 +71,7 @@ def prepare(
     if recipe.model.padding == "auto":
         net, padded = fit_padding(net, metadata, source, partial(_some_pictures, recipe, data))
     notes = (*first.notes, padded) if padded else first.notes
-    groups = tuple(meaning.groups(recipe, phase, arch, list(net.shapes)) for phase in meaning.plan(recipe))
+    groups = tuple(meaning.groups(recipe, phase, arch, net.graph) for phase in meaning.plan(recipe))
     prepared = Prepared(
         recipe, net, data, groups, loss, store, digest(first.weights), first.loaded, notes, first.parent,
         place_of(places.network or arch.name),

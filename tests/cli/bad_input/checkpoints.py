@@ -10,6 +10,11 @@ from xfer.formats.files import read_weights, write_weights
 ROWS, row = table()
 
 
+def by_name(meta):
+    """As checkpoints were before each had its network with it."""
+    return {key: value for key, value in meta.items() if key != "graph"}
+
+
 def checkpoint(edit):
     """The run's checkpoint, with other metadata."""
     weights, meta = read_weights(finished_run() / "best.safetensors")
@@ -26,7 +31,7 @@ CHECKPOINTS = {
     "no image size": (lambda meta: {k: v for k, v in meta.items() if k != "image_size"}, "metadata is damaged"),
     "a size of text": (lambda meta: meta | {"image_size": '["a", "b"]'}, "metadata is damaged"),
     "metadata nested too deep": (lambda meta: meta | {"classes": "[" * 100_000}, "metadata is damaged"),
-    "an unknown network": (lambda meta: meta | {"arch": "resnet9000"}, "arch = 'resnet9000'"),
+    "an unknown network": (lambda meta: by_name(meta) | {"arch": "resnet9000"}, "arch = 'resnet9000'"),
     "an unknown transform": (lambda meta: meta | {"transforms": '[{"op": "Evil"}]'}, "metadata is damaged"),
     "an unknown backend": (lambda meta: meta | {"backend": "numpie"}, "Did you mean 'numpy'"),
     "a mean of four": (lambda meta: meta | {"mean": "[1, 2, 3, 4]"}, "metadata is damaged"),
@@ -39,13 +44,9 @@ CHECKPOINTS |= {
 MANY = json.dumps([str(i) for i in range(2_000_000)])
 CROP = '[{"op": "CenterCrop", "size": 20000}]'
 CLAIMS = {
-    "more classes than its head": ({"classes": '["a", "b", "c"]'}, "the number of classes = [3], its weights say [2]"),
-    "two million classes": ({"classes": MANY}, "the number of classes = [2000000], its weights say [2]"),
+    "more classes than its head": ({"classes": '["a", "b", "c"]'}, "the number of classes = 3, its weights say 2"),
+    "two million classes": ({"classes": MANY}, "the number of classes = 2000000, its weights say 2"),
     "classes that are a word": ({"classes": '"ab"'}, "metadata is damaged"),
-    "hidden layers that it lacks": ({"extra": "[100000, 100000]"}, "extra = [100000, 100000], its weights say []"),
-    "a hidden layer beyond all bounds": ({"extra": "[1000000000000]"}, "does not fit the network"),
-    "a million hidden layers": ({"extra": json.dumps([1] * 1_000_000)}, "32 of them at most"),
-    "blocks of a network without": ({"layers": "[2, 2]"}, "tiny is no ResNet"),
     "a padding of no kind": ({"padding": '"most"'}, "metadata is damaged"),
     "another size than its transforms": ({"image_size": "[20000, 20000]"}, "its transforms make pictures of [32, 32]"),
     "an infinite size": ({"image_size": "[1e400, 32]"}, "its transforms make pictures of [32, 32]"),
@@ -53,6 +54,16 @@ CLAIMS = {
     "transforms without one size": ({"transforms": "[]"}, "metadata is damaged"),
 }
 CHECKPOINTS |= {name: (lambda meta, claim=claim: meta | claim, message) for name, (claim, message) in CLAIMS.items()}
+OF_BEFORE = {
+    "more classes than its head, of a network by name": ({"classes": '["a", "b", "c"]'}, "expected (3, 16)"),
+    "hidden layers that it lacks": ({"extra": "[100, 100]"}, "missing: extra.0.weight"),
+    "a hidden layer beyond all bounds": ({"extra": "[1000000000000]"}, "expected widths of 1 to 100,000"),
+    "a million hidden layers": ({"extra": json.dumps([1] * 1_000_000)}, "32 of them at most"),
+    "blocks of a network without": ({"layers": "[2, 2]"}, "tiny is no ResNet"),
+}
+CHECKPOINTS |= {
+    name: (lambda meta, claim=claim: by_name(meta) | claim, message) for name, (claim, message) in OF_BEFORE.items()
+}
 for name, (edit, message) in CHECKPOINTS.items():
     row(f"checkpoint: {name}", message)(lambda here, edit=edit: checkpoint(edit))
 

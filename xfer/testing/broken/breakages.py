@@ -12,7 +12,7 @@ from xfer.testing.broken import graphs, models, steps
 from xfer.testing.broken.mechanics import Breakage, Maker, arguments, calls, replacing
 from xfer.testing.broken.mechanics import steps as stepping
 from xfer.testing.kit import Law
-from xfer.testing.laws import changes, model, optimizer, statistics, training
+from xfer.testing.laws import changes, model, optimizer, parts, statistics, training
 
 
 def _b(what: str, make: Maker, *laws: Law) -> Breakage:
@@ -34,7 +34,7 @@ _FREEZING = (
     ),
     _b(
         "a frozen weight is trained",
-        arguments(groups=steps.one_more_is_trained),
+        stepping(steps.MovesAFrozenOne),
         training.training_the_head_changes_only_the_head,
         training.training_the_last_stages_changes_only_them,
         training.biases_alone_can_be_trained,
@@ -48,7 +48,7 @@ _FREEZING = (
     _b("the first phase's groups stay", steps.first_phase_for_ever, training.phases_follow_each_other_on_one_model),
     _b("dropout of its own", calls(batch=steps.with_dropout), training.training_without_keep_is_inference),
     _b("features are scaled", calls(batch=steps.scaled_features), training.batches_may_enter_at_any_boundary),
-    _b("labels are cleared", stepping(steps.ClearsLabels), training.a_step_leaves_its_batch_alone),
+    _b("targets are cleared", stepping(steps.ClearsTargets), training.a_step_leaves_its_batch_alone),
     _b(
         "a batch is read late",
         stepping(steps.ReadsItsBatchLate),
@@ -153,21 +153,29 @@ _RULES = (
         optimizer.clipping_bounds_the_global_norm,
     ),
     _b(
-        "label smoothing is dropped",
-        arguments(loss=lambda s: replace(s, label_smoothing=0.0)),
+        "targets are made hard",
+        calls(batch=steps.hard_targets),
         optimizer.label_smoothing_follows_its_formula,
         optimizer.smoothing_and_class_weights_go_together,
     ),
     _b(
-        "class weights are dropped",
-        arguments(loss=lambda s: replace(s, class_weights=None)),
+        "all samples count the same",
+        calls(batch=steps.equal_factors),
         optimizer.class_weights_follow_their_formula,
         optimizer.smoothing_and_class_weights_go_together,
     ),
     _b(
-        "the keep mask is dropped",
-        calls(batch=lambda step, batch: replace(batch, keep=None)),
+        "masks are dropped",
+        calls(batch=lambda step, batch: replace(batch, masks={})),
         optimizer.keep_multiplies_the_inputs_of_the_head,
+    ),
+    _b("each part is a step", stepping(steps.StepsForEachPart), parts.parts_are_one_batch),
+    _b(
+        "every loss is softmax",
+        replacing(
+            make_train_step=lambda inner, model, rule, loss, *rest: inner.make_train_step(model, rule, "softmax", *rest)
+        ),
+        parts.sigmoid_follows_its_formula,
     ),
     _b("short batches are filled up", calls(batch=steps.filled_up), optimizer.batches_may_have_any_size),
     _b("only the latest loss can be read", stepping(steps.ReadsLatest), optimizer.losses_can_be_read_later),
@@ -234,7 +242,7 @@ _MODELS = (
     ),
     _b(
         "there are always three classes",
-        models.building(lambda spec: replace(spec, num_classes=3)),
+        models.building(lambda spec: replace(spec, graph=spec.graph.with_classes(3))),
         model.builds_what_was_asked_for,
     ),
     _b("cpu is not the last device", replacing(devices=lambda _: ("cpu", "other:0")), model.describes_itself),
@@ -251,24 +259,14 @@ _MODELS = (
 
 _CHANGES = (
     _b(
-        "hidden layers are left out",
-        models.building(lambda spec: replace(spec, extra=())),
+        "hidden layers have no ReLU",
+        graphs.nodes(graphs.linear_where_hidden),
         changes.hidden_layers_stand_before_the_head,
     ),
     _b(
-        "there are always the usual blocks",
-        models.building(lambda spec: replace(spec, layers=None)),
-        changes.stages_have_the_blocks_asked_for,
-    ),
-    _b(
-        "every network is padded symmetrically",
-        models.building(lambda spec: replace(spec, padding="symmetric")),
-        changes.padding_is_kept_or_refused,
-    ),
-    _b(
-        "SAME padding is in the pooling alone",
-        models.building(lambda spec: replace(spec, padding="same_pool") if spec.padding == "same" else spec),
-        changes.padding_is_kept_or_refused,
+        "SAME padding has its odd pixel in front",
+        graphs.nodes(graphs.symmetric),
+        changes.padding_is_kept,
     ),
     _b(
         "every precision is float32",

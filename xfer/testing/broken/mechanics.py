@@ -9,7 +9,19 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from xfer.backend import Backend, Batch, Lazy, LossSpec, Model, OptimizerSpec, ParamGroups, PredictStep, TrainStep
+from xfer.backend import (
+    Backend,
+    Batch,
+    Lazy,
+    LossName,
+    Model,
+    NetworkSpec,
+    OptimizerSpec,
+    ParamGroups,
+    PredictStep,
+    TrainStep,
+)
+from xfer.graphs.graph import Graph
 from xfer.testing.delegate import Delegate
 from xfer.testing.kit import Law
 
@@ -41,13 +53,14 @@ def replacing(**members: Callable[..., Any]) -> Maker:
 
 def arguments(
     optimizer: Callable[[OptimizerSpec], OptimizerSpec] = lambda o: o,
-    loss: Callable[[LossSpec], LossSpec] = lambda s: s,
     groups: Callable[[ParamGroups], ParamGroups] = lambda g: g,
 ) -> Maker:
     """Change what a train step is made of."""
 
-    def make(inner: Backend, model: Model, o: OptimizerSpec, s: LossSpec, g: ParamGroups, start: str) -> TrainStep:
-        return inner.make_train_step(model, optimizer(o), loss(s), groups(g), start)
+    def make(
+        inner: Backend, model: Model, o: OptimizerSpec, s: LossName, g: ParamGroups, start: str, cut: str
+    ) -> TrainStep:
+        return inner.make_train_step(model, optimizer(o), s, groups(g), start, cut)
 
     return replacing(make_train_step=make)
 
@@ -59,11 +72,12 @@ class Step:
     inner: TrainStep
     backend: Backend
     model: Model
+    graph: Graph
     groups: ParamGroups
     start: str
 
-    def __call__(self, batch: Batch, lrs: Rates) -> Lazy:
-        return self.inner(batch, lrs)
+    def __call__(self, parts: Sequence[Batch], lrs: Rates) -> Lazy:
+        return self.inner(parts, lrs)
 
     def export_state(self) -> dict[str, Array]:
         return self.inner.export_state()
@@ -75,20 +89,33 @@ class Step:
 def steps(kind: type[Step]) -> Maker:
     """Put another kind of step in place of the healthy one."""
 
-    def make(inner: Backend, model: Model, o: OptimizerSpec, s: LossSpec, g: ParamGroups, start: str) -> TrainStep:
-        return kind(inner.make_train_step(model, o, s, g, start), inner, model, g, start)
+    def make(inner: Backend) -> Backend:
+        broken, built = Delegate(inner), list[tuple[Model, Graph]]()
 
-    return replacing(make_train_step=make)
+        def build(spec: NetworkSpec, device: str) -> Model:
+            built.append((inner.build(spec, device), spec.graph))  # a model itself says nothing of its graph
+            return built[-1][0]
+
+        def make_train_step(
+            model: Model, o: OptimizerSpec, s: LossName, g: ParamGroups, start: str, cut: str
+        ) -> TrainStep:
+            graph = next(graph for known, graph in built if known is model)
+            return kind(inner.make_train_step(model, o, s, g, start, cut), inner, model, graph, g, start)
+
+        vars(broken).update(build=build, make_train_step=make_train_step)
+        return broken
+
+    return make
 
 
 def calls(
     batch: Callable[[Step, Batch], Batch] = lambda step, b: b, rates: Callable[[Step, Rates], Rates] = lambda step, r: r
 ) -> Maker:
-    """Change what each call of a train step gets."""
+    """Change what each call of a train step gets, part by part."""
 
     class Changed(Step):
-        def __call__(self, b: Batch, lrs: Rates) -> Lazy:
-            return self.inner(batch(self, b), rates(self, lrs))
+        def __call__(self, parts: Sequence[Batch], lrs: Rates) -> Lazy:
+            return self.inner([batch(self, part) for part in parts], rates(self, lrs))
 
     return steps(Changed)
 

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 
 from xfer.arrays import Float32, Weights
-from xfer.backend import Backend, Model, ModelSpec, PredictStep
+from xfer.backend import Backend, Model, NetworkSpec, PredictStep
 from xfer.testing.broken.mechanics import Array, Maker, predictions, replacing
 
 
-def building(change: Callable[[ModelSpec], ModelSpec]) -> Maker:
+def building(change: Callable[[NetworkSpec], NetworkSpec]) -> Maker:
     return replacing(build=lambda inner, spec, device: inner.build(change(spec), device))
 
 
 def one_model_for_all(inner: Backend) -> Backend:
-    made: dict[ModelSpec, Model] = {}
-    return replacing(build=lambda _, spec, device: made.setdefault(spec, inner.build(spec, device)))(inner)
+    made: dict[str, Model] = {}
+    return replacing(build=lambda _, spec, device: made.setdefault(spec.graph.digest(), inner.build(spec, device)))(
+        inner
+    )
 
 
 def exports_share_memory(inner: Backend) -> Backend:
@@ -83,9 +85,9 @@ def answers_share_memory(inner: Backend) -> Backend:
 
 def remembers_old_weights(inner: Backend) -> Backend:
     """A predict step computes with a copy of the model as it was when the step was made."""
-    made: list[tuple[Model, ModelSpec, str]] = []
+    made: list[tuple[Model, NetworkSpec, str]] = []
 
-    def build(_: Backend, spec: ModelSpec, device: str) -> Model:
+    def build(_: Backend, spec: NetworkSpec, device: str) -> Model:
         made.append((inner.build(spec, device), spec, device))
         return made[-1][0]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,12 +20,6 @@ def statistics_always_follow(g: ParamGroups) -> ParamGroups:
 
 def statistics_never_follow(g: ParamGroups) -> ParamGroups:
     return replace(g, frozen=g.frozen | g.updating, updating=frozenset())
-
-
-def one_more_is_trained(g: ParamGroups) -> ParamGroups:
-    extra = min(n for n in g.frozen if not is_statistic(n))
-    first = replace(g.trainable[0], names=(*g.trainable[0].names, extra))
-    return replace(g, trainable=(first, *g.trainable[1:]), frozen=g.frozen - {extra})
 
 
 def one_is_forgotten(g: ParamGroups) -> ParamGroups:
@@ -49,51 +43,88 @@ def all_decays(g: ParamGroups, decay: float) -> ParamGroups:
 
 
 def with_dropout(step: Step, batch: Batch) -> Batch:
-    if batch.keep is not None or step.start == "head":
+    if batch.masks or step.start == "head":
         return batch
     features = step.backend.make_predict_step(step.model, step.start, "head")(batch.inputs)
     keep = np.random.default_rng(0).integers(0, 2, features.shape) * 2
-    return replace(batch, keep=keep.astype(np.float32))
+    return replace(batch, masks={step.graph.head: keep.astype(np.float32)})
 
 
 def filled_up(step: Step, batch: Batch) -> Batch:
-    more = max(0, 8 - len(batch.labels))
-    inputs, labels = (np.concatenate([a, np.repeat(a[-1:], more, axis=0)]) for a in (batch.inputs, batch.labels))
-    return replace(batch, inputs=inputs, labels=labels)
+    return _longer(batch, max(0, 8 - len(batch.inputs)))
+
+
+def _longer(batch: Batch, more: int) -> Batch:
+    """The last sample some more times; the loss is a mean over all."""
+    inputs, targets = (np.concatenate([a, np.repeat(a[-1:], more, axis=0)]) for a in (batch.inputs, batch.targets))
+    return Batch(inputs, targets, np.full(len(inputs), 1 / len(inputs), np.float32))
 
 
 def twice_where_alone(step: Step, batch: Batch) -> Batch:
-    if len(batch.labels) > 1:
-        return batch
-    return replace(batch, inputs=np.repeat(batch.inputs, 2, axis=0), labels=np.repeat(batch.labels, 2))
+    return batch if len(batch.inputs) > 1 else _longer(batch, 1)
+
+
+def hard_targets(step: Step, batch: Batch) -> Batch:
+    classes = batch.targets.shape[1]
+    return replace(batch, targets=np.eye(classes, dtype=np.float32)[batch.targets.argmax(axis=1)])
+
+
+def equal_factors(step: Step, batch: Batch) -> Batch:
+    return replace(batch, factors=np.full_like(batch.factors, batch.factors.mean()))
+
+
+class StepsForEachPart(Step):
+    """As many updates as there are parts."""
+
+    def __call__(self, parts: Sequence[Batch], lrs: Rates) -> Lazy:
+        lazies = [self.inner([part], lrs) for part in parts]
+
+        def read() -> tuple[float, Float32]:
+            losses, logits = zip(*(lazy() for lazy in lazies), strict=True)
+            return sum(losses), np.concatenate(logits)
+
+        return read
 
 
 def scaled_features(step: Step, batch: Batch) -> Batch:
     return batch if batch.inputs.dtype == np.uint8 else replace(batch, inputs=batch.inputs * np.float32(1.01))
 
 
-class ClearsLabels(Step):
-    def __call__(self, batch: Batch, lrs: Rates) -> Lazy:
-        lazy = self.inner(replace(batch, labels=batch.labels.copy()), lrs)
-        batch.labels[:] = 0
+class MovesAFrozenOne(Step):
+    """The first of the frozen weights moves with each step."""
+
+    def __call__(self, parts: Sequence[Batch], lrs: Rates) -> Lazy:
+        lazy, weights = self.inner(parts, lrs), self.backend.export_weights(self.model)
+        for name in sorted(name for name in self.groups.frozen if not is_statistic(name))[:1]:
+            weights[name] += np.float32(0.5)
+        self.backend.import_weights(self.model, weights)
+        return lazy
+
+
+class ClearsTargets(Step):
+    def __call__(self, parts: Sequence[Batch], lrs: Rates) -> Lazy:
+        lazy = self.inner([replace(part, targets=part.targets.copy()) for part in parts], lrs)
+        for part in parts:
+            part.targets[:] = 0
         return lazy
 
 
 class FirstRates(Step):
-    def __call__(self, batch: Batch, lrs: Rates) -> Lazy:
-        return self.inner(batch, vars(self).setdefault("rates", lrs))
+    def __call__(self, parts: Sequence[Batch], lrs: Rates) -> Lazy:
+        return self.inner(parts, vars(self).setdefault("rates", lrs))
 
 
 class ReadsLatest(Step):
-    def __call__(self, batch: Batch, lrs: Rates) -> Lazy:
-        vars(self)["latest"] = self.inner(batch, lrs)
+    def __call__(self, parts: Sequence[Batch], lrs: Rates) -> Lazy:
+        vars(self)["latest"] = self.inner(parts, lrs)
         return lambda: vars(self)["latest"]()
 
 
 class InferenceWhileUpdating(Step):
-    def __call__(self, batch: Batch, lrs: Rates) -> Lazy:
-        logits = self.backend.make_predict_step(self.model, self.start, LOGITS)(batch.inputs)
-        lazy = self.inner(batch, lrs)
+    def __call__(self, parts: Sequence[Batch], lrs: Rates) -> Lazy:
+        predict = self.backend.make_predict_step(self.model, self.start, LOGITS)
+        logits = np.concatenate([predict(part.inputs) for part in parts])
+        lazy = self.inner(parts, lrs)
         return lambda: (lazy()[0], logits)
 
 
@@ -103,12 +134,12 @@ class _Statistics(Step):
     def moved(self, name: str, before: Float32, after: Float32, n: int) -> Array:
         raise NotImplementedError
 
-    def __call__(self, batch: Batch, lrs: Rates) -> Lazy:
+    def __call__(self, parts: Sequence[Batch], lrs: Rates) -> Lazy:
         before = self.backend.export_weights(self.model)
-        lazy = self.inner(batch, lrs)
+        lazy = self.inner(parts, lrs)
         after = self.backend.export_weights(self.model)
         for name in self.groups.updating:
-            after[name] = self.moved(name, before[name], after[name], len(batch.labels)).astype(np.float32)
+            after[name] = self.moved(name, before[name], after[name], len(parts[0].inputs)).astype(np.float32)
         self.backend.import_weights(self.model, after)
         return lazy
 
@@ -159,11 +190,15 @@ class StateOfFrozen(Step):
 class ReadsItsBatchLate(Step):
     """The loss is that of what stands in the batch when it is read."""
 
-    def __call__(self, batch: Batch, lrs: Rates) -> Lazy:
-        lazy, before = self.inner(batch, lrs), float(batch.inputs.sum())
+    @staticmethod
+    def _sum(parts: Sequence[Batch]) -> float:
+        return float(sum(part.inputs.sum() for part in parts))
+
+    def __call__(self, parts: Sequence[Batch], lrs: Rates) -> Lazy:
+        lazy, before = self.inner(parts, lrs), self._sum(parts)
 
         def late() -> tuple[float, Float32]:
             loss, logits = lazy()
-            return loss + float(batch.inputs.sum()) - before, logits
+            return loss + self._sum(parts) - before, logits
 
         return late

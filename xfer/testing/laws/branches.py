@@ -79,6 +79,9 @@ def _pools() -> Iterator[Branch]:
         for count_pad in (False, True):
             yield _one("avg_pool", {**window, "count_pad": count_pad})
     yield _one("max_pool", {"kernel": [2, 3], "stride": [2, 1], "padding": [0, 1], "dilation": [3, 2], "ceil": True})
+    for kernel, stride in (([3, 3], [2, 2]), ([2, 3], [2, 2]), ([3, 2], [1, 3])):
+        window = {"kernel": kernel, "stride": stride, "dilation": [1, 1], "ceil": False}
+        yield _one("max_pool", {**window, "padding": "same"})
     for size in ([1, 1], [3, 4], [4, 3], [9, 6]):
         yield _one("adaptive_avg_pool", {"size": size})
 
@@ -101,6 +104,28 @@ def _layers() -> Iterator[Branch]:
     for heads in (1, 3):
         attend = Node("y", "attention", ("tokens",), {"heads": heads}, {slot: slot for slot in shapes})
         yield Branch("attention", (tokens, attend), shapes)
+
+
+def _windows() -> Iterator[Branch]:
+    """Of `x` as maps (N, 4, 7, 6), whose channels are behind: windows that do not fit, and one that covers an axis."""
+    width, hidden = SIZE[1], 5
+    linear = {"qkv_weight": (3 * width, width), "qkv_bias": (3 * width,)}
+    linear |= {"proj_weight": (width, width), "proj_bias": (width,)}
+    cases = ((3, [2, 3], [1, 2]), (2, [3, 2], [0, 1]), (2, [2, 8], [1, 5]))
+    for heads, window, shift in cases:
+        ways = (2 * window[0] - 1) * (2 * window[1] - 1)
+        attributes = {"heads": heads, "window": window, "shift": shift}
+        yield _one("window_attention", {**attributes, "scale": 0.6}, **linear, table=(ways, heads))
+        mlp = {"mlp_in_weight": (hidden, 2), "mlp_in_bias": (hidden,), "mlp_out_weight": (heads, hidden)}
+        yield _one("cosine_window_attention", attributes, **linear, logit_scale=(heads, 1, 1), **mlp)
+    groups = Node("groups", "reshape", ("x",), {"shape": ["@0", 2, 2, "@2", "@3"]})
+    slots = linear | {"table": (3 * 5, 2)}
+    of_groups = {"heads": 2, "window": [2, 3], "shift": [0, 1], "scale": 0.4}
+    attend = Node("y", "window_attention", ("groups",), of_groups, {slot: slot for slot in slots})
+    yield Branch("window_attention", (groups, attend), slots)
+    yield _one("patch_merge")
+    turned = Node("turned", "permute", ("x",), {"axes": [0, 2, 3, 1]})
+    yield Branch("patch_merge", (turned, Node("y", "patch_merge", ("turned",))))
 
 
 def _elements() -> Iterator[Branch]:
@@ -139,7 +164,7 @@ def _shapes() -> Iterator[Branch]:
     yield Branch("expand", (value, repeated, joined), {"value": (1, CHANNELS, 2, SIZE[1])})
 
 
-_ALL = (*_convolutions(), *_pools(), *_layers(), *_elements(), *_shapes())
+_ALL = (*_convolutions(), *_pools(), *_layers(), *_windows(), *_elements(), *_shapes())
 BRANCHES: tuple[Branch, ...] = tuple(sorted(_ALL, key=lambda branch: branch.kind))
 """Every kind, one after another, with the attributes that it may have."""
 

@@ -9,10 +9,21 @@ import numpy as np
 import pytest
 
 from xfer.archs import LOGITS
-from xfer.arrays import Weights
-from xfer.backend import Backend, ModelSpec
+from xfer.backend import Backend
+from xfer.nets.net import build_net
 from xfer.nets.specs import known_arch
-from xfer.testing.kit import CLASSES, CLOSE, IMAGE_SIZE, Law, assert_close, assert_same, needs_sight, prepare, same
+from xfer.testing.kit import (
+    CLASSES,
+    CLOSE,
+    IMAGE_SIZE,
+    Law,
+    assert_close,
+    assert_same,
+    needs_sight,
+    prepare,
+    same,
+    spec_of,
+)
 
 
 def describes_itself(backend: Backend, device: str, arch_name: str) -> None:
@@ -201,11 +212,12 @@ def channels_are_red_green_blue(backend: Backend, device: str, arch_name: str) -
 
 def builds_what_was_asked_for(backend: Backend, device: str, arch_name: str) -> None:
     """Another number of classes, another image size."""
-    arch = known_arch(backend, arch_name)
-    spec = ModelSpec(arch_name, 5, (IMAGE_SIZE[0] + 7, IMAGE_SIZE[1] - 3), arch.mean, arch.std)
+    spec = spec_of(backend, arch_name, 5, (IMAGE_SIZE[0] + 7, IMAGE_SIZE[1] - 3))
+    net = build_net(backend, device, spec)
+    built = {name: array.shape for name, array in net.export().items()}
+    assert built == dict(net.graph.weights), "what is built has other weights than its graph"
+    assert list(built) == list(net.graph.weights), "weights are exported in another order than that of the graph"
     bench = prepare(backend, device, arch_name, spec=spec)
-    weights: Weights = bench.export()
-    assert weights[arch.head_names[0]].shape == (5, arch.features), "the head has another number of classes"
     out = bench.predict(bench.batch(2).inputs)
     assert out.shape == (2, 5), f"logits of shape {out.shape} for 2 images of 5 classes"
 

@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from xfer.arrays import Weights
-from xfer.backend import Backend, Batch, LossSpec, OptimizerSpec, TrainStep
+from xfer.backend import Backend, OptimizerSpec
+from xfer.losses import LossSpec
+from xfer.testing.case import Case, CaseStep
 from xfer.testing.kit import (
     CLASSES,
     CLOSE,
@@ -38,7 +40,7 @@ def _rates(optimizer: OptimizerSpec, step: int) -> tuple[float, float]:
 
 
 def _assert_follows(
-    bench: Bench, optimizer: OptimizerSpec, loss: LossSpec, batches: Sequence[Batch], decay: float = 0.0
+    bench: Bench, optimizer: OptimizerSpec, loss: LossSpec, batches: Sequence[Case], decay: float = 0.0
 ) -> None:
     """Losses and logits of each step are the reference's, and so are the weights and the state at the end."""
     bench.reset()
@@ -56,7 +58,7 @@ def _assert_follows(
     _assert_state_is(step, reference, optimizer)
 
 
-def _assert_state_is(step: TrainStep, reference: LinearHead, optimizer: OptimizerSpec) -> None:
+def _assert_state_is(step: CaseStep, reference: LinearHead, optimizer: OptimizerSpec) -> None:
     state, wanted = step.export_state(), reference.state()
     assert set(state) == set(wanted), f"state of {optimizer.kind} has {sorted(state)}, expected {sorted(wanted)}"
     for key, value in state.items():
@@ -134,7 +136,7 @@ def batches_may_have_any_size(backend: Backend, device: str, arch_name: str) -> 
     bench = prepare(backend, device, arch_name)
     sizes = (8, 3, 1)
     _assert_follows(bench, MOMENTUM, LossSpec(), [bench.features(n) for n in sizes])
-    last = Batch(bench.features(1).inputs, np.array([CLASSES - 1]))
+    last = Case(bench.features(1).inputs, np.array([CLASSES - 1]))
     _assert_follows(bench, SGD, LossSpec(), [last])
     bench.reset()
     step = bench.step(bench.groups(*bench.arch.stage_names))
@@ -169,13 +171,13 @@ def losses_can_be_read_later(backend: Backend, device: str, arch_name: str) -> N
         assert_close(logits, wanted[i][1], CLOSE, f"logits of step {i + 1}, read after step 3")
 
 
-def _train(bench: Bench, step: TrainStep, batches: Sequence[Batch]) -> Weights:
+def _train(bench: Bench, step: CaseStep, batches: Sequence[Case]) -> Weights:
     for batch in batches:
         step(batch, (0.05, 0.02))()
     return bench.export()
 
 
-def _interrupted(bench: Bench, fresh: Bench, optimizer: OptimizerSpec, batches: Sequence[Batch], taken: int) -> Weights:
+def _interrupted(bench: Bench, fresh: Bench, optimizer: OptimizerSpec, batches: Sequence[Case], taken: int) -> Weights:
     """Weights after all batches, the first `taken` of them in one model and the others in another."""
     groups = bench.head_groups(0.1)
     bench.reset()

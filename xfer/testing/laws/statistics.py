@@ -10,10 +10,10 @@ import pytest
 
 from xfer.archs import is_statistic
 from xfer.arrays import Weights
-from xfer.backend import Backend, Batch, ModelSpec, TrainStep
+from xfer.backend import Backend
 from xfer.errors import BackendError
-from xfer.nets.specs import known_arch
-from xfer.testing.kit import CLASSES, CLOSE, Bench, Law, assert_all_close, assert_close, needs_norm_layers, prepare
+from xfer.testing.case import Case, CaseStep
+from xfer.testing.kit import CLOSE, Bench, Law, assert_all_close, assert_close, needs_norm_layers, prepare, spec_of
 
 STATS_MOMENTUM = 0.1
 SMALL = (32, 32)  # (height, width): maps of one pixel in networks that halve the sides five times
@@ -25,7 +25,7 @@ def _from_zero(bench: Bench) -> Weights:
     return {name: np.zeros_like(w) for name, w in bench.weights.items() if is_statistic(name)}
 
 
-def batch_statistics(bench: Bench, batch: Batch) -> Weights:
+def batch_statistics(bench: Bench, batch: Case) -> Weights:
     """What each statistic moves towards: from zero, one step goes a tenth of the way."""
     zero = _from_zero(bench)
     bench.reset(zero)
@@ -58,8 +58,8 @@ def statistics_have_momentum(backend: Backend, device: str, arch_name: str) -> N
         assert_all_close(bench.export(), wanted, CLOSE, f"statistics after {taken} steps on one batch")
 
 
-def _doubled(batch: Batch) -> Batch:
-    return Batch(np.concatenate([batch.inputs] * 2), np.concatenate([batch.labels] * 2))
+def _doubled(batch: Case) -> Case:
+    return Case(np.concatenate([batch.inputs] * 2), np.concatenate([batch.labels] * 2))
 
 
 def running_variance_is_unbiased(backend: Backend, device: str, arch_name: str) -> None:
@@ -76,7 +76,7 @@ def running_variance_is_unbiased(backend: Backend, device: str, arch_name: str) 
     assert abs(per_image - round(per_image)) < 1e-2, f"running variances are of {min(counts):.3f} values per channel"
 
 
-def _values_per_channel(bench: Bench, batch: Batch, layers: Sequence[str]) -> list[float]:
+def _values_per_channel(bench: Bench, batch: Case, layers: Sequence[str]) -> list[float]:
     """How many each layer takes its variance from; infinitely many where that is not unbiased."""
     once, twice = batch_statistics(bench, batch), batch_statistics(bench, _doubled(batch))
     counts = []
@@ -111,8 +111,7 @@ def updating_layers_normalise_with_the_batch(backend: Backend, device: str, arch
 
 def one_value_per_channel_is_refused(backend: Backend, device: str, arch_name: str) -> None:
     """It has no variance: the call with one picture, of which a layer sees a single pixel, raises BackendError."""
-    arch = known_arch(backend, arch_name)
-    bench = prepare(backend, device, arch_name, spec=ModelSpec(arch_name, CLASSES, SMALL, arch.mean, arch.std))
+    bench = prepare(backend, device, arch_name, spec=spec_of(backend, arch_name, size=SMALL))
     layers = needs_norm_layers(bench)
     batch = bench.batch()
     if min(_values_per_channel(bench, batch, layers)) > 1.5 * len(batch.labels):
@@ -125,7 +124,7 @@ def one_value_per_channel_is_refused(backend: Backend, device: str, arch_name: s
         assert "\n" not in message, f"more than one line for a user to read: {message}"
 
 
-def _refusal(step: TrainStep, batch: Batch) -> str:
+def _refusal(step: CaseStep, batch: Case) -> str:
     """The message of the BackendError that a call raises; "" where it raises none. What it gives is not waited for."""
     try:
         step(batch, (0.0,))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xfer.archs import LOGITS, is_statistic
 from xfer.arrays import Weights
-from xfer.backend import Backend, Batch, LossSpec, ParamGroups, TrainStep
+from xfer.backend import Backend, Batch, ParamGroups
+from xfer.losses import LossSpec
+from xfer.testing.case import Case, CaseStep
 from xfer.testing.kit import (
     CLOSE,
+    SGD,
     Bench,
     Law,
     assert_all_close,
@@ -100,7 +104,7 @@ def training_without_keep_is_inference(backend: Backend, device: str, arch_name:
         assert_close(logits, wanted, CLOSE, f"logits in training {', '.join(trained)}, against predicting")
 
 
-def _gradient(bench: Bench, step: TrainStep, batch: Batch, names: Iterable[str]) -> dict[str, NDArray[np.float64]]:
+def _gradient(bench: Bench, step: CaseStep, batch: Case, names: Iterable[str]) -> dict[str, NDArray[np.float64]]:
     """What a step at rate 1 takes away."""
     step(batch, (1.0,))()
     after = bench.export()
@@ -218,28 +222,32 @@ def predicting_does_not_disturb_training(backend: Backend, device: str, arch_nam
 
 def a_step_leaves_its_batch_alone(backend: Backend, device: str, arch_name: str) -> None:
     bench = prepare(backend, device, arch_name)
-    for start, batch in ((bench.first, bench.batch()), ("head", bench.features(keep=0.5))):
-        given = {k: v.copy() for k, v in vars(batch).items() if v is not None}
-        bench.step(bench.groups("head"), start=start)(batch, (0.1,))()
-        after = {k: v for k, v in vars(batch).items() if v is not None}
-        assert_same(after, given, f"the arrays of a batch that entered at {start}")
+    for start, case in ((bench.first, bench.batch()), ("head", bench.features(keep=0.5))):
+        batch = case.batch(bench.graph)
+        given = {name: array.copy() for name, array in _arrays(batch).items()}
+        bench.train_step(SGD, bench.groups("head"), start)([batch], (0.1,))()
+        assert_same(_arrays(batch), given, f"the arrays of a batch that entered at {start}")
+
+
+def _arrays(batch: Batch) -> dict[str, NDArray[Any]]:
+    return {"inputs": batch.inputs, "targets": batch.targets, "factors": batch.factors, **batch.masks}
 
 
 def a_batch_is_the_cores_again_after_its_step(backend: Backend, device: str, arch_name: str) -> None:
     """Its arrays may be written anew before the loss is read, and before the next step."""
     bench = prepare(backend, device, arch_name)
-    batches = [bench.features(seed=seed, keep=0.5) for seed in (0, 1)]
+    cases = [bench.features(seed=seed, keep=0.5) for seed in (0, 1)]
 
     def train(rewritten: bool) -> tuple[list[float], Weights]:
         bench.reset()
-        step, lazies = bench.step(bench.groups("head"), start="head"), []
-        for batch in batches:
-            mine = replace(batch, **{name: array.copy() for name, array in vars(batch).items()})
-            lazies.append(step(mine, (0.1,)))
+        step, lazies = bench.train_step(SGD, bench.groups("head"), "head"), []
+        for case in cases:
+            mine = case.batch(bench.graph)
+            mine = replace(mine, inputs=mine.inputs.copy(), masks={n: m.copy() for n, m in mine.masks.items()})
+            lazies.append(step([mine], (0.1,)))
             if rewritten:
-                mine.inputs[...], mine.labels[...] = 1e6, 0
-                assert mine.keep is not None, "it was drawn"
-                mine.keep[...] = 0
+                for array in _arrays(mine).values():
+                    array[...] = 1e6
         return [lazy()[0] for lazy in lazies], bench.export()
 
     (losses, weights), (wanted_losses, wanted) = train(True), train(False)

@@ -1,0 +1,98 @@
+"""Frozen is frozen, and kept features change nothing, at every cut of a network: `make cuts-all`.
+
+    python -m tests.cuts_all [BACKEND ...] [--arch NAME ...]
+
+For each boundary of each network, everything behind it is trained for a step, once from pictures and once from what
+crosses the boundary. What lies before must keep every bit, and the two must end with the same bits everywhere. It takes
+some ten minutes for both frameworks, so it is not part of the suite; a small network of each kind is
+(`tests/test_cuts_all.py`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import click
+
+from xfer.archs import LOGITS, is_statistic
+from xfer.backend import OptimizerSpec, ParamGroup, ParamGroups
+from xfer.backends import load_backend, pick_device
+from xfer.graphs.graph import Graph
+from xfer.graphs.parts import boundaries, part_of
+from xfer.nets.net import build_net
+from xfer.nets.specs import ModelSpec
+from xfer.testing.case import Case
+from xfer.testing.kit import random_batch, random_weights, same
+
+FAMILIES = (
+    "alexnet", "vgg11_bn", "squeezenet1_1", "densenet121", "googlenet", "inception_v3", "resnet18", "resnext50_32x4d",
+    "wide_resnet50_2", "mobilenet_v2", "mobilenet_v3_small", "mnasnet0_5", "shufflenet_v2_x0_5", "efficientnet_b0",
+    "efficientnet_v2_s", "regnet_y_400mf", "convnext_tiny", "vit_b_32", "swin_t", "maxvit_t", "efficientnet_lite0",
+    "convnet",
+)  # fmt: skip
+SIZES = {"alexnet": 96, "inception_v3": 96, "vgg11_bn": 64, "vit_b_32": 224, "maxvit_t": 224}
+SIZE, COUNT, RATE = 64, 3, 0.01
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`drifted` of what was frozen, and `apart` of what the two ways came to: names of tensors."""
+
+    cut: str
+    drifted: tuple[str, ...]
+    apart: tuple[str, ...]
+
+    @property
+    def passes(self) -> bool:
+        return not self.drifted and not self.apart
+
+
+def groups_behind(graph: Graph, cut: str) -> ParamGroups:
+    """Everything that is not used before the boundary is trained, and its statistics follow."""
+    before = {
+        name for node in part_of(graph, next(iter(boundaries(graph))), cut).nodes for name in node.weights.values()
+    }
+    moving = [name for name in graph.weights if name not in before]
+    trained = tuple(name for name in moving if not is_statistic(name))
+    return ParamGroups((ParamGroup(trained, 1.0, 0.1),), frozenset(before), frozenset(moving) - frozenset(trained))
+
+
+def verdicts(backend_name: str, arch: str, size: int) -> Iterator[Verdict]:
+    backend = load_backend(backend_name)
+    net = build_net(backend, pick_device(backend, "auto"), ModelSpec(arch, 3, (size, size), (0.5,) * 3, (0.25,) * 3))
+    weights, pictures = random_weights(net.graph.weights, 0), random_batch(COUNT, 3, (size, size))
+    first, *_ = boundaries(net.graph)
+    for cut in boundaries(net.graph):
+        if cut == LOGITS:
+            continue
+        groups, ends = groups_behind(net.graph, cut), []
+        for start in (first, cut):
+            net.load(weights)
+            inputs = pictures.inputs if start == first else net.predict_step(first, cut)(pictures.inputs)
+            step = backend.make_train_step(net.model, OptimizerSpec(), "softmax", groups, start, cut)
+            step([Case(inputs, pictures.labels).batch(net.graph)], (RATE,))()
+            ends.append(net.export())
+        whole, kept = ends
+        drifted = tuple(name for name in groups.frozen if not same(whole[name], weights[name]))
+        yield Verdict(cut, drifted, tuple(name for name in whole if not same(whole[name], kept[name])))
+
+
+@click.command()
+@click.argument("backends", nargs=-1)
+@click.option("--arch", "archs", multiple=True)
+def main(backends: Sequence[str], archs: Sequence[str]) -> None:
+    failed = 0
+    for backend in backends or ("torch", "mindspore"):
+        for arch in archs or FAMILIES:
+            found = list(verdicts(backend, arch, SIZES.get(arch, SIZE)))
+            bad = [verdict for verdict in found if not verdict.passes]
+            failed += bool(bad)
+            said = "; ".join(f"{v.cut}: {len(v.drifted)} drifted, {len(v.apart)} apart" for v in bad[:3])
+            print(f"{backend:10} {arch:22} {len(found):3} cuts  {'same bits' if not bad else said}", flush=True)
+    sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""What a step makes smaller, as targets and factors of samples: arithmetic that no backend has to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfer.arrays import Float32, Float64, Int64
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """Softmax cross-entropy, averaged as torch's: with class weights, over the sum of the weights of the labels.
+
+    With smoothing s, a target is 1 - s at the label and s / C everywhere (Szegedy et al. 2016, "Rethinking the
+    Inception Architecture", section 7).
+    """
+
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+
+
+PLAIN = LossSpec()
+
+
+def targets_of(loss: LossSpec, labels: Int64, classes: int) -> tuple[Float32, Float32]:
+    """Probabilities (N, C), each row's sum 1, and factors (N,), as `xfer.backend.Batch` wants them, for labels (N,)."""
+    weighted, total = _weighted(loss, labels, classes)
+    sums = weighted.sum(axis=1)
+    shares = weighted / np.where(sums == 0, 1, sums)[:, None]  # a class of weight 0: a factor of 0
+    return shares.astype(np.float32), (sums / total).astype(np.float32)
+
+
+def mean_loss(log_probabilities: Float64, labels: Int64, loss: LossSpec) -> float:
+    """What a step minimises, over a batch, from the log-softmax (N, C) of its logits, in float64.
+
+    It is finite only where all of them are: even those that count for nothing make it NaN.
+    """
+    weighted, total = _weighted(loss, labels, log_probabilities.shape[1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(-(weighted * log_probabilities).sum() / total)
+
+
+def _weighted(loss: LossSpec, labels: Int64, classes: int) -> tuple[NDArray[np.float64], float]:
+    """Targets times the weights of their classes (N, C), and the sum of the weights of the labels."""
+    weights = np.ones(classes) if loss.class_weights is None else np.asarray(loss.class_weights, np.float64)
+    targets = np.full((len(labels), classes), loss.label_smoothing / classes)  # no eye: that is the square of classes
+    targets[np.arange(len(labels)), labels] += 1 - loss.label_smoothing
+    return targets * weights, float(weights[labels].sum())
