@@ -1,6 +1,6 @@
 """A network in a file: its graph is in the metadata of a .safetensors file, beside weights under the graph's names.
 
-`xfer port` writes such files, and the checkpoints of networks that are data are such files too.
+`xfer port` writes such files, and checkpoints are such files too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A network that is data as MindSpore source: one file that needs neither xfer nor torch."""
+"""A network as MindSpore source: one file that needs neither xfer nor torch."""
 
 from __future__ import annotations
 

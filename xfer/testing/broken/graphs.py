@@ -1,4 +1,4 @@
-"""Breakages of networks that are data: nodes that mean something else, and steps that are right elsewhere."""
+"""Breakages of kinds: nodes that mean something else, and steps that are right elsewhere."""
 
 from __future__ import annotations
 

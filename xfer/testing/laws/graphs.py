@@ -1,4 +1,4 @@
-"""Laws of networks that are data: what each kind of node gives, and its gradient, against `xfer.testing.kinds`."""
+"""Laws of kinds: what each kind of node gives, and its gradient, against `xfer.testing.kinds`."""
 
 from __future__ import annotations
 
