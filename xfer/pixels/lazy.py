@@ -63,13 +63,22 @@ class Jpeg:
         content: Any  # Pillow's types know bytes alone
         content, height = first_rows(self.content, self.header, self.box[3])
         size = ceil(self.header.width / shrink), ceil(height / shrink)
-        unset: Any = None  # a colour would be painted first
-        try:  # the decoder alone: Image.open reads a header that is known by now, in a tenth of the time
-            image = Image.new("RGB", size, unset)
-            image.frombytes(content, "jpeg", ("RGB", "", shrink, 0))
-        except Exception:  # Image.open knows more, or says what is wrong
-            image = _opened(bytes(content), shrink, self.share)
-        return image
+        image = _decoded(content, size, shrink)  # what it gives up on is let go of, before another is made
+        return _opened(bytes(content), shrink, self.share) if image is None else image
+
+
+def _decoded(content: Any, size: tuple[int, int], shrink: int) -> Image.Image | None:
+    """By the decoder alone: Image.open reads a header that is known by now, in ten times as long.
+
+    None where it fails: Image.open knows more, or says what is wrong.
+    """
+    unset: Any = None  # a colour would be painted first
+    try:
+        image = Image.new("RGB", size, unset)
+        image.frombytes(content, "jpeg", ("RGB", "", shrink, 0))
+    except Exception:
+        return None
+    return image
 
 
 def _opened(content: bytes, shrink: int, share: Share) -> Image.Image:
