@@ -11,7 +11,6 @@ from xfer.errors import ConfigError
 from xfer.graphs import packaged
 from xfer.graphs.graph import Node
 from xfer.graphs.parts import boundaries, part_of
-from xfer.graphs.read import graph_from_json
 from xfer.graphs.shapes import shapes_of, work_of
 from xfer.graphs.stages import arch_of, cuts, stages_of
 
@@ -195,60 +194,6 @@ def test_hidden_layers_are_a_stage_of_their_own():
     assert graph.digest() != residual().digest()
     with pytest.raises(ConfigError, match="takes maps"):
         GRAPHS["convolutional head"].with_hidden("extra", (5,))
-
-
-STATED = {"stem": "conv1", "layer1": "layer1.0.conv1", "layer2": "layer2.0.conv1"}
-
-
-def stated(**changes):
-    return replace(residual(), stages=STATED | changes)
-
-
-def test_a_graph_may_say_where_its_stages_begin():
-    graph = replace(residual(), stages={"eyes": "conv1", "rest": "bn1"}).with_classes(7)
-    assert [(stage.name, stage.nodes[0].name) for stage in stages_of(graph)] == [
-        ("eyes", "conv1"),
-        ("rest", "bn1"),
-        ("head", "fc"),
-    ]
-    assert [stage.name for stage in stages_of(graph.with_hidden("extra", (5,)))] == ["eyes", "rest", "extra", "head"]
-    assert stages_of(stated()) == stages_of(residual())
-    assert stated().digest() != residual().digest()
-    assert graph_from_json(stated().as_json()) == stated()
-
-
-def test_stages_of_its_own_need_no_square():
-    """Maps of 16 x 8 and 8 x 4: of these alone no stride could be told."""
-    graph = replace(stated(), size=(32, 16))
-    assert [stage.name for stage in stages_of(graph)] == ["stem", "layer1", "layer2", "head"]
-
-
-@pytest.mark.parametrize(
-    ("stages", "reason"),
-    [
-        ({"layer1": "layer1.0.bn1"}, "layer1: layer1.0.bn1 is no node behind a cut"),
-        ({"layer2": "fc"}, "layer2: fc is no node behind a cut"),
-        ({"layer2": "conv1"}, "begin with conv1, layer1.0.conv1, conv1. Cure: conv1 first"),
-        ({"stem": "bn1"}, "begin with bn1, .*Cure: conv1 first"),
-        ({"stem": "layer1.0.conv1", "layer1": "conv1"}, "Cure: conv1 first"),
-        ({"head": "flat"}, "head: flat is no node behind a cut"),
-    ],
-)
-def test_stages_that_cannot_be_cut_are_refused(stages, reason):
-    with pytest.raises(ConfigError, match=reason):
-        stages_of(stated(**stages))
-
-
-def test_stages_of_its_own_share_no_weight():
-    b = Builder()
-    b.conv("a", 3, 3)
-    b.conv("b", 3, 3)
-    b.nodes[-1] = replace(b.nodes[-1], weights={"weight": "a.weight"})
-    del b.weights["b.weight"]
-    b.add("pool", "mean", axes=[2, 3], keep=False)
-    b.linear("head", 2, 3)
-    with pytest.raises(ConfigError, match="stage layer1 shares a weight with an earlier one"):
-        stages_of(replace(b.graph("head"), stages={"stem": "a", "layer1": "b"}))
 
 
 def test_a_layer_that_two_stages_share_keeps_them_together():

@@ -4,6 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+_WITH_TABLE = '''class {name}(Windows):
+    """With a bias for each way from one token to another."""
+
+    def __init__(self, width, heads, window, shift=(0, 0), scale=None):
+        super().__init__(heads, window, shift)
+        self.{qkv} = nn.Dense(width, 3 * width)
+        self.{proj} = nn.Dense(width, width)
+        rows = (2 * window[0] - 1) * (2 * window[1] - 1)
+        self.relative_position_bias_table = Parameter(initializer(Normal(0.02), (rows, heads), ms.float32))
+        self.scale = (width // heads) ** -0.5 if scale is None else scale
+
+    def scores(self, query, key):
+        return ops.matmul(query, key.swapaxes(2, 3)) * self.scale
+
+    def construct(self, x):
+        return self.{proj}(self.attend(self.{qkv}(self.padded(x)), self.relative_position_bias_table, x.shape))
+'''
+"""Two classes of it: torchvision names the layers one way in Swin, and another in MaxViT."""
+
 HELPERS: Mapping[str, str] = {
     "Windows": '''class Windows(nn.Cell):
     """Attention within windows of maps (N, ..., H, W, width): what all kinds of it have.
@@ -70,40 +89,8 @@ HELPERS: Mapping[str, str] = {
         found = ops.cast(places >= edges[0], ms.int32) + ops.cast(places >= edges[1], ms.int32)
         return found.reshape(-1, length)
 ''',
-    "WindowAttention": '''class WindowAttention(Windows):
-    """With a bias for each way from one token to another."""
-
-    def __init__(self, width, heads, window, shift=(0, 0), scale=None):
-        super().__init__(heads, window, shift)
-        self.qkv = nn.Dense(width, 3 * width)
-        self.proj = nn.Dense(width, width)
-        rows = (2 * window[0] - 1) * (2 * window[1] - 1)
-        self.relative_position_bias_table = Parameter(initializer(Normal(0.02), (rows, heads), ms.float32))
-        self.scale = (width // heads) ** -0.5 if scale is None else scale
-
-    def scores(self, query, key):
-        return ops.matmul(query, key.swapaxes(2, 3)) * self.scale
-
-    def construct(self, x):
-        return self.proj(self.attend(self.qkv(self.padded(x)), self.relative_position_bias_table, x.shape))
-''',
-    "PartitionAttention": '''class PartitionAttention(Windows):
-    """With a bias for each way from one token to another, under other names of its layers."""
-
-    def __init__(self, width, heads, window, shift=(0, 0), scale=None):
-        super().__init__(heads, window, shift)
-        self.to_qkv = nn.Dense(width, 3 * width)
-        self.merge = nn.Dense(width, width)
-        rows = (2 * window[0] - 1) * (2 * window[1] - 1)
-        self.relative_position_bias_table = Parameter(initializer(Normal(0.02), (rows, heads), ms.float32))
-        self.scale = (width // heads) ** -0.5 if scale is None else scale
-
-    def scores(self, query, key):
-        return ops.matmul(query, key.swapaxes(2, 3)) * self.scale
-
-    def construct(self, x):
-        return self.merge(self.attend(self.to_qkv(self.padded(x)), self.relative_position_bias_table, x.shape))
-''',
+    "WindowAttention": _WITH_TABLE.format(name="WindowAttention", qkv="qkv", proj="proj"),
+    "PartitionAttention": _WITH_TABLE.format(name="PartitionAttention", qkv="to_qkv", proj="merge"),
     "CosineWindowAttention": '''class CosineWindowAttention(Windows):
     """Of cosines, with biases that a small network makes of the ways from one token to another."""
 
