@@ -12,6 +12,7 @@ from xfer.graphs.graph import Graph, Node
 from xfer_mindspore.given import Function, Given, Maker, filled, on_cpu
 from xfer_mindspore.layers import BATCH_NORM_SLOTS, BatchNorm, Conv, Dense, Layer
 from xfer_mindspore.pooling import adaptive_avg_pool, avg_pool, max_pool, mean_of
+from xfer_mindspore.small_maps import SmallMaps, small_maps_pay
 from xfer_mindspore.windows import cosine_window_attention, patch_merge, window_attention
 
 _SCALE = ops.BatchNorm(is_training=False, epsilon=1e-12)
@@ -47,8 +48,9 @@ def unchanged(x: Tensor) -> Tensor:
 
 
 def _conv(given: Given) -> Conv:
-    sizes = {"stride": given["stride"], "dilation": given["dilation"], "groups": given["groups"]}
-    return Conv(given.weights["weight"], given.weights.get("bias"), pad=given["padding"], **sizes)
+    sizes = {name: given[name] for name in ("stride", "dilation", "groups")} | {"pad": given["padding"]}
+    weight, bias = given.weights["weight"], given.weights.get("bias")
+    return (SmallMaps if on_cpu() and small_maps_pay(weight, sizes) else Conv)(weight, bias, **sizes)
 
 
 def _batch_norm(given: Given) -> Function:

@@ -47,8 +47,11 @@ class Conv(Layer):
         self.add_bias = ops.BiasAdd()
 
     def construct(self, x: Tensor) -> Tensor:
-        y = self.convolve(x, self.weight)
+        y = self.convolved(x)
         return y if self.bias is None else self.add_bias(y, self.bias)
+
+    def convolved(self, x: Tensor) -> Tensor:
+        return self.convolve(x, self.weight)
 
 
 class BatchNorm(Layer):
