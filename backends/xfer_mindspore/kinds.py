@@ -72,6 +72,22 @@ class LayerNorm(Layer):
         return self.normalise(x, self.weight, self.bias)[0]
 
 
+class GroupNorm(Layer):
+    """By the kernels of a layer norm and of a batch norm at rest: what broadcasts would be far slower on the CPU."""
+
+    def __init__(self, given: Given) -> None:
+        super().__init__()
+        self.weight, self.bias = given.weights["weight"], given.weights["bias"]
+        self.groups, self.normalise = given["groups"], ops.LayerNorm(-1, -1, given["eps"])
+
+    def construct(self, x: Tensor) -> Tensor:
+        parts = x.reshape(x.shape[0], self.groups, -1)
+        ones, zeros = filled(parts.shape[2], 1.0), filled(parts.shape[2], 0.0)
+        maps = self.normalise(parts, ones, zeros)[0].reshape(x.shape[0], x.shape[1], -1, 1)
+        ones, zeros = filled(x.shape[1], 1.0), filled(x.shape[1], 0.0)
+        return _SCALE(maps, self.weight, self.bias, zeros, ones)[0].reshape(x.shape)
+
+
 class Table(Layer):
     def __init__(self, given: Given) -> None:
         super().__init__()
@@ -93,6 +109,35 @@ def _tanh(x: Tensor) -> Tensor:
     series = 2 / 15 - square * (17 / 315 - square * (62 / 2835 - square * (1382 / 155925)))
     near = x * (1 - square * (1 / 3 - square * series))
     return ops.where(square < 0.09, near, 2 * ops.sigmoid(2 * x) - 1)
+
+
+def _leaky_relu(given: Given) -> Function:
+    slope = given["slope"]
+    return lambda x: ops.where(x > 0, x, slope * x)
+
+
+def _elu(given: Given) -> Function:
+    alpha = given["alpha"]
+    return lambda x: ops.where(x > 0, x, alpha * ops.expm1(ops.minimum(x, 0.0)))
+
+
+def _softplus(x: Tensor) -> Tensor:
+    return ops.relu(x) + ops.log1p(ops.exp(-ops.abs(x)))
+
+
+def _clamp(given: Given) -> Function:
+    low, high = given["low"], given["high"]
+    return lambda x: ops.clamp(x, low, high)
+
+
+def _pad(given: Given) -> Function:
+    top, bottom, left, right = given["padding"]
+    return ops.Pad(((0, 0), (0, 0), (top, bottom), (left, right)))
+
+
+def _max(given: Given) -> Function:
+    axes, keep = given["axes"], given["keep"]
+    return lambda x: ops.amax(x, axes, keep)
 
 
 def _add(given: Given) -> Function:
@@ -201,6 +246,7 @@ KINDS: Mapping[str, Maker] = {
     "batch_norm": _batch_norm,
     "linear": _linear,
     "layer_norm": LayerNorm,
+    "group_norm": GroupNorm,
     "attention": Attention,
     "window_attention": lambda given: window_attention(given.attributes, given.weights),
     "cosine_window_attention": lambda given: cosine_window_attention(given.attributes, given.weights),
@@ -213,11 +259,17 @@ KINDS: Mapping[str, Maker] = {
     "hardsigmoid": _as(ops.hardsigmoid),
     "sigmoid": _as(ops.sigmoid),
     "tanh": _as(_tanh),
+    "leaky_relu": _leaky_relu,
+    "elu": _elu,
+    "softplus": _as(_softplus),
+    "clamp": _clamp,
     "softmax": _softmax,
     "max_pool": max_pool,
     "avg_pool": avg_pool,
     "adaptive_avg_pool": adaptive_avg_pool,
     "mean": mean_of,
+    "max": _max,
+    "pad": _pad,
     "add": _add,
     "mul": _mul,
     "matmul": _as(ops.matmul),

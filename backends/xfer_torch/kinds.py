@@ -32,6 +32,10 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     return functional.layer_norm(x, weight.shape, weight, bias, eps)
 
 
+def group_norm(x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
+    return functional.group_norm(x, groups, weight, bias, eps)
+
+
 # In place only where no gradient is wanted: theirs is made of what they take. That of ReLU is made of what it gives.
 def silu(x: Tensor, inplace: bool = False) -> Tensor:
     return functional.silu(x, inplace and not torch.is_grad_enabled())
@@ -39,6 +43,18 @@ def silu(x: Tensor, inplace: bool = False) -> Tensor:
 
 def hardswish(x: Tensor, inplace: bool = False) -> Tensor:
     return functional.hardswish(x, inplace and not torch.is_grad_enabled())
+
+
+def leaky_relu(x: Tensor, slope: float) -> Tensor:
+    return functional.leaky_relu(x, slope)
+
+
+def elu(x: Tensor, alpha: float) -> Tensor:
+    return functional.elu(x, alpha)
+
+
+def clamp(x: Tensor, low: float, high: float) -> Tensor:
+    return x.clamp(low, high)
 
 
 def softmax(x: Tensor, axis: int) -> Tensor:
@@ -72,6 +88,15 @@ def adaptive_avg_pool(x: Tensor, size: Sequence[int]) -> Tensor:
 
 def mean(x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
     return x.mean(tuple(axes), keep)
+
+
+def max_(x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
+    return x.amax(tuple(axes), keep)
+
+
+def pad(x: Tensor, padding: Sequence[int]) -> Tensor:
+    top, bottom, left, right = padding
+    return functional.pad(x, (left, right, top, bottom))
 
 
 def add(x: Tensor, y: Tensor | None = None, value: float = 0.0, inplace: bool = False) -> Tensor:
@@ -140,6 +165,7 @@ FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "linear": functional.linear,
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,
+    "group_norm": group_norm,
     "relu": functional.relu,
     "relu6": functional.relu6,
     "gelu": functional.gelu,
@@ -148,11 +174,17 @@ FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "hardsigmoid": functional.hardsigmoid,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
+    "leaky_relu": leaky_relu,
+    "elu": elu,
+    "softplus": functional.softplus,
+    "clamp": clamp,
     "softmax": softmax,
     "max_pool": max_pool,
     "avg_pool": avg_pool,
     "adaptive_avg_pool": adaptive_avg_pool,
     "mean": mean,
+    "max": max_,
+    "pad": pad,
     "add": add,
     "mul": mul,
     "cat": cat,

@@ -89,7 +89,15 @@ def rows():
     scale, shift = draw(8), draw(8) + 1
     normed = functional.layer_norm(TOKENS, (8,), scale, shift, 0.1)
     yield "layer_norm", {"eps": 0.1}, (TOKENS,), {"weight": scale, "bias": shift}, normed
+    pictures = functional.group_norm(MAP, 2, scale[:4], shift[:4], 0.1)
+    yield "group_norm", {"groups": 2, "eps": 0.1}, (MAP,), {"weight": scale[:4], "bias": shift[:4]}, pictures
+    plain = {"weight": torch.ones(4), "bias": torch.zeros(4)}
+    yield "group_norm", {"groups": 4, "eps": 0.1}, (MAP,), plain, nn.InstanceNorm2d(4, eps=0.1)(MAP)
+    yield "leaky_relu", {"slope": 0.2}, (MAP,), {}, nn.LeakyReLU(0.2)(MAP)
+    yield "elu", {"alpha": 1.5}, (MAP,), {}, nn.ELU(1.5)(MAP)
+    yield "clamp", {"low": -0.5, "high": 1.5}, (MAP,), {}, nn.Hardtanh(-0.5, 1.5)(MAP)
     activations = {
+        "softplus": nn.Softplus(),
         "relu": nn.ReLU(),
         "relu6": nn.ReLU6(),
         "gelu": nn.GELU(),
@@ -113,6 +121,9 @@ def rows():
     yield "adaptive_avg_pool", {"size": [3, 4]}, (MAP,), {}, nn.AdaptiveAvgPool2d((3, 4))(MAP)
     yield "mean", {"axes": [2, 3], "keep": True}, (MAP,), {}, MAP.sum((2, 3), keepdim=True) / 42
     yield "mean", {"axes": [1], "keep": False}, (TOKENS,), {}, TOKENS.sum(1) / 5
+    yield "max", {"axes": [2, 3], "keep": True}, (MAP - 5,), {}, nn.AdaptiveMaxPool2d(1)(MAP - 5)
+    yield "max", {"axes": [1], "keep": False}, (TOKENS,), {}, TOKENS.sort(1).values[:, -1]
+    yield "pad", {"padding": [1, 0, 2, 3]}, (MAP,), {}, nn.ZeroPad2d((2, 3, 1, 0))(MAP)
     yield "add", {}, (MAP, draw(4, 1, 1)), {}, MAP + draw(4, 1, 1)
     yield "add", {"value": 3}, (MAP,), {}, MAP + 3
     yield "mul", {}, (draw(4, 1, 1), MAP), {}, MAP * draw(4, 1, 1)

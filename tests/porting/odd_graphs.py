@@ -105,6 +105,25 @@ def map_norms():
     return _ending(b, 4)
 
 
+def other_functions():
+    """Activations that take a number, groups of channels, zeros around maps, maxima: alone and in a sequence."""
+    b = Builder()
+    norm = {"weight": (4,), "bias": (4,)}
+    b.conv("stem.0", 4, 3, stride=2)
+    b.add("stem.1", "group_norm", slots=norm, groups=2, eps=1e-3)
+    b.add("stem.2", "leaky_relu", slope=0.1)
+    b.add("stem.3", "clamp", low=-0.5, high=1.5)
+    b.conv("conv", 4, 4)
+    padded = b.add("padded", "pad", padding=[1, 0, 2, 3])
+    bent = b.add("bent", "elu", padded, alpha=1.5)
+    soft = b.add("soft", "softplus", padded)
+    b.add("sum", "add", bent, soft)
+    b.add("most", "max", axes=[2, 3], keep=False)
+    b.add("last_norm", "group_norm", slots=norm, groups=2, eps=1e-5)
+    b.linear("fc", 3, 4)
+    return b.graph("fc", size=(8, 8))
+
+
 def windows():
     """Attention of Swin, of Swin V2 and of MaxViT, in windows of 2 x 3 that maps of 5 x 5 and of 3 x 3 do not fill."""
     b = Builder()
@@ -137,5 +156,5 @@ def _with_leaves(b, name, kind, shapes, renamed=None, **attributes):
     b.last = name
 
 
-_ALL = (interleaved, odd_names, repeated_calls, numbered, numbered_sum, map_norms, windows)
+_ALL = (interleaved, odd_names, repeated_calls, numbered, numbered_sum, map_norms, windows, other_functions)
 ODD = {make.__name__: make() for make in _ALL}

@@ -1,7 +1,7 @@
 """The meaning of each kind of node, as formulas in NumPy, is torch's; a few values are worked out by hand."""
 
 from itertools import product
-from math import erf, exp, sqrt
+from math import erf, exp, log, sqrt
 
 import numpy as np
 import pytest
@@ -55,6 +55,9 @@ def norm_cases():
         yield "batch_norm", [shape], slots, {"eps": eps, "momentum": 0.1, "batch_statistics": training}
     for shape, eps in ((TOKENS, 1e-6), (FLAT, 0.1)):
         yield "layer_norm", [shape], {"weight": (6,), "bias": (6,)}, {"eps": eps}
+    for shape, eps in ((MAPS, 1e-6), ((5, 4), 0.1), ((2, 4, 3), 0.1)):
+        yield "group_norm", [shape], {"weight": (4,), "bias": (4,)}, {"groups": 2, "eps": eps}
+        yield "group_norm", [shape], {"weight": (4,), "bias": (4,)}, {"groups": 1, "eps": eps}
 
 
 def layer_cases():
@@ -77,14 +80,19 @@ def layer_cases():
 
 
 def other_cases():
-    for kind in ("image", "relu", "relu6", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh"):
+    for kind in ("image", "relu", "relu6", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "softplus"):
         yield kind, [MAPS], {}, {}
+    yield "leaky_relu", [MAPS], {}, {"slope": 0.2}
+    yield "elu", [MAPS], {}, {"alpha": 1.5}
+    yield "clamp", [MAPS], {}, {"low": -0.5, "high": 0.7}
+    yield "pad", [MAPS], {}, {"padding": [1, 0, 2, 3]}
     for axis in (1, 3, -1):
         yield "softmax", [MAPS], {}, {"axis": axis}
         yield "cat", [MAPS, MAPS, MAPS], {}, {"axis": axis}
         yield "slice", [MAPS], {}, {"axis": axis, "start": 1, "stop": 3}
     for axes, keep in product(([2, 3], [1], [-1, 1]), (False, True)):
         yield "mean", [MAPS], {}, {"axes": axes, "keep": keep}
+        yield "max", [MAPS], {}, {"axes": axes, "keep": keep}
     for kind in ("add", "mul"):
         yield kind, [MAPS, MAPS], {}, {}
         yield kind, [MAPS, (2, 4, 1, 1)], {}, {}
@@ -175,6 +183,11 @@ def torch_of(torch):
         "batch_norm": batch_norm,
         "layer_norm": lambda x, weight, bias, eps: functional.layer_norm(x, x.shape[-1:], weight, bias, eps),
         **{kind: getattr(functional, kind) for kind in ("relu", "relu6", "gelu", "silu", "hardswish", "hardsigmoid")},
+        "group_norm": lambda x, weight, bias, groups, eps: functional.group_norm(x, groups, weight, bias, eps),
+        "leaky_relu": lambda x, slope: functional.leaky_relu(x, slope),
+        "elu": lambda x, alpha: functional.elu(x, alpha),
+        "softplus": functional.softplus,
+        "clamp": lambda x, low, high: functional.hardtanh(x, low, high),
         "sigmoid": torch.sigmoid,
         "tanh": torch.tanh,
         "softmax": lambda x, axis: x.softmax(axis),
@@ -184,6 +197,8 @@ def torch_of(torch):
         ),
         "adaptive_avg_pool": lambda x, size: functional.adaptive_avg_pool2d(x, size),
         "mean": lambda x, axes, keep: x.mean(axes, keepdim=keep),
+        "max": lambda x, axes, keep: x.amax(axes, keepdim=keep),
+        "pad": lambda x, padding: functional.pad(x, (*padding[2:], *padding[:2])),
         "add": two(torch.add),
         "mul": two(torch.mul),
         "cat": lambda *inputs, axis: torch.cat(inputs, axis),
@@ -275,6 +290,10 @@ def test_activations_by_hand():
     values = {"gelu": (1 + erf(1 / sqrt(2))) / 2, "silu": 1 / (1 + exp(-1)), "hardswish": 2 / 3, "hardsigmoid": 2 / 3}
     for kind, value in values.items():
         assert REFERENCE[kind](np.array([1.0]))[0] == pytest.approx(value, abs=1e-15)
+    assert REFERENCE["elu"](np.array([-1.0]), alpha=2.0)[0] == pytest.approx(2 * (exp(-1) - 1), abs=1e-15)
+    assert REFERENCE["softplus"](np.array([0, 1e4, -1e4])).tolist() == [log(2), 1e4, 0]
+    assert REFERENCE["leaky_relu"](np.array([-2.0, 0, 3]), slope=0.5).tolist() == [-1, 0, 3]
+    assert REFERENCE["clamp"](np.array([-2.0, 0, 3]), low=-1, high=2).tolist() == [-1, 0, 2]
     assert REFERENCE["sigmoid"](np.array([-1e4, 0, 1e4])).tolist() == [0, 0.5, 1]
 
 

@@ -99,7 +99,8 @@ _ABOVE_ZERO = Values("a number above 0, at most 1", lambda v: is_number(v) and 0
 _WIDTH = Values("a number from 0", lambda v: is_number(v) and v >= 0)
 _PAIR = _integers(2, 1, MOST_SIDE)
 _PAD_PAIR = _integers(2, 0, MOST_SIDE)
-_PAD_PAIR_OR_SAME, _PADDING = _or_same(_PAD_PAIR), _or_same(_integers(4, 0, MOST_SIDE))
+_PADS = _integers(4, 0, MOST_SIDE)
+_PAD_PAIR_OR_SAME, _PADDING = _or_same(_PAD_PAIR), _or_same(_PADS)
 _WINDOW = _integers(2, 1, MOST_WINDOW)
 _SHIFT = _integers(2, 0, MOST_WINDOW - 1)
 _AXES = Values("a list of axes, each once", _axes)
@@ -136,6 +137,8 @@ KINDS: Mapping[str, Kind] = {
     ),
     # Over the last axis.
     "layer_norm": Kind(_ONE, {"eps": _ABOVE_ZERO}, slots={"weight": "D", "bias": "D"}),
+    # Each picture by itself: axis 1 in `groups` parts of one mean and variance each, over all axes behind it too.
+    "group_norm": Kind(_ONE, {"groups": _COUNT, "eps": _ABOVE_ZERO}, slots={"weight": "C", "bias": "C"}),
     # (N, L, D) -> (N, L, D): self-attention as torch.nn.MultiheadAttention(batch_first=True) has it.
     "attention": Kind(
         _ONE,
@@ -171,6 +174,10 @@ KINDS: Mapping[str, Kind] = {
     "hardsigmoid": Kind(_ONE),
     "sigmoid": Kind(_ONE),
     "tanh": Kind(_ONE),
+    "leaky_relu": Kind(_ONE, {"slope": _NUMBER}),  # of negative values
+    "elu": Kind(_ONE, {"alpha": _NUMBER}),
+    "softplus": Kind(_ONE),
+    "clamp": Kind(_ONE, {"low": _NUMBER, "high": _NUMBER}),
     "softmax": Kind(_ONE, {"axis": _AXIS}),
     # torch's meaning of `ceil`: a last window that begins inside of the map or its left padding. Padding is on both
     # sides, of minus infinity; of zeros for `avg_pool`, where `count_pad` is whether they count. "same" is as above,
@@ -182,6 +189,8 @@ KINDS: Mapping[str, Kind] = {
     # Bins are torch's: floor(i * H / h) .. ceil((i + 1) * H / h).
     "adaptive_avg_pool": Kind(_ONE, {"size": _PAIR}),
     "mean": Kind(_ONE, {"axes": _AXES, "keep": _BOOL}),
+    "max": Kind(_ONE, {"axes": _AXES, "keep": _BOOL}),  # several that are the same share the gradient
+    "pad": Kind(_ONE, {"padding": _PADS}),  # of maps, with zeros: top, bottom, left, right
     # Two tensors that broadcast, or one and a number.
     "add": Kind((1, 2), optional={"value": _NUMBER}),
     "mul": Kind((1, 2), optional={"value": _NUMBER}),

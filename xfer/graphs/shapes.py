@@ -14,6 +14,7 @@ Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 
 _ACTIVATIONS = {"relu", "relu6", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh"}
+_ACTIVATIONS |= {"leaky_relu", "elu", "softplus", "clamp"}
 _SAME_SHAPE = frozenset({*_ACTIVATIONS, "dropout", "stochastic_depth"})
 
 
@@ -130,6 +131,19 @@ def _norm(axis: int) -> Rule:
     return rule
 
 
+def _group_norm(of: Mapping[str, Any], inputs: Sequence[Shape], weights: Sequence[Shape]) -> Shape:
+    channels = inputs[0][1]
+    if channels % of["groups"]:
+        raise ValueError(f"{channels} channels in {of['groups']} groups")
+    return _norm(1)(of, inputs, weights)
+
+
+def _pad(of: Mapping[str, Any], inputs: Sequence[Shape], weights: Sequence[Shape]) -> Shape:
+    n, channels, height, width = _maps(inputs[0])
+    top, bottom, left, right = of["padding"]
+    return n, channels, height + top + bottom, width + left + right
+
+
 def _attention(of: Mapping[str, Any], inputs: Sequence[Shape], weights: Sequence[Shape]) -> Shape:
     if len(inputs[0]) != 3:
         raise ValueError("expected tokens")
@@ -234,6 +248,7 @@ _RULES: Mapping[str, Rule] = {
     "conv": _conv,
     "batch_norm": _norm(1),
     "layer_norm": _norm(-1),
+    "group_norm": _group_norm,
     "attention": _attention,
     "window_attention": _windows_of_maps,
     "cosine_window_attention": _windows_of_maps,
@@ -243,6 +258,8 @@ _RULES: Mapping[str, Rule] = {
     "avg_pool": _pool,
     "linear": _linear,
     "mean": _mean,
+    "max": _mean,
+    "pad": _pad,
     "add": _broadcast,
     "mul": _broadcast,
     "cat": _cat,

@@ -74,6 +74,7 @@ def arch_of(name: str, graph: Graph) -> Arch:
 
 _SPARED = {
     "layer_norm": ("weight",),
+    "group_norm": ("weight",),
     "table": ("value",),
     "attention": ("in_bias",),
     "window_attention": ("table",),
@@ -265,7 +266,7 @@ def _is_hidden(unit: Unit) -> bool:
 
 
 def _normalises(unit: Unit) -> bool:
-    return all(node.kind in ("layer_norm", "batch_norm") for node in unit.nodes if node.weights)
+    return all(node.kind in ("layer_norm", "group_norm", "batch_norm") for node in unit.nodes if node.weights)
 
 
 def _undivided(units: Sequence[Unit]) -> list[Unit]:

@@ -56,7 +56,7 @@ def _generator(seed: int, name: str) -> np.random.Generator:
 def _init(name: str, shapes: Shapes, norms: frozenset[str], seed: int, node: Node | None, slot: str) -> Float32:
     shape, kind = shapes[name], "" if node is None else node.kind
     layer, _, leaf = name.rpartition(".")
-    if layer in norms or kind == "layer_norm":
+    if layer in norms or kind in ("layer_norm", "group_norm"):
         return np.full(shape, 1.0 if leaf in ("weight", "running_var") else 0.0, np.float32)
     if kind == "attention" and slot.endswith("bias"):
         return np.zeros(shape, np.float32)

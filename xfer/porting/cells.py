@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xfer.graphs.graph import Graph, Node
-from xfer.porting.leaves import LEAVES, MAP_NORM, PARTITION
+from xfer.porting.leaves import LEAVES, MAP_NORM, NORMS, PARTITION
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,19 @@ def text_of(pieces: Text) -> str:
 _OF_NORMS = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 PARAMETERS: Mapping[str, Mapping[str, str]] = {
     **LEAVES,
-    **{kind: {slot: _OF_NORMS[slot] for slot in LEAVES[kind]} for kind in ("batch_norm", "layer_norm", MAP_NORM)},
+    **{kind: {slot: _OF_NORMS[slot] for slot in LEAVES[kind]} for kind in NORMS},
 }
 """Kind of layer -> slot -> name of the parameter in the cell that `layer` writes."""
 
 IN_LAYERS = frozenset(PARAMETERS) | {"max_pool", "avg_pool"}
 """Kinds that are cells wherever they are."""
 
-NESTED = frozenset(["batch_norm", "relu", "relu6", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid"])
+NESTED = frozenset(
+    ["batch_norm", "relu", "relu6", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid", "leaky_relu", "clamp"]
+) | {"elu", "softplus"}
 """Kinds that may be written around the expression for their input."""
 
+# Numbers in them are attributes of the node.
 _ACTIVATIONS: Mapping[str, tuple[str, str]] = {
     "relu": ("ops.relu({})", "nn.ReLU()"),
     "relu6": ("ops.relu6({})", "nn.ReLU6()"),
@@ -62,7 +65,11 @@ _ACTIVATIONS: Mapping[str, tuple[str, str]] = {
     "hardsigmoid": ("ops.hardsigmoid({})", "nn.HSigmoid()"),
     "sigmoid": ("ops.sigmoid({})", "nn.Sigmoid()"),
     "tanh": ("2 * ops.sigmoid(2 * {}) - 1", "Tanh()"),
-    "softmax": ("ops.softmax({}, %d)", "nn.Softmax(%d)"),
+    "softmax": ("ops.softmax({}, %(axis)d)", "nn.Softmax(%(axis)d)"),
+    "leaky_relu": ("ops.leaky_relu({}, %(slope)r)", "nn.LeakyReLU(%(slope)r)"),
+    "clamp": ("ops.clamp({}, %(low)r, %(high)r)", "nn.Hardtanh(%(low)r, %(high)r)"),
+    "elu": ("elu({}, %(alpha)r)", ""),
+    "softplus": ("softplus({})", ""),
 }
 
 
@@ -106,6 +113,12 @@ def _layer_norm(node: Node, shapes: Sequence[Sequence[int]], rank: int) -> Text:
     return "nn.LayerNorm((", Hole("channels", shapes[0][0]), ",)", eps, ")"
 
 
+def _group_norm(node: Node, shapes: Sequence[Sequence[int]], rank: int) -> Text:
+    groups = Hole("groups", node.attributes["groups"])
+    eps = Hole("eps", float(node.attributes["eps"]), ", eps=", 1e-5)
+    return "nn.GroupNorm(", groups, ", ", Hole("channels", shapes[0][0]), eps, ")"
+
+
 def _attention(node: Node, shapes: Sequence[Sequence[int]], rank: int) -> Text:
     return "SelfAttention(", Hole("channels", shapes[0][1]), Hole("heads", node.attributes["heads"], ", heads="), ")"
 
@@ -147,6 +160,7 @@ _LAYERS: Mapping[str, Callable[[Node, Sequence[Sequence[int]], int], Text]] = {
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
     MAP_NORM: _layer_norm,
+    "group_norm": _group_norm,
     "attention": _attention,
     "window_attention": _window_attention,
     PARTITION: _window_attention,
@@ -165,8 +179,7 @@ def in_sequence(node: Node) -> Text:
     """A cell for a node without weights and of one input."""
     of = node.attributes
     if node.kind in _ACTIVATIONS:
-        text = _ACTIVATIONS[node.kind][1]
-        return (text % of["axis"] if node.kind == "softmax" else text,)
+        return (_ACTIVATIONS[node.kind][1] % of,)
     if node.kind == "permute":
         return (f"Permute({', '.join(map(str, of['axes']))})",)
     if node.kind == "flatten":
@@ -188,7 +201,7 @@ def parameter(node: Node, shape: Sequence[int]) -> Text:
 
 def call(cell: str, kind: str, x: Text, rank: int) -> Text:
     """The layer that is `cell`, of a tensor of so many axes."""
-    if kind == "batch_norm" and rank not in (2, 4):
+    if (kind == "batch_norm" and rank not in (2, 4)) or (kind == "group_norm" and rank != 4):
         return f"{cell}(", *x, ".reshape(", *x, ".shape[0], ", *x, ".shape[1], -1, 1)).reshape(", *x, ".shape)"
     return f"{cell}(", *x, ")"
 
@@ -197,8 +210,7 @@ def operation(node: Node, x: Sequence[Text], rank: int) -> Text:
     """The expression for a node that is no layer. `rank`: the number of axes of its first input."""
     of = node.attributes
     if node.kind in _ACTIVATIONS:
-        text = _ACTIVATIONS[node.kind][0]
-        before, _, after = (text % of["axis"] if node.kind == "softmax" else text).partition("{}")
+        before, _, after = (_ACTIVATIONS[node.kind][0] % of).partition("{}")
         return before, *x[0], after
     return _OPERATIONS[node.kind](of, x, rank)
 
@@ -215,6 +227,15 @@ def _infix(sign: str) -> Operation:
 
 def _mean(of: Mapping[str, Any], x: Sequence[Text], rank: int) -> Text:
     return "ops.mean(", *x[0], f", {tuple(of['axes'])}", ", keep_dims=True)" if of["keep"] else ")"
+
+
+def _max(of: Mapping[str, Any], x: Sequence[Text], rank: int) -> Text:
+    return "ops.amax(", *x[0], f", {tuple(of['axes'])}", ", keepdims=True)" if of["keep"] else ")"
+
+
+def _pad(of: Mapping[str, Any], x: Sequence[Text], rank: int) -> Text:
+    top, bottom, left, right = of["padding"]
+    return "ops.pad(", *x[0], f", ({left}, {right}, {top}, {bottom}))"
 
 
 def _adaptive(of: Mapping[str, Any], x: Sequence[Text], rank: int) -> Text:
@@ -263,6 +284,8 @@ _OPERATIONS: Mapping[str, Operation] = {
     "add": _infix("+"),
     "mul": _infix("*"),
     "mean": _mean,
+    "max": _max,
+    "pad": _pad,
     "adaptive_avg_pool": _adaptive,
     "cat": _cat,
     "slice": _slice,

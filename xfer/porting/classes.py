@@ -9,7 +9,7 @@ from itertools import groupby, takewhile
 
 from xfer.porting.cells import Hole, Piece, Text
 from xfer.porting.helpers import free_name
-from xfer.porting.leaves import MAP_NORM, PARTITION
+from xfer.porting.leaves import NORMS, PARTITION
 from xfer.porting.modules import Unit
 
 _CHANNELS = frozenset(["in_channels", "out_channels", "channels", "width"])
@@ -220,9 +220,9 @@ def _docstring(group: Sequence[Draft], more: Sequence[str]) -> list[str]:
     return [f'    """{names}"""', ""]
 
 
-_PARTS = {"conv": "Conv", "linear": "Dense", "batch_norm": "Norm", "layer_norm": "Norm", MAP_NORM: "Norm"}
+_PARTS = {"conv": "Conv", "linear": "Dense", **dict.fromkeys(NORMS, "Norm")}
 _PARTS |= {"relu": "ReLU", "relu6": "ReLU6", "gelu": "GELU", "silu": "SiLU", "hardswish": "HSwish", "tanh": "Tanh"}
-_PARTS |= {"hardsigmoid": "HSigmoid", "sigmoid": "Sigmoid"}
+_PARTS |= {"hardsigmoid": "HSigmoid", "sigmoid": "Sigmoid", "leaky_relu": "LeakyReLU"}
 
 
 def _class_name(units: Sequence[Unit]) -> str:

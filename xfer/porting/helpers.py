@@ -14,6 +14,14 @@ HELPERS: Mapping[str, str] = {
     def construct(self, x):
         return 2 * ops.sigmoid(2 * x) - 1
 ''',
+    "elu": '''def elu(x, alpha):
+    """By expm1, as ops.elu knows no other alpha than 1."""
+    return ops.where(x > 0, x, alpha * ops.expm1(ops.minimum(x, 0.0)))
+''',
+    "softplus": '''def softplus(x):
+    """log(1 + exp(x)), without overflow."""
+    return ops.relu(x) + ops.log1p(ops.exp(-ops.abs(x)))
+''',
     "Permute": """class Permute(nn.Cell):
     def __init__(self, *axes):
         super().__init__()

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 MAP_NORM = "map_norm"
 """A layer norm over the channels of maps: one with a permutation before and after it, taken together."""
 
+NORMS = ("batch_norm", "layer_norm", "group_norm", MAP_NORM)
+
 PARTITION = "partition_attention"
 """Attention in windows whose weights have the names that MaxViT gives them, other than Swin's."""
 
@@ -19,6 +21,7 @@ LEAVES: Mapping[str, Mapping[str, str]] = {
     "conv": _PLAIN,
     "linear": _PLAIN,
     "layer_norm": _PLAIN,
+    "group_norm": _PLAIN,
     MAP_NORM: _PLAIN,
     "batch_norm": _PLAIN | {"running_mean": "running_mean", "running_var": "running_var"},
     "attention": {

@@ -17,7 +17,7 @@ Path = tuple[str, ...]
 
 IN_SEQUENCES = frozenset(
     ["relu", "relu6", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "softmax", "max_pool", "avg_pool"]
-) | {"adaptive_avg_pool", "permute", "flatten"}
+) | {"adaptive_avg_pool", "permute", "flatten", "leaky_relu", "clamp"}
 """Kinds without weights that can stand in a sequence of layers."""
 
 MOST_INPUTS = 3

@@ -87,6 +87,18 @@ def layer_norm(x: Float64, weight: Float64, bias: Float64, *, eps: float) -> Flo
     return np.asarray((x - mean) / np.sqrt(variance + eps) * weight + bias)
 
 
+def group_norm(x: Float64, weight: Float64, bias: Float64, *, groups: int, eps: float) -> Float64:
+    """(x - mean) / sqrt(variance + eps) * weight + bias, of each picture and each of the groups of axis 1.
+
+    Mean and the biased variance are over a group's channels and all axes behind (Wu and He 2018, "Group Normalization",
+    section 3). weight, bias (C,).
+    """
+    parts = x.reshape(len(x), groups, -1)
+    parts = (parts - parts.mean(2, keepdims=True)) / np.sqrt(parts.var(2, keepdims=True) + eps)
+    shape = (1, -1, *[1] * (x.ndim - 2))
+    return np.asarray(parts.reshape(x.shape) * weight.reshape(shape) + bias.reshape(shape))
+
+
 def relu(x: Float64) -> Float64:
     """max(x, 0)"""
     return np.maximum(x, 0)
@@ -128,6 +140,26 @@ def tanh(x: Float64) -> Float64:
     return np.tanh(x)
 
 
+def leaky_relu(x: Float64, *, slope: float) -> Float64:
+    """x where it is above 0, else slope * x."""
+    return np.where(x > 0, x, slope * x)
+
+
+def elu(x: Float64, *, alpha: float) -> Float64:
+    """x where it is above 0, else alpha * (exp(x) - 1)."""
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def softplus(x: Float64) -> Float64:
+    """log(1 + exp(x))"""
+    return np.logaddexp(0, x)
+
+
+def clamp(x: Float64, *, low: float, high: float) -> Float64:
+    """min(max(x, low), high)"""
+    return np.minimum(np.maximum(x, low), high)
+
+
 def softmax(x: Float64, *, axis: int) -> Float64:
     """exp(x) / sum of exp(x) along the axis."""
     powers = np.exp(x - x.max(axis=axis, keepdims=True))
@@ -137,6 +169,17 @@ def softmax(x: Float64, *, axis: int) -> Float64:
 def mean(x: Float64, *, axes: Ints, keep: bool) -> Float64:
     """Over all these axes together, which stay with size 1 if `keep`."""
     return np.asarray(x.mean(axis=tuple(axes), keepdims=keep))
+
+
+def max_(x: Float64, *, axes: Ints, keep: bool) -> Float64:
+    """The largest of all these axes together, which stay with size 1 if `keep`."""
+    return np.asarray(x.max(axis=tuple(axes), keepdims=keep))
+
+
+def pad(x: Float64, *, padding: Ints) -> Float64:
+    """Maps with `padding` rows and columns of zeros more: top, bottom, left, right."""
+    top, bottom, left, right = padding
+    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
 
 
 def add(a: Float64, b: Float64 | None = None, *, value: float = 0.0) -> Float64:
@@ -213,9 +256,10 @@ def stochastic_depth(x: Float64, *, p: float, mode: str) -> Float64:
 
 
 _KINDS: tuple[Callable[..., Float64], ...] = (
-    image, conv, linear, batch_norm, layer_norm, relu, relu6, gelu, silu, hardswish, hardsigmoid, sigmoid, tanh,
-    softmax, max_pool, avg_pool, adaptive_avg_pool, mean, add, mul, cat, slice_, permute, reshape, flatten, expand,
-    table, attention, window_attention, cosine_window_attention, patch_merge, matmul, dropout, stochastic_depth,
+    image, conv, linear, batch_norm, layer_norm, group_norm, relu, relu6, gelu, silu, hardswish, hardsigmoid, sigmoid,
+    tanh, leaky_relu, elu, softplus, clamp, softmax, max_pool, avg_pool, adaptive_avg_pool, mean, max_, pad, add, mul,
+    cat, slice_, permute, reshape, flatten, expand, table, attention, window_attention, cosine_window_attention,
+    patch_merge, matmul, dropout, stochastic_depth,
 )  # fmt: skip
 
 REFERENCE: Mapping[str, Callable[..., Float64]] = {kind.__name__.rstrip("_"): kind for kind in _KINDS}

@@ -94,6 +94,8 @@ def _layers() -> Iterator[Branch]:
     for eps in (1e-5, 0.1):
         yield _one("batch_norm", {"eps": eps, "momentum": 0.1}, **four)
         yield _one("layer_norm", {"eps": eps}, weight=(width,), bias=(width,))
+        yield _one("group_norm", {"groups": 2, "eps": eps}, weight=(CHANNELS,), bias=(CHANNELS,))
+    yield _one("group_norm", {"groups": CHANNELS, "eps": 1e-5}, weight=(CHANNELS,), bias=(CHANNELS,))
     # Behind a convolution it may become one with it. Not so here: of another layer, and of one that is needed as it is.
     norm = Node("norm", "batch_norm", ("x",), {"eps": 1e-5, "momentum": 0.1}, {slot: slot for slot in four})
     yield Branch("batch_norm", (Node("relu", "relu", ("x",)), replace(norm, inputs=("relu",))), four)
@@ -129,11 +131,14 @@ def _windows() -> Iterator[Branch]:
 
 
 def _elements() -> Iterator[Branch]:
-    for kind in ("relu", "relu6", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh"):
+    plain = dict.fromkeys(("relu", "relu6", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "softplus"))
+    bent = {"leaky_relu": {"slope": 0.2}, "elu": {"alpha": 1.5}, "clamp": {"low": -0.5, "high": 0.7}}
+    for kind, of in {**plain, **bent}.items():
         # Its input is needed afterwards: what overwrites it shows.
-        yield Branch(kind, (Node("bent", kind, ("x",)), Node("y", "add", ("bent", "x"))))
+        yield Branch(kind, (Node("bent", kind, ("x",), of or {}), Node("y", "add", ("bent", "x"))))
         # Ten times the values reach where the curves are cut off; beside them, what is off around 0 would not show.
-        yield Branch(kind, (Node("wide", "mul", ("x",), {"value": 10.0}), Node("y", kind, ("wide",))))
+        wide = Node("wide", "mul", ("x",), {"value": 10.0})
+        yield Branch(kind, (wide, Node("y", kind, ("wide",), of or {})))
     yield from (_one("softmax", {"axis": axis}) for axis in (1, 3))
     yield _one("dropout", {"p": 0.5})
     yield from (_one("stochastic_depth", {"p": 0.5, "mode": mode}) for mode in ("row", "batch"))
@@ -149,6 +154,8 @@ def _shapes() -> Iterator[Branch]:
     yield from (
         _one("mean", {"axes": axes, "keep": keep}) for axes, keep in (([2, 3], False), ([1], True), ([3], False))
     )
+    yield from (_one("max", {"axes": axes, "keep": keep}) for axes, keep in (([2, 3], True), ([1], False)))
+    yield from (_one("pad", {"padding": padding}) for padding in ([1, 0, 2, 3], [0, 0, 0, 1]))
     yield from (_one("slice", {"axis": axis, "start": 1, "stop": 3}) for axis in (1, 3))
     yield from (_one("permute", {"axes": axes}) for axes in ([0, 2, 3, 1], [0, 3, 1, 2]))
     yield from (_one("reshape", {"shape": shape}) for shape in (["@0", -1], ["@0", 2, 2, "@2", -1]))
