@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from xfer.arrays import Float32, Weights
 from xfer.backend import Backend, Diagnosis, InputSpec, Labelled, Model
 from xfer.graphs.graph import Graph
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A module as a network; `way`: what of the framework's took it apart."""
+
+    graph: Graph
+    way: str
 
 
 class OwnModule(Protocol):
@@ -59,7 +68,7 @@ class Capabilities(Protocol):
         """A module of the framework's as the core sees it, in inference mode from now on; None for any other value."""
         ...
 
-    def trace(self, module: Any, size: tuple[int, int]) -> Graph:
+    def trace(self, module: Any, size: tuple[int, int]) -> Traced:
         """The network of a module of the framework's, for pictures of (height, width) pixels.
 
         Weights have the names of `OwnModule`. Raises BackendError for what no node of a graph can say.

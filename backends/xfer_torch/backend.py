@@ -26,7 +26,7 @@ from xfer.backend import (
     ParamGroups,
     PredictStep,
 )
-from xfer.graphs.graph import Graph
+from xfer.capabilities import Traced
 from xfer_torch.kinds import KINDS
 from xfer_torch.module import native
 from xfer_torch.network import Network, Resting, build
@@ -84,10 +84,10 @@ class TorchBackend:
     def own_module(self, value: Any) -> OwnModule | None:
         return OwnModule(value) if isinstance(value, nn.Module) else None
 
-    def trace(self, module: nn.Module, size: tuple[int, int]) -> Graph:
-        from xfer_torch.trace import trace  # torch.fx takes a while to import
+    def trace(self, module: nn.Module, size: tuple[int, int]) -> Traced:
+        from xfer_torch.trace import traced  # torch.fx takes a while to import
 
-        return trace(module, size)
+        return traced(module, size)
 
     def native_batches(self, spec: InputSpec) -> Iterator[Labelled]:
         from xfer_torch.native import native_batches  # torchvision.transforms.v2 takes a while to import

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -24,11 +24,24 @@ class Varying:
 
 
 @dataclass(frozen=True)
-class Observed:
-    """fx node -> what it gave: Shapes of a tensor, a tuple of these, Varying, or the value itself."""
+class Program:
+    """A module as fx nodes in the order of the computation.
 
+    values      node -> what it gave: Shapes of a tensor, a tuple of these, Varying, or the value itself
+    arguments   node -> (args, kwargs), Varying where they were not the same in each run
+    parameters  nodes that give a weight or a buffer by itself -> its name
+    result      what the module gives, as nodes
+    fixed       whether it takes no other size than that it was run for
+    way         what took it apart
+    """
+
+    nodes: Sequence[fx.Node]
     values: Mapping[fx.Node, Any]
+    arguments: Mapping[fx.Node, tuple[Any, Any]]
+    parameters: Mapping[fx.Node, str]
+    result: Any
     fixed: bool
+    way: str
 
 
 def on_meta(module: nn.Module) -> nn.Module:
@@ -39,23 +52,26 @@ def on_meta(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, copied).eval()
 
 
-def observe(module: fx.GraphModule, size: tuple[int, int]) -> Observed:
-    """Run a module that is on the meta device. `size` is (height, width) in pixels.
+Run = TypeVar("Run")
+Recorded = Mapping[fx.Node, Any]
+"""What each node gave in one run, `described`."""
 
-    Raises BackendError where it does not take pictures of this size.
+
+def observe(run: Callable[[int, tuple[int, int]], Run], size: tuple[int, int]) -> tuple[list[Run], bool]:
+    """What `run` gives of two batch sizes, and of a larger picture where it takes one; whether it takes none.
+
+    Raises BackendError where it does not take pictures of this size, (height, width) in pixels.
     """
     height, width = size
     try:
-        runs = [_run(module, 2, size), _run(module, 3, size)]
+        runs = [run(2, size), run(3, size)]
     except Exception as error:  # whatever a stranger's forward raises
         raise BackendError(f"the network takes no pictures of {height}x{width} pixels: {first_line(error)}") from None
-    fixed = False
     try:
         # Not square, so that heights and widths can be told apart; multiples of what patches and strides divide by.
-        runs.append(_run(module, 2, (height + 32, width + 64)))
+        return [*runs, run(2, (height + 32, width + 64))], False
     except Exception:
-        fixed = True
-    return Observed({node: _combined([run[node] for run in runs]) for node in runs[0]}, fixed)
+        return runs, True
 
 
 def follow(entry: int, shapes: Shapes, source: Shapes) -> int | str:
@@ -72,49 +88,31 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-class _Recorder(fx.Interpreter):
-    def __init__(self, module: fx.GraphModule, see: Callable[[fx.Node, Any], None]) -> None:
-        super().__init__(module, garbage_collect_values=True)
-        self.see = see
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        self.see(n, result)
-        return result
-
-
-def _run(module: fx.GraphModule, batch: int, size: tuple[int, int]) -> dict[fx.Node, Any]:
-    seen: dict[fx.Node, Any] = {}
-    with torch.no_grad():
-        _Recorder(module, seen.__setitem__).run(torch.empty(batch, 3, *size, device="meta"))
-    return {node: _described(value) for node, value in seen.items()}
-
-
 @dataclass(frozen=True)
-class _Shape:
+class Shape:
     sizes: tuple[int, ...]
 
 
-def _described(value: Any) -> Any:
+def described(value: Any) -> Any:
     if isinstance(value, Tensor):
-        return _Shape(tuple(value.shape))
+        return Shape(tuple(value.shape))
     if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
-        return tuple(_described(item) for item in value)
+        return tuple(described(item) for item in value)
     return value
 
 
-def _combined(values: Sequence[Any]) -> Any:
+def combined(values: Sequence[Any]) -> Any:
     """What one node gave in all runs, put together."""
     first = values[0]
-    if isinstance(first, _Shape):
-        return Traced(tuple(value.sizes for value in values))
-    if isinstance(first, tuple) and any(isinstance(item, _Shape) for item in first):
-        return tuple(_combined(items) for items in zip(*values, strict=True))
+    if isinstance(first, Shape):
+        return Seen(tuple(value.sizes for value in values))
+    if isinstance(first, tuple) and any(isinstance(item, Shape) for item in first):
+        return tuple(combined(items) for items in zip(*values, strict=True))
     return first if all(value == first for value in values) else Varying(tuple(values))
 
 
 @dataclass(frozen=True)
-class Traced:
+class Seen:
     """A tensor, as far as it is known: its shape in each run."""
 
     shapes: Shapes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,10 @@ class UnknownError(Exception):
 
 @dataclass(frozen=True)
 class Ref:
-    """What a node of the graph gives, or a parameter by itself, which becomes a node where a node takes it."""
+    """What a node of the graph gives, or a parameter by itself, which becomes a node where a node takes it.
+
+    A buffer counts as a parameter: layers take it, but it becomes no node.
+    """
 
     name: str
     shapes: Shapes
@@ -27,18 +30,32 @@ class Ref:
         return len(self.shapes[0])
 
 
+@dataclass(frozen=True)
+class Padded:
+    """Maps with zeros around them, for a convolution: (top, bottom, left, right)."""
+
+    ref: Ref
+    sides: tuple[int, int, int, int]
+
+
+def unpadded(input: Ref | Padded) -> tuple[Ref, tuple[int, int, int, int]]:
+    """The maps alone, and how many zeros are around them."""
+    return (input.ref, input.sides) if isinstance(input, Padded) else (input, (0, 0, 0, 0))
+
+
 @dataclass
 class Sheet:
     """The nodes written so far, and what is being translated.
 
     weights, layers   every weight with its shape, and the paths of the modules that are translated as one
-    first             of parameters by themselves, what a table says of its first values
+    first             name -> of a parameter by itself, what a table says of its first values. Raises UnknownError for
+                      what is no parameter
     name, shapes      of what is being translated; `path` of its module, if that is one of the layers
     """
 
     weights: Mapping[str, tuple[int, ...]]
     layers: frozenset[str]
-    first: Mapping[str, Mapping[str, float]]
+    first: Callable[[str], Mapping[str, float]]
     nodes: dict[str, Node] = field(default_factory=dict)
     name: str = ""
     path: str = ""
@@ -73,12 +90,23 @@ class Sheet:
         known = [n.name for n in self.nodes.values() if n.kind == "table" and n.weights["value"] == value.name]
         if known:
             return known[0]
-        first = self.first.get(value.name, {})
+        first = self.first(value.name)
         return self.part(value.name, value.shapes, "table", weights={"value": value.name}, **first).name
 
     def slots(self, *slots: str) -> dict[str, str]:
         """Slot -> weight of the same name in the module that is being translated, of those that it has."""
         return {slot: name for slot in slots if (name := f"{self.path}.{slot}") in self.weights}
+
+    def parameters(self, **values: Any) -> dict[str, str]:
+        """Slot -> name of the parameter that is its value, but for those that are None."""
+        for slot, value in values.items():
+            own = isinstance(value, Ref) and value.is_parameter and value.name in self.weights
+            needs(value is None or own, f"a {slot} that is no parameter by itself")
+        return {slot: value.name for slot, value in values.items() if value is not None}
+
+    def layer_of(self, weight: str) -> str:
+        """What a layer is called whose weight this is."""
+        return weight.removesuffix(".weight") if "." in weight else self.name
 
 
 def pair(value: Any) -> list[int]:

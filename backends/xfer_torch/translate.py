@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 from torch import nn
 
 from xfer_torch.observed import follow
-from xfer_torch.sheet import Ref, Sheet, axis_of, needs, pair
+from xfer_torch.sheet import Padded, Ref, Sheet, axis_of, needs, pair, unpadded
 
 # ---- modules: (sheet, module, *inputs)
 
 
-def conv(sheet: Sheet, module: nn.Conv2d, input: Ref) -> Ref:
+def conv(sheet: Sheet, module: nn.Conv2d, input: Ref | Padded) -> Ref:
     needs(module.padding_mode == "zeros", f"padding_mode = {module.padding_mode}")
     # As torch pads for "same" and "valid" as well: left and right, then top and bottom.
     left, right, top, bottom = module._reversed_padding_repeated_twice
+    maps, around = unpadded(input)
     return sheet.node(
         "conv",
-        input,
+        maps,
         weights=sheet.slots("weight", "bias"),
         stride=pair(module.stride),
-        padding=[top, bottom, left, right],
+        padding=[own + more for own, more in zip((top, bottom, left, right), around, strict=True)],
         dilation=pair(module.dilation),
         groups=module.groups,
     )
@@ -74,21 +76,8 @@ def activation(kind: str) -> Callable[..., Ref]:
     return translate
 
 
-def gelu(sheet: Sheet, input: Ref, approximate: str = "none") -> Ref:
-    needs(approximate == "none", f"gelu approximate = {approximate}")
-    return sheet.node("gelu", input)
-
-
 def softmax(sheet: Sheet, input: Ref, dim: Any = None) -> Ref:
     return sheet.node("softmax", input, axis=axis_of(dim, input.rank))
-
-
-def layer_norm(sheet: Sheet, input: Ref, normalized_shape: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Ref:
-    needs(len(normalized_shape) == 1, f"normalized_shape = {normalized_shape}")
-    for value in (weight, bias):
-        needs(isinstance(value, Ref) and value.is_parameter, "layer_norm without weight or bias")
-    slots, name = {"weight": weight.name, "bias": bias.name}, weight.name.removesuffix(".weight")
-    return sheet.part(name, sheet.shapes, "layer_norm", input, weights=slots, eps=eps)
 
 
 def max_pool(
@@ -140,11 +129,6 @@ def mul(sheet: Sheet, input: Any, other: Any) -> Ref:
     return _binary(sheet, "mul", input, other)
 
 
-def sub(sheet: Sheet, input: Any, other: Any) -> Ref:
-    needs(isinstance(other, int | float), "a difference of tensors")
-    return _binary(sheet, "add", input, -other)
-
-
 def div(sheet: Sheet, input: Any, other: Any) -> Ref:
     needs(isinstance(other, int | float) and other != 0, "a division by a tensor, or by zero")
     return _binary(sheet, "mul", input, 1 / other)
@@ -171,8 +155,11 @@ def chunk(sheet: Sheet, input: Ref, chunks: int, dim: int = 0) -> tuple[Ref, ...
 
 
 def split(sheet: Sheet, input: Ref, split_size: Any, dim: int = 0) -> tuple[Ref, ...]:
-    needs(isinstance(split_size, int), "a split into unequal parts")
-    return _pieces(sheet, input, split_size, dim)
+    if isinstance(split_size, int):
+        return _pieces(sheet, input, split_size, dim)
+    axis, ends = axis_of(dim, input.rank), accumulate(split_size)
+    parts = enumerate(zip(split_size, ends, strict=True))
+    return tuple(piece(sheet, f"{sheet.name}.{i}", input, axis, end - size, end) for i, (size, end) in parts)
 
 
 def _pieces(sheet: Sheet, input: Ref, step: int, dim: int) -> tuple[Ref, ...]:
@@ -180,7 +167,7 @@ def _pieces(sheet: Sheet, input: Ref, step: int, dim: int) -> tuple[Ref, ...]:
     length = _length(input, axis)
     starts = range(0, length, step)
     return tuple(
-        _slice(sheet, f"{sheet.name}.{i}", input, axis, start, min(start + step, length))
+        piece(sheet, f"{sheet.name}.{i}", input, axis, start, min(start + step, length))
         for i, start in enumerate(starts)
     )
 
@@ -191,7 +178,7 @@ def _length(input: Ref, axis: int) -> int:
     return lengths.pop()
 
 
-def _slice(sheet: Sheet, name: str, input: Ref, axis: int, start: int, stop: int) -> Ref:
+def piece(sheet: Sheet, name: str, input: Ref, axis: int, start: int, stop: int) -> Ref:
     shapes = tuple((*shape[:axis], stop - start, *shape[axis + 1 :]) for shape in input.shapes)
     return sheet.part(name, shapes, "slice", input, axis=axis, start=start, stop=stop)
 
@@ -212,7 +199,7 @@ def getitem(sheet: Sheet, input: Any, index: Any) -> Any:
             start = axis_of(entry, length)
             stop = start + 1
         needs(stop > start, "an empty slice")
-        input = _slice(sheet, f"{sheet.name}.slice", input, axis, start, stop)
+        input = piece(sheet, f"{sheet.name}.slice", input, axis, start, stop)
     return reshape(sheet, input) if any(isinstance(entry, int) for entry in entries) else input
 
 
@@ -242,6 +229,8 @@ def reshape(sheet: Sheet, input: Ref, *sizes: Any) -> Ref:
 
 def expand(sheet: Sheet, input: Ref, *sizes: Any) -> Ref:
     """Along the batch alone."""
+    if sheet.shapes == input.shapes:
+        return input
     picture = Ref("image", ())
     batches = [shape[:1] for shape in sheet.shapes]
     needs(batches[0] != batches[1] and all(shape[0] == 1 for shape in input.shapes), "an expansion but of the batch")

@@ -7,112 +7,14 @@ import sys
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from small_graphs import GRAPHS
+from stand_in import CODE, Own, run, told
 
-import xfer.porting.port as porting
-from xfer.archs import LOGITS
-from xfer.cli.main import main
 from xfer.errors import AbsentError, BackendError, WeightsError
 from xfer.formats.files import read_weights, write_weights
 from xfer.nets.network_file import read_network
 from xfer.nets.pretrained import resolve_source
 from xfer.nets.specs import arch_named
-from xfer.nets.weights import init_weights
-from xfer.porting import probe
-from xfer.porting.probe import Measurement
-from xfer.testing.delegate import Delegate
-from xfer.testing.numpy_backend import NumpyBackend
-
-CODE = """
-import sys
-class Module: pass
-loaded = []
-def make():
-    print("a word of its own")
-    return Module()
-def number(): return 3
-def broken(): raise ValueError("a cause\\nin two lines")
-def leaves(): sys.exit(4)
-constant = 3
-"""
-
-
-class Own:
-    """The graph with logits that depend on the pictures, and on the first weight of the head."""
-
-    def __init__(self, graph):
-        self.graph, self.weights = graph, init_weights(graph.weights, 0, graph)
-        self.weights["more"] = np.ones(2, np.float32)  # without a part in the logits
-
-    def export_weights(self):
-        return dict(self.weights)
-
-    def import_weights(self, weights):
-        self.weights = dict(weights)
-
-    def predict(self, images):
-        assert (images.dtype, images.shape[1]) == (np.float32, 3)
-        head = self.weights[self.graph[self.graph.head].weights["weight"]].ravel()[0]
-        return images.mean((2, 3)) * head
-
-
-class Tracing(Delegate):
-    """In torch's place: every object of a class called Module is the graph."""
-
-    def __init__(self, graph):
-        super().__init__(NumpyBackend())
-        self.graph, self.size = graph, None
-
-    def own_module(self, value):
-        return Own(self.graph) if type(value).__name__ == "Module" else None
-
-    def trace(self, module, size):
-        return dataclasses.replace(self.graph, size=size)
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """A folder with a module, in which commands are started."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text(CODE)
-    (tmp_path / "failing.py").write_text("import no_such_package")
-    (tmp_path / "ending.py").write_text("raise SystemExit(5)")
-    yield tmp_path
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
-            del sys.modules[name]
-
-
-@pytest.fixture
-def offered(monkeypatch):
-    """What backends make of the file: `torch` its own logits with an error, which a test may change."""
-    errors = {"torch": 0.0, "mindspore": 0.0}
-    graph = GRAPHS["residual"]
-    monkeypatch.setattr(porting, "load_backend", lambda name: Tracing(graph))
-
-    def measured(backend, device, task):
-        if isinstance(errors[backend], Exception):
-            raise errors[backend]
-        own = Own(graph)
-        own.import_weights(task.weights)
-        scaled = (task.images.astype(np.float32) / np.float32(255) - np.float32(task.mean)) / np.float32(task.std)
-        logits = own.predict(scaled.transpose(0, 3, 1, 2)) + np.float32(errors[backend])
-        return Measurement(backend, "cpu", {}, {LOGITS: "head"}, {probe.LOGITS_OF_ALL: {LOGITS: logits}})
-
-    monkeypatch.setattr(porting, "measure_in_own_process", measured)
-    return errors
-
-
-def run(*words):
-    return CliRunner().invoke(main, ["port", *map(str, words)])
-
-
-def told(result, code=2):
-    """The one line of an error; a traceback is none."""
-    assert result.exit_code == code, result.output
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    return line
 
 
 @pytest.mark.usefixtures("offered")

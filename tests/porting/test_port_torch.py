@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import xfer
 import xfer.porting.port as porting
+from xfer.capabilities import Traced
 from xfer.cli.main import main
 from xfer.errors import CheckpointError
 from xfer.formats.files import read_weights, write_weights
@@ -71,9 +72,9 @@ def test_another_network_does_not_pass(monkeypatch, torch_backend):
     traced = torch_backend.trace
 
     def without_gate(module, size):
-        graph = traced(module, size)
+        graph = traced(module, size).graph
         nodes = [dataclasses.replace(n, kind="tanh") if n.kind == "sigmoid" else n for n in graph.nodes]
-        return dataclasses.replace(graph, nodes=tuple(nodes))
+        return Traced(dataclasses.replace(graph, nodes=tuple(nodes)), "a look")
 
     monkeypatch.setattr(type(torch_backend), "trace", lambda self, module, size: without_gate(module, size))
     result = port("own_nets:Branches", "--json")

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     "TARGET is package.module:factory, a function or class without arguments that gives a torch.nn.Module. It is "
     "imported from here or from what is installed, and run. The file that is written holds the network and its "
     "weights; `xfer train --arch FILE` starts from it, and needs your code no more.\n\n"
-    "Then the logits of your module are held against those of the file on each backend. Exit code 1 where one of "
-    "them is beyond 1e-4.",
+    "The logits of your module are held against those of the file on each backend. Where one of them is beyond 1e-4 "
+    "the exit code is 1, and the file is called NAME.unproved.safetensors.",
 )
 @click.argument("target", metavar="TARGET")
 @click.option(
@@ -55,6 +55,9 @@ def port_(target: str, output: Path, backends: str, quiet: bool, json_: bool, **
         console.table(_proofs(ported.proofs))
         if ported.passes:
             console.say(f"to train on: xfer train PICTURES --arch {ported.file} --size {ported.graph.size[0]}")
+        else:
+            look = f"xfer parity --arch {ported.file} --size {ported.graph.size[0]}"
+            console.say(f"{output} was not written: the proof failed. To look into it: {look}")
     if not ported.passes:
         raise click.exceptions.Exit(1)
 
@@ -64,6 +67,7 @@ def _about(ported: Ported) -> list[str]:
     height, width = ported.graph.size
     lines = [
         f"written       {ported.file}: {content['values']:,} values in {content['tensors']} tensors",
+        f"traced by     {ported.way}",
         f"stages        {', '.join(ported.arch.stage_names)}",
         f"pictures      {height} x {width} pixels{', and no others' if ported.graph.fixed else ', or others'}",
     ]

@@ -15,14 +15,15 @@ from xfer.archs import IMAGENET_MEAN, IMAGENET_STD, LOGITS, Arch
 from xfer.arrays import Float32, Weights
 from xfer.backend import Backend
 from xfer.backends import load_backend
-from xfer.capabilities import OwnModule, capability
+from xfer.capabilities import OwnModule, Traced, capability
 from xfer.data.order import chunks
 from xfer.errors import AbsentError, BackendError, ConfigError, WeightsError, XferError, refuse_outside
 from xfer.formats.files import canonical_names, read_weights, read_with_metadata
 from xfer.graphs.graph import Graph
 from xfer.graphs.shapes import shapes_of
 from xfer.graphs.stages import arch_of
-from xfer.nets.network_file import SUFFIX, is_file, write_network
+from xfer.nets.network_file import SUFFIX, is_file, read_network, write_network
+from xfer.nets.traced import with_canonical_names
 from xfer.nets.weights import merge, refuse_unusable
 from xfer.nets.wrapped import unwrapped
 from xfer.pixels.colour import Normalize
@@ -62,13 +63,18 @@ class Proof:
 
 @dataclass(frozen=True)
 class Ported:
-    """`unused`: weights of the module that have no part in its logits, and are not in the file."""
+    """`file`: the output; where the proof failed, that beside it that is called `unproved`.
+
+    unused   weights of the module that have no part in its logits, and are not in the file
+    way      what took the module apart, `torch.fx` or `torch.export`
+    """
 
     file: Path
     graph: Graph
     arch: Arch
     unused: tuple[str, ...]
     proofs: tuple[Proof, ...]
+    way: str
 
     @property
     def passes(self) -> bool:
@@ -79,6 +85,7 @@ class Ported:
         shapes = self.graph.weights.values()
         return {
             "output": str(self.file),
+            "traced_by": self.way,
             "passes": self.passes,
             "tensors": len(shapes),
             "values": sum(int(np.prod(shape)) for shape in shapes),
@@ -106,6 +113,9 @@ def port(
 ) -> Ported:
     """Write a classifier of torch's as a network of xfer's, and hold the two against each other.
 
+    The output appears once every backend that is installed gives the module's logits, and what it replaces stays until
+    then. A network that does not pass is left in NAME.unproved.safetensors, to be looked into, without its source.
+
     target     the module, which is left in inference mode; or `package.module:factory`, a function or class without
                arguments that makes it. That is imported and called in this process: whoever names it wants it run. The
                current folder is importable meanwhile
@@ -132,18 +142,40 @@ def port(
             _load(module, name, Path(weights))
         traced = _traced(backend, value, (size, size), name)
         own = _own(module, name)
-        graph, taken = _taken(traced, own, name)
+        graph, taken = _taken(traced.graph, own, name)
         arch = arch_of(name, graph)
         shapes_of(graph)
         refuse_unusable(taken, name)
         with blamed(f"running {name}"):
             logits = _logits(module, pixels, normalize)
     record = {"ported_from": name, "versions": json_text({"xfer": __version__, **backend.versions()})}
-    write_network(file, graph, taken, normalize, record)
-    if source is not None:
-        write_source(Path(source), graph, class_name(name), overwrite)
-    proofs = tuple(_proof(name, file, pixels, logits, normalize, progress) for name in backends)
-    return Ported(file, graph, arch, tuple(name for name in own if name not in traced.weights), proofs)
+    unproved = unproved_of(file)
+    write_network(unproved, graph, taken, normalize, record)
+    try:
+        proofs = tuple(_proof(name, unproved, pixels, logits, normalize, progress) for name in backends)
+        unused = tuple(name for name in own if name not in traced.graph.weights)
+        ported = Ported(unproved, graph, arch, unused, proofs, traced.way)
+        if not ported.passes:
+            return ported
+        if source is not None:
+            write_source(Path(source), graph, class_name(name), overwrite)
+        _put(unproved, file)
+    except BaseException:  # also Ctrl-C: what nobody is told of does not stay
+        unproved.unlink(missing_ok=True)
+        raise
+    return replace(ported, file=file)
+
+
+def unproved_of(file: Path) -> Path:
+    """Where an output lies until it is proved."""
+    return file.with_name(f"{file.name.removesuffix(SUFFIX)}.unproved{SUFFIX}")
+
+
+def _put(unproved: Path, file: Path) -> None:
+    try:
+        unproved.replace(file)
+    except OSError as error:
+        raise WeightsError(f"{file}: cannot be written ({error.strerror or error}). Cure: another --output") from error
 
 
 def _normalize(mean: Triple, std: Triple) -> Normalize:
@@ -159,6 +191,17 @@ def _refuse_output(file: Path, overwrite: bool) -> None:
         raise ConfigError(f"--output {file}: expected a file ending in {SUFFIX}. Cure: --output {file.stem}{SUFFIX}")
     if os.path.lexists(file) and not overwrite:
         raise WeightsError(f"{file} exists already. Cure: another name, or --overwrite")
+    unproved = unproved_of(file)
+    if os.path.lexists(unproved) and not (overwrite or _is_network(unproved)):
+        raise WeightsError(f"{unproved} is in the way, and holds no network. Cure: another --output, or --overwrite")
+
+
+def _is_network(file: Path) -> bool:
+    try:
+        read_network(str(file))
+    except WeightsError:
+        return False
+    return True
 
 
 def _module(target: str | Any, name: str, backend: Backend) -> tuple[Any, OwnModule]:
@@ -177,11 +220,11 @@ def _module(target: str | Any, name: str, backend: Backend) -> tuple[Any, OwnMod
     return value, module
 
 
-def _traced(backend: Backend, module: Any, size: tuple[int, int], target: str) -> Graph:
+def _traced(backend: Backend, module: Any, size: tuple[int, int], target: str) -> Traced:
     try:
         with blamed(f"tracing {target}"):
-            graph: Graph = capability(backend, "trace")(module, size)
-            return graph
+            traced: Traced = capability(backend, "trace")(module, size)
+            return traced
     except BackendError as error:
         raise BackendError(f"{target}: {error}") from error
 
@@ -205,17 +248,10 @@ def _load(module: OwnModule, name: str, file: Path) -> None:
 
 
 def _taken(graph: Graph, own: Mapping[str, Float32], target: str) -> tuple[Graph, Weights]:
-    """The graph under canonical names, with a bias for its head, of zeros where it has none, and its weights."""
     try:
-        names = canonical_names(graph.weights)
+        return with_canonical_names(graph, own)
     except WeightsError as error:
         raise ConfigError(f"{target}: {error}") from None
-    weights = {names[name]: own[name] for name in graph.weights}
-    nodes = [replace(n, weights={slot: names[name] for slot, name in n.weights.items()}) for n in graph.nodes]
-    graph = replace(graph, nodes=tuple(nodes), weights={names[n]: shape for n, shape in graph.weights.items()})
-    biased = graph.with_head_bias()
-    zeros = {name: np.zeros(shape, np.float32) for name, shape in biased.weights.items() if name not in weights}
-    return biased, {**weights, **zeros}
 
 
 def _logits(module: OwnModule, pixels: Array, normalize: Normalize) -> Float32:
