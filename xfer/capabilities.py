@@ -13,10 +13,16 @@ from xfer.graphs.graph import Graph
 
 @dataclass(frozen=True)
 class Traced:
-    """A module as a network; `way`: what of the framework's took it apart."""
+    """A module as a network.
+
+    way     what of the framework's took it apart
+    ending  "softmax" or "log_softmax", with which the module makes something else of its logits; or "". The graph ends
+            with the logits
+    """
 
     graph: Graph
     way: str
+    ending: str = ""
 
 
 class OwnModule(Protocol):

@@ -38,6 +38,14 @@ class Padded:
     sides: tuple[int, int, int, int]
 
 
+@dataclass(frozen=True)
+class Ended:
+    """Logits behind which a network has a last function, which is no part of it: the loss has one."""
+
+    ref: Ref
+    function: str
+
+
 def unpadded(input: Ref | Padded) -> tuple[Ref, tuple[int, int, int, int]]:
     """The maps alone, and how many zeros are around them."""
     return (input.ref, input.sides) if isinstance(input, Padded) else (input, (0, 0, 0, 0))

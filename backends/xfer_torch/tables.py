@@ -13,8 +13,10 @@ from torchvision.models.maxvit import RelativePositionalMultiHeadAttention
 from torchvision.models.swin_transformer import ShiftedWindowAttention, ShiftedWindowAttentionV2, _patch_merging_pad
 from torchvision.ops import stochastic_depth
 
-from xfer_torch import translate, translate_named, translate_windows
+from xfer_torch import translate, translate_layers, translate_named, translate_windows
+from xfer_torch import translate_activations as activations
 from xfer_torch import translate_functions as functions
+from xfer_torch.translate_products import einsum
 
 ACTIVATIONS: Mapping[str, tuple[Any, ...]] = {
     "relu": (nn.ReLU, functional.relu, torch.relu),
@@ -32,6 +34,12 @@ LAYERS: Mapping[type[nn.Module], Translation] = {
     nn.Conv2d: translate.conv,
     nn.Linear: translate.linear,
     nn.BatchNorm2d: translate.batch_norm,
+    nn.BatchNorm1d: translate.batch_norm,
+    nn.GroupNorm: translate_layers.group_norm,
+    nn.InstanceNorm2d: translate_layers.instance_norm,
+    nn.PReLU: translate_layers.prelu_module,
+    nn.TransformerEncoder: translate_layers.encoder,
+    nn.TransformerEncoderLayer: translate_layers.encoder_layer,
     nn.LayerNorm: translate.layer_norm_module,
     nn.MultiheadAttention: translate.attention,
     ShiftedWindowAttention: translate_windows.window_attention,
@@ -40,7 +48,15 @@ LAYERS: Mapping[type[nn.Module], Translation] = {
 }
 # Modules that are functions of their inputs and of settings: the attributes that hold them, in the function's order.
 SETTINGS: dict[type[nn.Module], tuple[Translation, tuple[str, ...]]] = {
-    nn.GELU: (functions.gelu, ("approximate",)),
+    nn.GELU: (activations.gelu, ("approximate",)),
+    nn.ELU: (activations.elu, ("alpha",)),
+    nn.SELU: (activations.selu, ()),
+    nn.CELU: (activations.celu, ("alpha",)),
+    nn.Mish: (activations.mish, ()),
+    nn.Softplus: (activations.softplus, ("beta", "threshold")),
+    nn.Hardtanh: (activations.hardtanh, ("min_val", "max_val")),
+    nn.LogSoftmax: (functions.log_softmax, ("dim",)),
+    nn.AdaptiveMaxPool2d: (functions.adaptive_max_pool, ("output_size", "return_indices")),
     nn.Softmax: (translate.softmax, ("dim",)),
     nn.MaxPool2d: (
         translate.max_pool,
@@ -54,7 +70,7 @@ SETTINGS: dict[type[nn.Module], tuple[Translation, tuple[str, ...]]] = {
     nn.Dropout: (translate.dropout, ("p",)),
     nn.Dropout2d: (translate.dropout, ("p",)),
     nn.Flatten: (translate.flatten, ("start_dim", "end_dim")),
-    nn.LeakyReLU: (functions.leaky_relu, ("negative_slope",)),
+    nn.LeakyReLU: (activations.leaky_relu, ("negative_slope",)),
     nn.ZeroPad2d: (functions.pad, ("padding",)),
     nn.Identity: (translate.unchanged, ()),
 }
@@ -90,13 +106,30 @@ FUNCTIONS: dict[Any, Translation] = {
     functional.avg_pool2d: translate.avg_pool,
     functional.adaptive_avg_pool2d: translate.adaptive_avg_pool,
     functional.dropout: translate.dropout,
-    functional.gelu: functions.gelu,
+    functional.gelu: activations.gelu,
+    functional.elu: activations.elu,
+    functional.selu: activations.selu,
+    functional.celu: activations.celu,
+    functional.mish: activations.mish,
+    functional.prelu: activations.prelu,
+    functional.softplus: activations.softplus,
     functional.conv2d: functions.conv2d,
     functional.linear: functions.linear,
     functional.batch_norm: functions.batch_norm,
     functional.layer_norm: functions.layer_norm,
-    functional.leaky_relu: functions.leaky_relu,
-    functional.hardtanh: functions.hardtanh,
+    functional.leaky_relu: activations.leaky_relu,
+    functional.hardtanh: activations.hardtanh,
+    functional.group_norm: functions.group_norm,
+    functional.log_softmax: functions.log_softmax,
+    functional.adaptive_max_pool2d: functions.adaptive_max_pool,
+    torch.log_softmax: functions.log_softmax,
+    torch.amax: functions.largest,
+    torch.clamp: activations.clamp,
+    torch.square: functions.square,
+    torch.pow: functions.power,
+    operator.pow: functions.power,
+    torch.concat: translate.cat,
+    torch.einsum: einsum,
     functional.pad: functions.pad,
     functional.softmax: translate.softmax,
     functional.scaled_dot_product_attention: functions.attention,
@@ -114,7 +147,8 @@ FUNCTIONS |= {other: translate.activation(kind) for kind, (_, *others) in ACTIVA
 METHODS: Mapping[str, Translation] = {
     "add": translate.add, "mul": translate.mul, "sub": functions.sub, "div": translate.div,
     "unbind": functions.unbind, "sum": functions.total, "neg": functions.neg, "select": functions.select,
-    "clone": translate.unchanged, "detach": translate.unchanged,
+    "amax": functions.largest, "clamp": activations.clamp, "pow": functions.power, "square": functions.square,
+    "log_softmax": functions.log_softmax, "clone": translate.unchanged, "detach": translate.unchanged,
     "add_": translate.add, "mul_": translate.mul, "matmul": translate.matmul,
     "chunk": translate.chunk, "split": translate.split, "mean": translate.mean, "softmax": translate.softmax,
     "flatten": translate.flatten, "view": translate.reshape, "reshape": translate.reshape,
@@ -130,7 +164,11 @@ ATEN: Mapping[str, Translation] = {
     **{kind: translate.activation(kind) for kind in ACTIVATIONS},
     "conv2d": functions.conv2d, "linear": functions.linear, "batch_norm": functions.aten_batch_norm,
     "layer_norm": functions.layer_norm, "scaled_dot_product_attention": functions.attention,
-    "gelu": functions.gelu, "leaky_relu": functions.leaky_relu, "hardtanh": functions.hardtanh,
+    "gelu": activations.gelu, "leaky_relu": activations.leaky_relu, "hardtanh": activations.hardtanh,
+    "elu": activations.elu, "selu": activations.selu, "celu": activations.celu, "mish": activations.mish,
+    "softplus": activations.softplus, "group_norm": functions.group_norm, "einsum": einsum,
+    "adaptive_max_pool2d": functions.aten_adaptive_max_pool, "prelu": activations.prelu,
+    "instance_norm": functions.instance_norm, "concat": translate.cat,
     "max_pool2d": translate.max_pool, "avg_pool2d": translate.avg_pool,
     "adaptive_avg_pool2d": translate.adaptive_avg_pool, "cat": translate.cat, "bmm": translate.matmul,
     "dropout": translate.dropout, "feature_dropout": translate.dropout, "pad": functions.pad,

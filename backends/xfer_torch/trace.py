@@ -18,7 +18,7 @@ from xfer.graphs.kinds import KINDS
 from xfer.graphs.read import graph_from_json
 from xfer_torch import exported, symbolic, tables, translate, translate_functions
 from xfer_torch.observed import Program, Seen, Varying, first_line, on_meta
-from xfer_torch.sheet import Padded, Ref, Sheet, UnknownError
+from xfer_torch.sheet import Ended, Padded, Ref, Sheet, UnknownError
 
 # What these give says itself what the sizes came to that they were asked for.
 _OF_SHAPES = (translate.reshape, translate.expand, translate.unchanged)
@@ -73,8 +73,18 @@ def _translation(program: Program, module: nn.Module, bare: nn.Module, size: tup
         if symbolic.is_in_place(node, bare):
             old, new = known[node.args[0]], known[node]  # type: ignore[index]
             known = {other: new if value == old else value for other, value in known.items()}
-    result = fx.node.map_arg(program.result, known.__getitem__)
-    return Traced(_graph(sheet, result, size, program.fixed), program.way)
+    result, ending = _logits(fx.node.map_arg(program.result, known.__getitem__), sheet)
+    return Traced(_graph(sheet, result, size, program.fixed), program.way, ending)
+
+
+def _logits(result: Any, sheet: Sheet) -> tuple[Any, str]:
+    """What is before a last softmax or its logarithm, and which of the two that is."""
+    if isinstance(result, Ended):
+        return result.ref, result.function
+    last = sheet.nodes.get(result.name) if isinstance(result, Ref) else None
+    if last is None or (last.kind, last.attributes.get("axis"), result.rank) != ("softmax", 1, 2):
+        return result, ""
+    return Ref(last.inputs[0], result.shapes), "softmax"
 
 
 def _value(node: fx.Node, program: Program, known: Mapping[fx.Node, Any], module: nn.Module, sheet: Sheet) -> Any:
@@ -107,12 +117,27 @@ def _translated(node: fx.Node, arguments: Any, module: nn.Module, path: str, she
     if translation not in _OF_SHAPES and _holds(values, Varying):
         raise UnknownError("a number that follows the batch or the picture")
     if translation not in _OF_PADDED and _holds(values, Padded):
-        raise UnknownError("padding, but before a convolution")
+        args, settings = _with_padding((args, settings), sheet)
+    if _holds(values, Ended):
+        raise UnknownError("what follows on a log_softmax")
     try:
         bound = inspect.signature(translation).bind(sheet, *args, **settings)
     except TypeError as error:
         raise UnknownError(f"{_word(node)}: {error}") from None
     return translation(*bound.args, **bound.kwargs)
+
+
+def _with_padding(value: Any, sheet: Sheet) -> Any:
+    """The same with nodes for the zeros around maps."""
+    if isinstance(value, Padded):
+        top, bottom, left, right = value.sides
+        shapes = tuple((*s[:2], s[2] + top + bottom, s[3] + left + right) for s in value.ref.shapes)
+        return sheet.part(f"{sheet.name}.pad", shapes, "pad", value.ref, padding=[*value.sides])
+    if isinstance(value, tuple | list):
+        return type(value)(_with_padding(item, sheet) for item in value)
+    if isinstance(value, dict):
+        return {key: _with_padding(item, sheet) for key, item in value.items()}
+    return value
 
 
 def _call(

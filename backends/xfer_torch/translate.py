@@ -240,3 +240,8 @@ def expand(sheet: Sheet, input: Ref, *sizes: Any) -> Ref:
 
 def unchanged(sheet: Sheet, input: Ref, *anything: Any) -> Ref:
     return input
+
+
+def part_of(sheet: Sheet, word: str, kind: str, input: Ref, **attributes: Any) -> Ref:
+    """A node on the way to the result, of the shape of its input."""
+    return sheet.part(f"{sheet.name}.{word}", input.shapes, kind, input, **attributes)

@@ -10,8 +10,8 @@ import math
 from typing import Any
 
 from xfer_torch.observed import Shapes
-from xfer_torch.sheet import Padded, Ref, Sheet, axis_of, needs, pair, unpadded
-from xfer_torch.translate import add, mul, piece
+from xfer_torch.sheet import Ended, Padded, Ref, Sheet, axis_of, needs, pair, unpadded
+from xfer_torch.translate import add, mul, part_of, piece
 
 SAME_BEHIND = 2**63 - 1
 """The end of a slice that has none, as ATen writes it."""
@@ -100,34 +100,52 @@ def attention(
     return sheet.node("matmul", shares, value)
 
 
-def gelu(sheet: Sheet, input: Ref, approximate: str = "none") -> Ref:
-    """By the error function; or by tanh, x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), which is no kind."""
-    if approximate == "none":
-        return sheet.node("gelu", input)
-    needs(approximate == "tanh", f"gelu approximate = {approximate}")
-
-    def part(kind: str, *inputs: Ref, **attributes: Any) -> Ref:
-        return sheet.part(f"{sheet.name}.{kind}", sheet.shapes, kind, *inputs, **attributes)
-
-    cube = part("mul", part("mul", input, input), input)
-    inner = part("mul", part("add", input, part("mul", cube, value=0.044715)), value=math.sqrt(2 / math.pi))
-    return sheet.node("mul", part("mul", input, value=0.5), part("add", part("tanh", inner), value=1.0))
+def square(sheet: Sheet, input: Ref) -> Ref:
+    return mul(sheet, input, input)
 
 
-def leaky_relu(sheet: Sheet, input: Ref, negative_slope: float = 0.01, inplace: bool = False) -> Ref:
-    """max(x, 0) - slope * max(-x, 0)."""
-    above, below = _of(sheet, "above", "relu", input), _of(sheet, "below", "mul", input, value=-1.0)
-    below = _of(sheet, "below", "mul", _of(sheet, "below", "relu", below), value=-negative_slope)
-    return sheet.node("add", above, below)
+def power(sheet: Sheet, input: Ref, exponent: Any) -> Ref:
+    needs(exponent == 2, f"the power {exponent}")
+    return square(sheet, input)
 
 
-def _of(sheet: Sheet, word: str, kind: str, input: Ref, **attributes: Any) -> Ref:
-    return sheet.part(f"{sheet.name}.{word}", input.shapes, kind, input, **attributes)
+def largest(sheet: Sheet, input: Ref, dim: Any = (), keepdim: bool = False) -> Ref:
+    axes = [dim] if isinstance(dim, int) else dim or range(input.rank)
+    return sheet.node("max", input, axes=sorted(axis_of(axis, input.rank) for axis in axes), keep=bool(keepdim))
 
 
-def hardtanh(sheet: Sheet, input: Ref, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Ref:
-    needs((min_val, max_val) == (0, 6), f"hardtanh from {min_val} to {max_val}")
-    return sheet.node("relu6", input)
+def adaptive_max_pool(sheet: Sheet, input: Ref, output_size: Any, return_indices: bool = False) -> Ref:
+    needs(not return_indices and pair(output_size) == [1, 1], f"adaptive_max_pool2d to {output_size}, or with indices")
+    return sheet.node("max", input, axes=[2, 3], keep=True)
+
+
+def aten_adaptive_max_pool(sheet: Sheet, input: Ref, output_size: Any) -> tuple[Ref, None]:
+    return adaptive_max_pool(sheet, input, output_size), None
+
+
+def group_norm(
+    sheet: Sheet, input: Ref, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5,
+    cudnn_enabled: bool = True,
+) -> Ref:  # fmt: skip
+    slots = sheet.parameters(weight=weight, bias=bias)
+    needs(len(slots) == 2, "group_norm without weight or bias")
+    name = sheet.layer_of(slots["weight"])
+    return sheet.part(name, sheet.shapes, "group_norm", input, weights=slots, groups=num_groups, eps=eps)
+
+
+def instance_norm(
+    sheet: Sheet, input: Ref, weight: Any, bias: Any, running_mean: Any, running_var: Any, use_input_stats: bool,
+    momentum: float, eps: float, cudnn_enabled: bool = True,
+) -> Ref:  # fmt: skip
+    """Groups of one channel."""
+    needs(use_input_stats and running_mean is None, "instance_norm with statistics")
+    return group_norm(sheet, input, input.shapes[0][1], weight, bias, eps)
+
+
+def log_softmax(sheet: Sheet, input: Ref, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Ended:
+    """Of logits, with which a network may end: no node."""
+    needs(dtype in (None, False) and input.rank == 2 and axis_of(dim, 2) == 1, "a log_softmax but of logits")
+    return Ended(input, "log_softmax")
 
 
 def neg(sheet: Sheet, input: Ref) -> Ref:
@@ -137,7 +155,7 @@ def neg(sheet: Sheet, input: Ref) -> Ref:
 def sub(sheet: Sheet, input: Any, other: Any) -> Ref:
     if isinstance(other, int | float):
         return add(sheet, input, -other)
-    return add(sheet, input, _of(sheet, "negative", "mul", other, value=-1.0))
+    return add(sheet, input, part_of(sheet, "negative", "mul", other, value=-1.0))
 
 
 def total(sheet: Sheet, input: Ref, dim: Any = None, keepdim: bool = False) -> Ref:

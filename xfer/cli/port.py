@@ -71,6 +71,8 @@ def _about(ported: Ported) -> list[str]:
         f"stages        {', '.join(ported.arch.stage_names)}",
         f"pictures      {height} x {width} pixels{', and no others' if ported.graph.fixed else ', or others'}",
     ]
+    if ported.ending:
+        lines.append(f"left out      the last {ported.ending}: training and prediction have their own")
     if ported.unused:
         more = f" and {len(ported.unused) - 3} more" if len(ported.unused) > 3 else ""
         lines.append(f"left out      {', '.join(ported.unused[:3])}{more}: without a part in the logits")

@@ -179,9 +179,10 @@ def _fits(shape: tuple[int, ...], text: str, lengths: dict[str, int]) -> bool:
 
 def _refuse_parts(node: Node, lengths: Mapping[str, int], where: str) -> None:
     """Groups and heads divide what they are parts of, and biases of a window are for each head and each way in it."""
-    for attribute, letter in (("groups", "O"), ("heads", "D")):
-        if (parts := node.attributes.get(attribute)) and lengths[letter] % parts:
-            raise ConfigError(f"{where}: {attribute} = {parts}: expected a divisor of {lengths[letter]:,}")
+    for attribute, letters in (("groups", "OC"), ("heads", "D")):
+        for length in (lengths[letter] for letter in letters if letter in lengths):
+            if (parts := node.attributes.get(attribute)) and length % parts:
+                raise ConfigError(f"{where}: {attribute} = {parts}: expected a divisor of {length:,}")
     if "H" in lengths and lengths["H"] != node.attributes["heads"]:
         raise ConfigError(f"{where}: biases for {lengths['H']:,} heads: expected {node.attributes['heads']:,}")
     if "R" in lengths:

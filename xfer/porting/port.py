@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from xfer.nets.weights import merge, refuse_unusable
 from xfer.nets.wrapped import unwrapped
 from xfer.pixels.colour import Normalize
 from xfer.porting.differences import compare_arrays
+from xfer.porting.endings import ENDINGS
 from xfer.porting.gaps import Array
 from xfer.porting.own_code import blamed, importable, made, named
 from xfer.porting.parity import NOISE_BATCHES, TOLERANCE, measure_in_own_process, noise, pictures_of, target_of
@@ -67,6 +68,7 @@ class Ported:
 
     unused   weights of the module that have no part in its logits, and are not in the file
     way      what took the module apart, `torch.fx` or `torch.export`
+    ending   the module's last function, `softmax` or `log_softmax`, that is left out: the loss has it; or ""
     """
 
     file: Path
@@ -75,6 +77,7 @@ class Ported:
     unused: tuple[str, ...]
     proofs: tuple[Proof, ...]
     way: str
+    ending: str = ""
 
     @property
     def passes(self) -> bool:
@@ -86,6 +89,7 @@ class Ported:
         return {
             "output": str(self.file),
             "traced_by": self.way,
+            "ending": self.ending,
             "passes": self.passes,
             "tensors": len(shapes),
             "values": sum(int(np.prod(shape)) for shape in shapes),
@@ -148,13 +152,14 @@ def port(
         refuse_unusable(taken, name)
         with blamed(f"running {name}"):
             logits = _logits(module, pixels, normalize)
+    ends = ENDINGS[traced.ending]
     record = {"ported_from": name, "versions": json_text({"xfer": __version__, **backend.versions()})}
     unproved = unproved_of(file)
     write_network(unproved, graph, taken, normalize, record)
     try:
-        proofs = tuple(_proof(name, unproved, pixels, logits, normalize, progress) for name in backends)
+        proofs = tuple(_proof(name, unproved, pixels, logits, normalize, ends, progress) for name in backends)
         unused = tuple(name for name in own if name not in traced.graph.weights)
-        ported = Ported(unproved, graph, arch, unused, proofs, traced.way)
+        ported = Ported(unproved, graph, arch, unused, proofs, traced.way, traced.ending)
         if not ported.passes:
             return ported
         if source is not None:
@@ -265,8 +270,14 @@ def _logits(module: OwnModule, pixels: Array, normalize: Normalize) -> Float32:
     return np.concatenate([given(pixels[part]) for part in chunks(np.arange(len(pixels)), BATCH)])
 
 
-def _proof(name: str, file: Path, pixels: Array, logits: Float32, normalize: Normalize, progress: Progress) -> Proof:
-    """What one backend makes of the file that was written, read anew by its own process."""
+def _proof(
+    name: str, file: Path, pixels: Array, given: Float32, normalize: Normalize, ends: Callable[[Array], Array],
+    progress: Progress,
+) -> Proof:  # fmt: skip
+    """What one backend makes of the file that was written, read anew by its own process.
+
+    `given`: what the module gives for the pictures, which is what `ends` makes of its logits.
+    """
     backend, device = target_of(name)
     progress(f"measuring {backend}", 1, None)
     weights, _ = read_with_metadata(file)
@@ -275,7 +286,7 @@ def _proof(name: str, file: Path, pixels: Array, logits: Float32, normalize: Nor
         arrays = measure_in_own_process(backend, device, task).arrays
     except XferError as error:
         return Proof(backend, len(pixels), False, absent=isinstance(error, AbsentError), note=str(error))
-    theirs = arrays[LOGITS_OF_ALL]
-    (row,) = compare_arrays(LOGITS_OF_ALL, {LOGITS: logits}, theirs, {LOGITS: LOGITS}, TOLERANCE)
-    agree = int((logits.argmax(axis=1) == theirs[LOGITS].argmax(axis=1)).sum())
+    theirs = {LOGITS: ends(arrays[LOGITS_OF_ALL][LOGITS])}
+    (row,) = compare_arrays(LOGITS_OF_ALL, {LOGITS: given}, theirs, {LOGITS: LOGITS}, TOLERANCE)
+    agree = int((given.argmax(axis=1) == theirs[LOGITS].argmax(axis=1)).sum())
     return Proof(backend, len(pixels), row.passes, row.relative, agree, note=row.note)
