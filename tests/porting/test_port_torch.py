@@ -68,6 +68,16 @@ def test_each_framework_gives_the_logits_of_the_module(here):
 
 
 @pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize(("name", "ending"), [("Probabilities", "softmax"), ("log_probabilities", "log_softmax")])
+def test_a_last_softmax_is_no_part_of_the_network_and_of_the_proof(name, ending):
+    result = port(f"own_nets:{name}")
+    assert result.exit_code == 0, result.output
+    assert f"left out      the last {ending}: training and prediction have their own" in result.output
+    graph = read_network("net.safetensors").graph
+    assert graph.nodes[-1].name == graph.head == "fc"
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_another_network_does_not_pass(monkeypatch, torch_backend):
     traced = torch_backend.trace
 
