@@ -25,6 +25,28 @@ class Traced:
     ending: str = ""
 
 
+@dataclass(frozen=True)
+class LibraryModule:
+    """A module of a library's, and how its published weights see pictures.
+
+    size           (height, width) in pixels
+    mean, std      of the normalisation, of values in [0, 1]
+    crop           share of a side that evaluation keeps
+    interpolation  of the resizing before that
+    squash         whether that makes pictures square, whatever their shape
+    record         for people: which weights they are, and their licence
+    """
+
+    module: Any
+    size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    crop: float
+    interpolation: str
+    squash: bool
+    record: Mapping[str, str]
+
+
 class OwnModule(Protocol):
     """A classifier that somebody wrote for the framework, at rest, in float32. Weights have the names it gives them."""
 
@@ -81,6 +103,14 @@ class Capabilities(Protocol):
         """
         ...
 
+    def library_module(self, name: str, pretrained: bool) -> LibraryModule:
+        """A network of the framework's own library of them, with its published weights or fresh ones.
+
+        Raises AbsentError where the library is not installed, ConfigError for a name that it does not have, and
+        WeightsError for weights that cannot be had.
+        """
+        ...
+
     def diagnose(self) -> tuple[Diagnosis, ...]:
         """What slows or breaks the framework here, for `xfer doctor`."""
         ...
@@ -101,6 +131,7 @@ _ABSENT: Mapping[str, Any] = {
     "native_model": None,
     "own_module": None,
     "trace": None,
+    "library_module": None,
     "diagnose": tuple,
     "tune_process": lambda device: None,
 }

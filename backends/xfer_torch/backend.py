@@ -26,7 +26,7 @@ from xfer.backend import (
     ParamGroups,
     PredictStep,
 )
-from xfer.capabilities import Traced
+from xfer.capabilities import LibraryModule, Traced
 from xfer_torch.kinds import KINDS
 from xfer_torch.module import native
 from xfer_torch.network import Network, Resting, build
@@ -88,6 +88,11 @@ class TorchBackend:
         from xfer_torch.trace import traced  # torch.fx takes a while to import
 
         return traced(module, size)
+
+    def library_module(self, name: str, pretrained: bool) -> LibraryModule:
+        from xfer_torch.timm_models import library_module
+
+        return library_module(name, pretrained)
 
     def native_batches(self, spec: InputSpec) -> Iterator[Labelled]:
         from xfer_torch.native import native_batches  # torchvision.transforms.v2 takes a while to import

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    help="All networks, or those whose names hold PATTERN; of a single one, or of the one in FILE, "
+    help="All networks, or those whose names hold PATTERN; of a single one, of the one in FILE or of timm/NAME, "
     "its stages.\n\n"
     "`--train-from` takes the name of a stage, or of a cut within one, and what lies before it is computed once."
 )
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 def models(pattern: str, cuts: bool, json_: bool) -> None:
     from xfer.cli import console
     from xfer.graphs.overview import facts_of_graph
+    from xfer.nets.library import is_of_library, published_as
     from xfer.nets.listing import facts_of, matching
-    from xfer.nets.network_file import is_file, read_network
+    from xfer.nets.specs import network_held
 
-    if is_file(pattern):
-        facts = [facts_of_graph(pattern, read_network(pattern).graph)]
+    if (held := network_held(pattern)) is not None:
+        facts = [facts_of_graph(pattern, held.graph, published_as(pattern) if is_of_library(pattern) else ())]
     else:
         names = matching(pattern)
         facts = [facts_of(name) for name in ((pattern,) if pattern in names else names)]
@@ -51,11 +52,12 @@ def _say_cuts(names: Sequence[str], json_: bool) -> None:
     from xfer.errors import ConfigError
     from xfer.graphs.overview import cuts_of
     from xfer.nets.catalogue import graph_named
-    from xfer.nets.network_file import is_file, read_network
+    from xfer.nets.specs import network_held
 
     if len(names) > 1:
         raise ConfigError(f"--cuts: expected one network, not {len(names)}. Cure: xfer models {names[0]} --cuts")
-    graph = read_network(names[0]).graph if is_file(names[0]) else graph_named(names[0])
+    held = network_held(names[0])
+    graph = graph_named(names[0]) if held is None else held.graph
     if json_:
         console.as_json([asdict(cut) for cut in cuts_of(graph)])
     else:

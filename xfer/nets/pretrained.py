@@ -18,6 +18,7 @@ from xfer.formats.sealed import BEST, OWN_FORMATS
 from xfer.graphs import packaged
 from xfer.graphs.packaged import PublishedWeights
 from xfer.nets.head import Head
+from xfer.nets.library import is_of_library, published_weights
 from xfer.nets.network_file import is_file
 from xfer.pixels.colour import Normalize, read_normalize
 from xfer.progress import Progress, silent
@@ -83,6 +84,8 @@ def resolve_source(
     if (path := weights_file(source)) is not None:
         weights, metadata = read_with_metadata(path)
         return (weights if metadata.get("format") in OWN_FORMATS else of_network(weights, arch)), metadata
+    if is_of_library(arch):
+        return published_weights(arch, progress)
     origin, path = _imagenet(arch, cache or cache_dir() / "weights", progress)
     weights, _ = read_weights(path)
     return of_network(weights, arch), {"source": origin, "sha256": file_hash(path), **_usual(arch)}

@@ -15,7 +15,8 @@ from xfer.graphs.graph import Graph
 from xfer.graphs.shapes import shapes_of
 from xfer.graphs.stages import arch_of
 from xfer.nets import catalogue
-from xfer.nets.network_file import is_file, read_network
+from xfer.nets.library import is_of_library, read_library_network
+from xfer.nets.network_file import NetworkFile, is_file, read_network
 from xfer.system.memory import refuse_memory
 
 TENSORS = 2
@@ -61,11 +62,11 @@ class ModelSpec:
 
 
 def arch_named(name: str, own: Mapping[str, Graph] | None = None) -> Arch | None:
-    """The network of that name, of those that xfer brings, in that file, or among a backend's `own`; else None."""
+    """The network of that name, or None: among a backend's `own`, in that file, of a library, or brought by xfer."""
     if own and name in own:
         return arch_of(name, own[name])
-    if is_file(name):
-        return read_network(name).arch(name)
+    if (held := network_held(name)) is not None:
+        return held.arch(name)
     return catalogue.arch_named(name, catalogue.graph_named(name)) if name in catalogue.names() else None
 
 
@@ -80,7 +81,7 @@ def known_arch(backend: Backend, name: str) -> Arch:
     own = own_networks(backend)
     if (arch := arch_named(name, own)) is None:
         known = (*own, *catalogue.names())
-        listed = f"one of the {len(known)} that `xfer models` lists, or a network in a .safetensors file"
+        listed = f"one of the {len(known)} that `xfer models` lists, timm/NAME, or a network in a .safetensors file"
         raise BackendError(f"arch = {name!r}: expected {listed}.{nearest(name, known)}")
     refuse_unknown_kinds(backend, name, _graph_named(name, own))
     return arch
@@ -98,7 +99,14 @@ def builds(backend: Backend, name: str) -> bool:
 def _graph_named(name: str, own: Mapping[str, Graph]) -> Graph:
     if name in own:
         return own[name]
-    return read_network(name).graph if is_file(name) else catalogue.graph_named(name)
+    return held.graph if (held := network_held(name)) is not None else catalogue.graph_named(name)
+
+
+def network_held(name: str) -> NetworkFile | None:
+    """In the file of that name, or in that of a library's network; None for a name of the catalogue."""
+    if is_file(name):
+        return read_network(name)
+    return read_library_network(name) if is_of_library(name) else None
 
 
 def with_graph(spec: ModelSpec, backend: Backend, place: str | None = None) -> ModelSpec:
@@ -127,7 +135,7 @@ def with_graph(spec: ModelSpec, backend: Backend, place: str | None = None) -> M
 
 def _changed(spec: ModelSpec, own: Mapping[str, Graph], place: str) -> Graph:
     """The network by its name or in the file, with the changes that are asked for."""
-    if is_file(place) or place in own:
+    if is_file(place) or is_of_library(place) or place in own:
         catalogue.refuse_changes(spec.arch, spec.layers, spec.padding)
         graph = _graph_named(place, own)
     else:

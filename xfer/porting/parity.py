@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from xfer import errors
 from xfer.archs import LOGITS
 from xfer.arrays import Weights
 from xfer.data.find import find_images
 from xfer.data.loader import read_now, refuse_large_batches
 from xfer.data.split import Split
-from xfer.errors import BackendError, ConfigError, XferError, refuse_outside
+from xfer.errors import ConfigError, XferError, refuse_outside
 from xfer.formats.files import read_with_metadata
 from xfer.nets.pretrained import IMAGENET, RANDOM, normalize_of, resolve_source
 from xfer.nets.specs import arch_named
@@ -36,7 +35,7 @@ from xfer.progress import Progress, silent
 from xfer.recipe.recipe import MOST_BATCH, MOST_SEED, MOST_SIZE
 from xfer.system.files import expanded
 from xfer.system.parts import half_written
-from xfer.system.processes import Answer, ask
+from xfer.system.processes import ask, error_of
 
 TOLERANCE = 1e-4
 MOST_STEPS, MOST_CLASSES = 100_000, 10_000_000
@@ -209,12 +208,4 @@ def measure_in_own_process(backend: str, device: str, task: Task) -> Measurement
         answer = ask("xfer.porting.probe", backend, device, str(question), str(result))
         if answer.code == 0 and result.exists():
             return read_measurement(result)
-    raise _error(backend, answer)
-
-
-def _error(backend: str, answer: Answer) -> XferError:
-    try:
-        kind: type[XferError] = getattr(errors, answer.content["kind"])
-        return kind(answer.content["message"])
-    except (KeyError, TypeError, AttributeError):
-        return BackendError(f"the process of backend '{backend}' {answer.ending}")
+    raise error_of(answer, f"the process of backend '{backend}'")

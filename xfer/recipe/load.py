@@ -15,6 +15,7 @@ from xfer.errors import ConfigError, expected
 from xfer.recipe import complaints
 from xfer.recipe.keys import flat
 from xfer.recipe.names import FLAGS
+from xfer.recipe.published import as_published
 from xfer.recipe.recipe import Recipe
 from xfer.recipe.shipped import find_recipe
 from xfer.recipe.sizes import refuse_other_size
@@ -50,6 +51,8 @@ def make_recipe(content: Mapping[str, Any], overrides: Mapping[str, Any], name: 
     if merged.get("phases") and any(FLAGS.get(k, k) == "train.epochs" for k in overrides):
         raise ConfigError(f"{name}: epochs cannot be overridden, as each of its phases gives its own")
     recipe = validated(Recipe, merged, name)
+    if (augment := as_published(recipe)) is not None:
+        recipe = validated(Recipe, merged | {"augment": augment}, name)
     _ = recipe.augment.normalize
     if any(FLAGS.get(key, key) == "augment.size" for key in overrides):
         refuse_other_size(recipe.augment, name)

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xfer import errors
+from xfer.errors import BackendError, XferError
 from xfer.system.files import json_text
 from xfer.system.own_process import SAFE_PATH
 
@@ -108,6 +110,15 @@ def ask(module: str, *arguments: str, timeout: float | None = None) -> Answer:
     except (IndexError, ValueError):
         content = None
     return Answer(content, done.returncode, last_line(done.stderr))
+
+
+def error_of(answer: Answer, what: str) -> XferError:
+    """The XferError that a process has printed as its kind and message, and BackendError of one that died: `what`."""
+    try:
+        kind: type[XferError] = getattr(errors, answer.content["kind"])
+        return kind(answer.content["message"])
+    except (KeyError, TypeError, AttributeError):
+        return BackendError(f"{what} {answer.ending}")
 
 
 def last_line(text: str) -> str:

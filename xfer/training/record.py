@@ -16,6 +16,7 @@ from xfer.backend import Backend
 from xfer.errors import refuse_outside
 from xfer.formats.sealed import BEST
 from xfer.metrics import Epoch
+from xfer.nets.library import is_of_library
 from xfer.nets.network_file import is_file
 from xfer.progress import Progress, silent
 from xfer.recipe.recipe import Recipe
@@ -137,7 +138,8 @@ def go_on(
         "with schedule and optimizer from their beginning"
     )
     places = replace(places_of(path), weights=None)
-    if is_file(recipe.model.arch) and places.network is None:  # the run carries the network
+    held = is_file(recipe.model.arch) or is_of_library(recipe.model.arch)
+    if held and places.network is None:  # the run carries the network
         places = replace(places, network=str(path / BEST))
     return begin(recipe, backend or backend_name(path), device, output, watch=watch, places=places, note=note)
 
