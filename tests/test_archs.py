@@ -4,8 +4,10 @@ import pytest
 from archs import ARCHS
 from hypothesis import given
 from hypothesis import strategies as st
+from small_graphs import Builder
 
 from xfer.errors import ConfigError
+from xfer.graphs.stages import arch_of
 from xfer.nets.catalogue import names
 from xfer.nets.freeze import FreezePolicy, resolve
 from xfer.nets.specs import ModelSpec, with_graph
@@ -57,6 +59,23 @@ def test_a_dropped_stage_is_no_longer_known():
         arch.stage_of("layer4.0.conv1.weight")
     with pytest.raises(ConfigError, match="Did you mean 'layer3'"):
         resolve(FreezePolicy("layer4"), arch, [])
+
+
+def test_a_name_that_begins_as_another_one_does_is_of_its_own_stage():
+    """A network of one's own may call its weights `scale` and `scale2`."""
+    b = Builder()
+    b.conv("conv1", 4, 3, stride=2)
+    b.add("mul1", "mul", "conv1", b.table("scale", 1, 4, 1, 1))
+    b.conv("conv2", 4, 4, "mul1", stride=2)
+    b.add("mul2", "mul", "conv2", b.table("scale2", 1, 4, 1, 1))
+    b.add("pool", "mean", axes=[2, 3], keep=False)
+    b.linear("fc", 2, 4)
+    arch = arch_of("mine", b.graph("fc"))
+    assert [arch.stage_of(name) for name in ("scale", "scale2")] == ["stem", "layer1"]
+    groups = resolve(FreezePolicy("layer1"), arch, list(b.weights))
+    assert groups.trainable_names == ("conv2.weight", "scale2", "fc.weight", "fc.bias")
+    with pytest.raises(ConfigError, match="belongs to no stage"):
+        arch.stage_of("scale23")
 
 
 @pytest.mark.parametrize(

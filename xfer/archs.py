@@ -6,8 +6,9 @@ in `xfer.nets.catalogue`; a backend may bring others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from xfer.errors import ConfigError
@@ -39,8 +40,8 @@ EXTRA = "extra"
 class Arch:
     """One network, as the core sees it.
 
-    `stages` maps a stage's name to the prefixes of the weights in it, in the order of the computation. A boundary
-    is named after the stage it enters: the first stage takes uint8 images, `head` takes pooled features `(N, F)`.
+    `stages` maps a stage's name to those of the weights in it, in the order of the computation. A boundary is named
+    after the stage it enters: the first stage takes uint8 images, `head` takes pooled features `(N, F)`.
     """
 
     name: str
@@ -62,12 +63,15 @@ class Arch:
         """Names of the head's weight `(classes, F)` and bias `(classes,)`."""
         return f"{self.head}.weight", f"{self.head}.bias"
 
+    @cached_property
+    def _stage_of(self) -> Mapping[str, str]:
+        return {name: stage for stage, names in self.stages for name in names}
+
     def stage_of(self, name: str) -> str:
         """The stage a weight belongs to. Raises ConfigError for a name of another network."""
-        for stage, prefixes in self.stages:
-            if name.startswith(prefixes):
-                return stage
-        raise ConfigError(f"weight {name!r} belongs to no stage of {self.name}")
+        if name not in self._stage_of:
+            raise ConfigError(f"weight {name!r} belongs to no stage of {self.name}")
+        return self._stage_of[name]
 
     def first_stage(self, names: Iterable[str], start: str | None = None) -> str:
         """The first stage, from `start` on, that holds one of the names; the last one where none does.

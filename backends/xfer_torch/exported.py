@@ -14,7 +14,7 @@ import torch
 from torch import fx, nn
 
 from xfer.errors import BackendError
-from xfer_torch.observed import Program, Varying, combined, described, observe
+from xfer_torch.observed import Program, Varying, combined, described, memories, observe
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,11 @@ def program(bare: nn.Module, size: tuple[int, int]) -> Program:
     values = {column[0]: combined([described(node.meta.get("val")) for node in column]) for column in columns}
     places = {node: column[0] for column in columns for node in column}
     arguments = {column[0]: _merged([(node.args, node.kwargs) for node in column], places) for column in columns}
+    lie = {node: frozenset(memories(node.meta.get("val"))) for node in nodes}
     parameters = {node: runs[0].parameters[node.name] for node in nodes if node.name in runs[0].parameters}
     (results,) = output.args
     result = results[0] if isinstance(results, tuple | list) and len(results) == 1 else results
-    return Program(nodes, values, arguments, parameters, result, fixed, "torch.export")
+    return Program(nodes, values, arguments, parameters, lie, result, fixed, "torch.export")
 
 
 def _export(bare: nn.Module, batch: int, size: tuple[int, int]) -> _Exported:

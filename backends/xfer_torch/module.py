@@ -11,7 +11,7 @@ from xfer.archs import LOGITS
 from xfer.errors import BackendError, ConfigError
 from xfer.graphs.parts import boundaries, part_of
 from xfer.nets import catalogue
-from xfer_torch.network import Network, Program, channels_last
+from xfer_torch.network import Network, Program, laid_out
 
 
 def native(net: Network) -> nn.Module:
@@ -70,7 +70,7 @@ class Native(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         tensors = dict(self._tensors())  # as they are now: whoever moves a module gives it others
         follows = frozenset(tensors) if self.training else frozenset[str]()
-        return Program(self._spec, self._part, tensors, follows)(channels_last(images))
+        return Program(self._spec, self._part, tensors, follows)(laid_out(images))
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         yield from self.named_parameters()

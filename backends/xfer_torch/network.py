@@ -40,7 +40,7 @@ class Network:
     def entering(self, inputs: Tensor, part: Part) -> Tensor:
         """What comes to a boundary as the part behind it takes it: pictures normalised, maps channels_last."""
         if part.source != self.spec.graph.nodes[0].name:
-            return channels_last(inputs)
+            return laid_out(inputs)
         # An NHWC array seen as NCHW is already laid out channels_last, which oneDNN and cuDNN like best.
         return torch.addcmul(self.shift, inputs.permute(0, 3, 1, 2).float(), self.scale)
 
@@ -69,8 +69,9 @@ def build(spec: NetworkSpec, device: str) -> Network:
     return Network(spec, tensors, target, scale, shift)
 
 
-def channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+def laid_out(x: Tensor) -> Tensor:
+    """As what crosses a boundary lies in memory, kept or computed just now: kernels go by that, and so do last bits."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x.contiguous()
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -30,6 +31,7 @@ class Program:
     values      node -> what it gave: Shapes of a tensor, a tuple of these, Varying, or the value itself
     arguments   node -> (args, kwargs), Varying where they were not the same in each run
     parameters  nodes that give a weight or a buffer by itself -> its name
+    memories    node -> where its tensors lie: equal numbers for tensors that share their memory, as views do
     result      what the module gives, as nodes
     fixed       whether it takes no other size than that it was run for
     way         what took it apart
@@ -39,9 +41,33 @@ class Program:
     values: Mapping[fx.Node, Any]
     arguments: Mapping[fx.Node, tuple[Any, Any]]
     parameters: Mapping[fx.Node, str]
+    memories: Mapping[fx.Node, frozenset[int]]
     result: Any
     fixed: bool
     way: str
+
+    @cached_property
+    def _places(self) -> Mapping[fx.Node, int]:
+        return {node: place for place, node in enumerate(self.nodes)}
+
+    def shared(self, node: fx.Node) -> list[fx.Node]:
+        """The nodes before this one whose tensors share memory with its own, and that are read behind it."""
+        places, behind = self._places, self._places[node]
+        return [
+            other
+            for other in self.nodes[:behind]
+            if not self.memories[other].isdisjoint(self.memories[node])
+            and any(places.get(user, behind + 1) > behind for user in other.users)
+        ]
+
+
+def memories(value: Any) -> Iterator[int]:
+    """Of a tensor, or of several."""
+    if isinstance(value, Tensor):
+        yield value.untyped_storage()._cdata
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from memories(item)
 
 
 def on_meta(module: nn.Module) -> nn.Module:
@@ -54,7 +80,7 @@ def on_meta(module: nn.Module) -> nn.Module:
 
 Run = TypeVar("Run")
 Recorded = Mapping[fx.Node, Any]
-"""What each node gave in one run, `described`."""
+"""What each node gave in one run."""
 
 
 def observe(run: Callable[[int, tuple[int, int]], Run], size: tuple[int, int]) -> tuple[list[Run], bool]:

@@ -16,7 +16,7 @@ from xfer.arrays import Float32
 from xfer.backend import Batch, Lazy, LossName, OptimizerSpec, ParamGroups
 from xfer.errors import BackendError
 from xfer.graphs.parts import part_of
-from xfer_torch.network import Network, Program, Resting
+from xfer_torch.network import Network, Program, Resting, laid_out
 
 SLOTS = {"momentum": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq"}  # the seam's name -> torch's
 
@@ -80,7 +80,7 @@ class TrainStep:
 
     def _forward(self, inputs: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
         if self.before is not None:
-            inputs = self.before(inputs)
+            inputs = laid_out(self.before(inputs))
         try:
             entering = inputs if self.before is not None else self.net.entering(inputs, self.program.part)
             return self.program(entering, masks)

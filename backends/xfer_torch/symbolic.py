@@ -11,11 +11,28 @@ import torch
 from torch import Tensor, fx, nn
 from torch._ops import OpOverload
 
-from xfer_torch.observed import Program, Recorded, combined, described, observe
+from xfer_torch.observed import Program, Recorded, combined, described, memories, observe
 from xfer_torch.tables import layer_of
+
+_IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
+
+
+def _recorded(function: Callable[[Any, Any], Any]) -> Callable[[fx.Proxy, Any], fx.Proxy]:
+    return lambda x, other: x.tracer.create_proxy("call_function", function, (x, other), {})
+
+
+class _Proxy(fx.Proxy):
+    """To torch.fx, `x += y` is `x = x + y`, so that whatever else is called by another name of x would not change."""
+
+
+for _function in _IN_PLACE:
+    setattr(_Proxy, f"__{_function.__name__}__", _recorded(_function))
 
 
 class _Tracer(fx.Tracer):
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return layer_of(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
@@ -34,11 +51,12 @@ def program(module: fx.GraphModule, size: tuple[int, int]) -> Program:
     """Raises BackendError where the network does not take pictures of (height, width) `size`."""
     runs, fixed = observe(lambda batch, of: _run(module, batch, of), size)
     *nodes, output = module.graph.nodes
-    values = {node: combined([run[node] for run in runs]) for node in nodes}
+    values = {node: combined([described(run[node]) for run in runs]) for node in nodes}
+    places = {node: frozenset(memories(runs[0][node])) for node in nodes}
     named = {node: str(node.target) for node in nodes if node.op == "get_attr"}
     parameters = {node: name for node, name in named.items() if isinstance(_attribute(module, name), Tensor)}
     arguments = {node: (node.args, node.kwargs) for node in nodes}
-    return Program(nodes, values, arguments, parameters, output.args[0], fixed, "torch.fx")
+    return Program(nodes, values, arguments, parameters, places, output.args[0], fixed, "torch.fx")
 
 
 class _Recorder(fx.Interpreter):
@@ -53,10 +71,11 @@ class _Recorder(fx.Interpreter):
 
 
 def _run(module: fx.GraphModule, batch: int, size: tuple[int, int]) -> Recorded:
+    """What each node gives. All of it is kept, so that no two tensors have the same place one after the other."""
     seen: dict[fx.Node, Any] = {}
     with torch.no_grad():
         _Recorder(module, seen.__setitem__).run(torch.empty(batch, 3, *size, device="meta"))
-    return {node: described(value) for node, value in seen.items()}
+    return seen
 
 
 def _attribute(module: nn.Module, path: str) -> object:
@@ -97,4 +116,4 @@ def is_in_place(node: fx.Node, module: nn.Module) -> bool:
     if isinstance(node.target, OpOverload):
         return node.target._schema.is_mutable
     named = bool(node.kwargs.get("inplace"))
-    return node.target in (operator.iadd, operator.imul) or named or (len(node.args) == 2 and node.args[1] is True)
+    return node.target in _IN_PLACE or named or (len(node.args) == 2 and node.args[1] is True)

@@ -6,7 +6,7 @@ torch.fx takes a module apart by its layers; torch.export, where fx cannot, by A
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import fx, nn
@@ -23,7 +23,9 @@ from xfer_torch.sheet import Ended, Padded, Ref, Sheet, UnknownError
 # What these give says itself what the sizes came to that they were asked for.
 _OF_SHAPES = (translate.reshape, translate.expand, translate.unchanged)
 _OF_PADDED = (translate.conv, translate_functions.conv2d)
-_WORDS = {"iadd": "add", "imul": "mul", "truediv": "div", "getitem": "part"}
+_WORDS = {
+    "iadd": "add", "isub": "sub", "imul": "mul", "truediv": "div", "itruediv": "div", "getitem": "part",
+}  # fmt: skip
 
 
 class _UnknownNodeError(BackendError):
@@ -70,8 +72,9 @@ def _translation(program: Program, module: nn.Module, bare: nn.Module, size: tup
     known: dict[fx.Node, Any] = {}
     for node in program.nodes:
         known[node] = _value(node, program, known, bare, sheet)
-        if symbolic.is_in_place(node, bare):
+        if symbolic.is_in_place(node, bare) and isinstance(known[node], Ref):  # and no size
             old, new = known[node.args[0]], known[node]  # type: ignore[index]
+            _refuse_views(node, [other for other in program.shared(node) if known[other] != old])
             known = {other: new if value == old else value for other, value in known.items()}
     result, ending = _logits(fx.node.map_arg(program.result, known.__getitem__), sheet)
     return Traced(_graph(sheet, result, size, program.fixed), program.way, ending)
@@ -193,6 +196,17 @@ def _holds(value: Any, kind: type) -> bool:
     if isinstance(value, slice):
         return _holds((value.start, value.stop, value.step), kind)
     return isinstance(value, kind)
+
+
+def _refuse_views(node: fx.Node, views: Sequence[fx.Node]) -> None:
+    """What is changed in place changes in all views of it too, which no graph says."""
+    if views:
+        path, module_type = symbolic.place(node)
+        where = f"{path} ({module_type})" if path else "the network itself"
+        raise BackendError(
+            f"{node.name} in {where}: changes in place what {views[0].name} shares, which is read again. "
+            "Cure: an operation that gives a new tensor"
+        )
 
 
 def _graph(sheet: Sheet, result: Any, size: tuple[int, int], fixed: bool) -> Graph:

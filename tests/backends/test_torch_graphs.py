@@ -14,6 +14,7 @@ from torch_networks import (  # noqa: E402
     BACKEND,
     CLASSES,
     GRAPHS,
+    SIZE,
     batch_norm,
     by_hand,
     conv,
@@ -268,6 +269,36 @@ def test_maps_stay_channels_last_where_channels_are_shuffled():
         maps, before = (Program(net.spec, part, net.tensors)(x) for part in (shuffled, plain))
     assert torch.equal(maps, nn.ChannelShuffle(2)(before.contiguous()))
     assert maps.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("axes", [[0, 1, 3, 2], [0, 2, 1, 3]])
+def test_what_crosses_a_boundary_lies_in_memory_as_kept_features_do(axes, monkeypatch):
+    """Kernels go by that, and so do last bits."""
+    call, layouts = Program.__call__, []
+
+    def noted(program, x, masks=None):
+        if program.part.source == "turned":
+            layouts.append(x.stride())
+        return call(program, x, masks)
+
+    graph = graph_of(
+        conv("conv", "image", SIZE, 3),
+        Node("turned", "permute", ("conv",), {"axes": axes}),
+        conv("behind", "turned", 4, SIZE),
+        Node("pooled", "mean", ("behind",), {"axes": [2, 3], "keep": False}),
+        linear("fc", "pooled", CLASSES, 4),
+    )
+    net = network(graph)
+    (cut,) = [name for name, node in boundaries(graph).items() if node == "turned"]
+    kept = BACKEND.make_predict_step(net, "stem", cut)(pictures())
+    behind = [name for node in part_of(graph, cut, LOGITS).nodes for name in node.weights.values()]
+    groups = make_groups(graph.weights, [(tuple(behind), 0.0)])
+    for start, inputs in (("stem", pictures()), (cut, kept)):
+        step = BACKEND.make_train_step(net, OptimizerSpec(), "softmax", groups, start, cut)
+        monkeypatch.setattr(Program, "__call__", noted)
+        step([replace(batch_of(graph), inputs=inputs)], (0.1,))()
+    assert len(layouts) == 2
+    assert layouts[0] == layouts[1]
 
 
 def test_norms_keep_to_the_momentum_of_the_graph():

@@ -191,7 +191,19 @@ def in_place_twice(self, x):
     return y + z + functional.relu(z, inplace=True)
 
 
+def under_two_names(self, x):
+    kept = x
+    x += 1
+    x -= 0.5
+    x *= 2
+    x /= 3
+    count = less = x.shape[1]
+    less -= 2
+    return kept + x + torch.cat([x[:, :less], x[:, less:count]], 1)
+
+
 BETWEEN = {
+    "two names": Do(under_two_names),
     "in place": Do(in_place_twice, relu=nn.ReLU(inplace=True)),
     "a layer called twice": Do(lambda self, x: self.norm(self.norm(x).relu()), norm=nn.BatchNorm2d(6)),
     "parts": Do(lambda self, x: torch.cat([x[:, 4:], x[:, -4:-2], x.chunk(4, 1)[2]], 1)),
@@ -303,6 +315,47 @@ def test_what_is_unknown_is_refused_with_its_place_and_the_kinds(what):
     assert "between" in message
     assert "The kinds of nodes: image, table, conv" in message
     assert "\n" not in message
+
+
+def changed(x):
+    """All of it, in place."""
+    x += 1
+    return x
+
+
+def halves(self, x):
+    first, second = x.chunk(2, 1)
+    return changed(first) + second, x
+
+
+def flat(self, x):
+    view = x.flatten(1)
+    return view, functional.relu(x, inplace=True)
+
+
+def through_a_view(self, x):
+    return changed(x.permute(0, 2, 3, 1)), x.relu()
+
+
+def idle(self, x):
+    return changed(self.drop(x)), x.relu()  # at rest, dropout gives what it takes
+
+
+@pytest.mark.parametrize("function", [halves, flat, through_a_view, idle])
+def test_what_is_changed_in_place_while_a_view_of_it_is_read_again_is_refused(function):
+    module = Small(Do(lambda self, x: sum(part.mean() for part in function(self, x)) + x.relu(), drop=nn.Dropout(0.5)))
+    with pytest.raises(BackendError, match=r"in between \(Do\): changes in place what .* shares, which is read again"):
+        trace(module, (16, 16))
+
+
+def test_views_that_are_not_read_again_are_no_matter():
+    def forward(self, x):
+        x = changed(x.permute(0, 2, 3, 1).relu())
+        first, _ = x.chunk(2, 3)
+        return torch.cat([changed(first), first * 2], 3).permute(0, 3, 1, 2)
+
+    module = drawn(lambda: Small(Do(forward)))
+    assert difference(module, trace(module, (16, 16)), torch.randn(2, 3, 16, 16)) < 1e-6
 
 
 @pytest.mark.parametrize(

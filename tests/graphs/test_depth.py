@@ -36,6 +36,7 @@ DEPTHS = {
         "features.0.1.weight": 0,
         "features.1.0.layer_scale": 1,
         "features.1.2.block.0.weight": 3,
+        "features.2.0.weight": 4,
         "features.2.1.weight": 4,
         "features.3.0.block.0.weight": 5,
         "features.7.2.block.5.weight": 21,

@@ -8,7 +8,7 @@ import pytest
 from xfer.errors import ConfigError
 from xfer.graphs.graph import MOST_NODES
 from xfer.graphs.kinds import KINDS
-from xfer.graphs.read import MOST_WEIGHTS, graph_from_json
+from xfer.graphs.read import MOST_PARTS, MOST_STAGES, MOST_WEIGHTS, graph_from_json
 
 POOL = {"kernel": [3, 3], "stride": [2, 2], "padding": [1, 1], "ceil": False}
 GRAPH = {
@@ -60,6 +60,24 @@ def changed(*path, to):
 def test_stages_are_names_of_stages_and_of_nodes(stages):
     assert graph_from_json({**GRAPH, "stages": {"stem": "conv"}}).stages == {"stem": "conv"}
     assert "stages" in refusal({**GRAPH, "stages": stages})
+
+
+def test_what_a_later_version_wrote_is_known_by_its_format_whatever_else_is_in_it():
+    expectation = "format = 2: expected 1. Cure: the xfer that wrote it"
+    assert expectation in refusal({**GRAPH, "format": 2, "order": []})
+    assert "Cure: the xfer that wrote it" in refusal(changed("nodes", "conv", 1, to="mamba"))
+
+
+def test_stages_and_the_parts_of_a_name_are_counted():
+    stages = {f"s{number}": "conv" for number in range(MOST_STAGES)}
+    assert len(graph_from_json({**GRAPH, "stages": stages}).stages) == MOST_STAGES
+    assert "101 stages: expected at most 100. Cure: " in refusal({**GRAPH, "stages": {**stages, "more": "conv"}})
+    deep = ".".join("a" * MOST_PARTS)
+    named = changed("weights", "scale", to=[4])["weights"]
+    with_deep = {**changed("nodes", "scale", 4, to={"value": deep}), "weights": {**named, deep: [4]}}
+    del with_deep["weights"]["scale"]
+    assert deep in graph_from_json(with_deep).weights
+    assert "expected at most 32 parts" in refusal({**GRAPH, "weights": {**named, f"{deep}.a": [4]}})
 
 
 def without(node):

@@ -75,7 +75,7 @@ def test_a_weight_on_both_sides_stays_with_the_earlier_one():
     graph = b.graph("fc")
     arch = split_at(arch_of("mine", graph), graph, ["conv1"])
     assert dict(arch.stages) == {
-        "stem": ("conv0.weight",), "layer1": ("shift",), "conv1": ("conv1.weight",), HEAD: ("fc.weight", "fc.bias"),
+        "stem": ("shift", "conv0.weight"), "conv1": ("conv1.weight",), HEAD: ("fc.weight", "fc.bias"),
     }  # fmt: skip
 
 
@@ -100,6 +100,7 @@ def test_hidden_layers_are_divided_too():
 def test_a_name_of_no_boundary_is_refused(name, reason):
     with pytest.raises(ConfigError) as caught:
         split_at(arch_of("mine", RESNEXT), RESNEXT, ["layer2.1", name])
+    assert f"Did you mean '{name}'" not in str(caught.value)
     assert str(caught.value).startswith(f"train_from = {name!r}: ")
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)

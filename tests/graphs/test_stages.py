@@ -1,5 +1,6 @@
 """Shapes, cuts and stages are derived from the graph alone."""
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 from time import perf_counter
@@ -12,7 +13,8 @@ from xfer.graphs import packaged
 from xfer.graphs.graph import Node
 from xfer.graphs.parts import boundaries, part_of
 from xfer.graphs.shapes import shapes_of, work_of
-from xfer.graphs.stages import arch_of, cuts, stages_of
+from xfer.graphs.stages import arch_of, stages_of
+from xfer.graphs.units import cuts
 
 STAGES = {
     "residual": ["stem", "layer1", "layer2", "head"],
@@ -24,6 +26,62 @@ STAGES = {
 @pytest.mark.parametrize("name", GRAPHS)
 def test_stages_are_those_of_the_stride(name):
     assert [stage.name for stage in stages_of(GRAPHS[name])] == STAGES[name]
+
+
+# What a person would count as one layer, by its path.
+BLOCKS = {
+    "vit_b_32": r"encoder\.layers\.encoder_layer_\d+",
+    "swin_t": r"features\.(?:[1357]\.\d+|[0246])",
+    "maxvit_t": r"stem|blocks\.\d+\.layers\.\d+",
+    "convnext_tiny": r"features\.(?:[1357]\.\d+|[0246])",
+    "mobilenet_v2": r"features\.\d+",
+    "mobilenet_v3_small": r"features\.\d+",
+    "efficientnet_b0": r"features\.(?:[1-7]\.\d+|[08])",
+    "mnasnet0_5": r"layers\.(?:8|9|10|11|12|13)\.\d+",
+    "densenet121": r"features\.(?:denseblock|transition)\d",
+    "regnet_y_400mf": r"trunk_output\.block\d\.block\d-\d+",
+    "shufflenet_v2_x0_5": r"stage\d\.\d+",
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_stage_begins_with_a_whole_block(name):
+    graph = packaged.load(name)
+    arch, stages = arch_of(name, graph), dict[str, set[str]]()
+    for weight in graph.weights:
+        if found := re.match(BLOCKS[name], weight):
+            stages.setdefault(found[0], set()).add(arch.stage_of(weight))
+    assert len(stages) > 4
+    assert {block: within for block, within in stages.items() if len(within) > 1} == {}
+
+
+def test_encoder_layers_are_shared_out_evenly_and_what_comes_before_them_is_the_stem():
+    stages = dict(arch_of("vit_b_32", packaged.load("vit_b_32")).stages)
+    assert set(stages["stem"]) == {"conv_proj.weight", "conv_proj.bias", "class_token", "encoder.pos_embedding"}
+    begins = [stages[f"layer{number}"][0] for number in (1, 2, 3, 4)]
+    assert begins == [f"encoder.layers.encoder_layer_{number}.ln_1.weight" for number in (0, 3, 6, 9)]
+    assert stages["layer4"][-1] == "encoder.ln.bias"
+
+
+def test_a_norm_before_a_hidden_layer_is_of_its_stage():
+    stages = dict(arch_of("maxvit_t", packaged.load("maxvit_t")).stages)
+    assert [name.rpartition(".")[0] for name in stages["hidden"]] == ["classifier.2"] * 2 + ["classifier.3"] * 2
+
+
+def test_what_is_strided_more_than_once_is_no_block_by_its_number():
+    """By the numbers alone, `net.1` would be one, as `net.0` is, which has branches."""
+    b = Builder()
+    left = b.conv("net.0.left", 4, 3, "image", stride=2)
+    right = b.conv("net.0.right", 4, 3, "image", stride=2)
+    b.add("sum", "add", left, right)
+    for number in range(3):
+        b.conv(f"net.1.{number}", 4, 4, stride=2)
+    b.add("pool", "mean", axes=[2, 3], keep=False)
+    b.linear("fc", 2, 4)
+    assert dict(arch_of("mine", b.graph("fc")).stages) == {
+        "stem": ("net.0.left.weight", "net.0.right.weight"), "layer1": ("net.1.0.weight",),
+        "layer2": ("net.1.1.weight",), "layer3": ("net.1.2.weight",), "head": ("fc.weight", "fc.bias"),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", GRAPHS)

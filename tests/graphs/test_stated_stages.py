@@ -35,6 +35,21 @@ def test_stages_of_its_own_need_no_square():
     assert [stage.name for stage in stages_of(graph)] == ["stem", "layer1", "layer2", "head"]
 
 
+def test_a_stage_that_begins_behind_what_drops_takes_that_along():
+    b = Builder()
+    b.conv("conv", 4, 3, stride=4)
+    b.add("drop", "dropout", p=0.5)
+    b.add("relu", "relu")
+    b.conv("next", 4, 4)
+    b.add("pool", "mean", axes=[2, 3], keep=False)
+    b.linear("fc", 2, 4)
+    for begin in ("drop", "relu", "next"):
+        stages = stages_of(replace(b.graph("fc"), stages={"first": "conv", "second": begin}))
+        assert [[node.name for node in stage.nodes] for stage in stages] == [
+            ["conv"], ["drop", "relu", "next", "pool"], ["fc"],
+        ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("stages", "reason"),
     [
@@ -43,7 +58,8 @@ def test_stages_of_its_own_need_no_square():
         ({"layer2": "conv1"}, "begin with conv1, layer1.0.conv1, conv1. Cure: conv1 first"),
         ({"stem": "bn1"}, "begin with bn1, .*Cure: conv1 first"),
         ({"stem": "layer1.0.conv1", "layer1": "conv1"}, "Cure: conv1 first"),
-        ({"head": "flat"}, "head: flat is no node behind a cut"),
+        ({"head": "flat"}, "head: a name for what lies behind all stages. Cure: another name"),
+        ({"logits": "flat"}, "logits: a name for what lies behind all stages. Cure: another name"),
     ],
 )
 def test_stages_that_cannot_be_cut_are_refused(stages, reason):

@@ -143,6 +143,7 @@ def changed(file, words):
         ({"graph": None}, "holds no network (graph is missing)"),
         ({"graph": "[1]"}, "expected an object with format, head"),
         ({"graph": "{"}, "holds no network that can be used"),
+        ({"graph": '{"format": 2}'}, "expected 1. Cure: the xfer that wrote it"),
         ({"mean": "[1, 2]"}, "mean"),
         ({"std": "[0, 1, 1]"}, "std"),
     ],
@@ -153,6 +154,7 @@ def test_a_file_that_holds_no_network_is_refused(here, words, part):
     with pytest.raises(WeightsError, match=r"^net[.]safetensors: ") as refused:
         read_network("net.safetensors")
     assert part in str(refused.value)
+    assert str(refused.value).count("Cure: ") == 1
     assert len(str(refused.value).splitlines()) == 1
 
 

@@ -65,7 +65,7 @@ def test_a_phase_may_train_from_a_cut_within_a_stage():
     assert [arch.first_stage(g.moving) for g in (head, cut, layer4)] == ["head", "features.16.conv", "layer4"]
     assert cut.trainable_names[0] == "features.16.conv.0.0.weight"
     assert "features.15.conv.3.running_var" in cut.frozen
-    assert layer4.trainable_names[0] == "features.14.conv.1.0.weight"
+    assert layer4.trainable_names[0] == "features.14.conv.0.0.weight"
 
 
 def test_the_network_that_is_built_is_divided_as_the_recipe_says():

@@ -7,6 +7,7 @@ import pytest
 from small_graphs import Builder, convolutional_head, residual
 
 from xfer.graphs.shapes import shapes_of
+from xfer.graphs.stages import arch_of
 from xfer.training.masks import Masks, masks_of
 
 SIZE, SEED, EPOCH = (32, 32), 3, 5
@@ -112,7 +113,7 @@ def test_another_seed_or_epoch_draws_others(changed):
     [
         ("layer1", {"fc", "inner", "depth1", "depth2"}),
         ("layer2", {"fc", "inner", "depth2"}),
-        ("hidden", {"fc"}),  # which begins behind the dropout
+        ("hidden", {"fc", "inner"}),  # which begins with the dropout
         ("head", {"fc"}),
     ],
 )
@@ -129,6 +130,20 @@ def test_dropout_right_before_the_head_is_the_heads_and_as_strong_as_it_was_aske
     masks = drawn(dropping(), dropout=0.2, indices=np.arange(500))
     assert np.unique(masks["fc"]).tolist() == [0, 1.25]
     assert (masks["fc"] == 0).mean() == pytest.approx(0.2, abs=0.03)
+
+
+def test_dropout_before_the_head_may_be_moved_about_first():
+    b = Builder()
+    b.conv("conv1", 2, 3, stride=2)
+    b.add("pool", "adaptive_avg_pool", size=[1, 1])
+    b.add("before", "dropout", p=0.5)
+    b.add("flat", "flatten", start=1)
+    b.linear("fc", 3, 2)
+    graph = b.graph("fc")
+    assert arch_of("mine", graph).dropout == 0.5
+    for cut in ("stem", "head"):
+        assert {node: mask.shape for node, mask in drawn(graph, cut, 0.5).items()} == {"fc": (4, 2)}
+    assert drawn(graph, "stem", 0.0) == {}
 
 
 def test_a_share_of_nothing_is_no_mask_and_keeps_its_place_out_of_the_draws():

@@ -27,6 +27,7 @@ from xfer.data import loader
 from xfer.data.order import Source
 from xfer.data.sources import Pictures
 from xfer.formats.files import digest
+from xfer.graphs.parts import boundaries
 from xfer.nets.net import Net
 from xfer.pixels import augment
 
@@ -97,7 +98,7 @@ def origin(source: Source, prefix: Prefix, dtype: str, about: Mapping[str, Any])
         "arch": _plain(net.arch),
         "spec": {name: value for name, value in _plain(net.spec).items() if name not in ("num_classes", "graph")},
         "graph": net.spec.graph and net.spec.graph.with_classes(1).digest(),
-        "boundary": [net.first, prefix.cut],
+        "boundary": [net.first, prefix.cut, boundaries(net.graph)[prefix.cut]],  # where it lies is derived
         "weights": prefix.digest,
         "pictures": {f.name: _plain(getattr(source, f.name)) for f in fields(source) if f.name not in _NO_PART},
         "files": [len(files), hashlib.sha256(np.ascontiguousarray(files).tobytes()).hexdigest()],

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
-from xfer.archs import LOGITS
-from xfer.graphs.graph import Graph
-from xfer.graphs.parts import boundaries, part_of
-from xfer.graphs.shapes import shapes_of, work_of
+from xfer.graphs.graph import Graph, Node
+from xfer.graphs.parts import boundaries
+from xfer.graphs.shapes import Shapes, shapes_of, work_of
 from xfer.graphs.stages import stages_of
+from xfer.graphs.units import made_of_picture, with_constants
 
 
 @dataclass(frozen=True)
@@ -77,16 +79,34 @@ def facts_of_graph(name: str, graph: Graph, tags: tuple[str, ...] = ()) -> Facts
 def cuts_of(graph: Graph) -> tuple[CutFacts, ...]:
     """Every boundary at which training may begin, in the order of the computation."""
     shapes, entered = shapes_of(graph), boundaries(graph)
-    stages, found = {stage.name for stage in stages_of(graph)}, list[CutFacts]()
-    first = stage = next(iter(entered))
-    for name, source in entered.items():
+    stages, stage = {each.name for each in stages_of(graph)}, ""
+    parts = _parts(graph, tuple(entered.values()))
+    parameters, before, found = _parameters(graph, tuple(graph.weights)), set[str](), list[CutFacts]()
+    for (name, source), part, work in zip(entered.items(), parts, _work_behind(graph, shapes, parts), strict=False):
         stage = name if name in stages else stage
-        before = {weight for node in part_of(graph, first, name).nodes for weight in node.weights.values()}
-        behind = part_of(graph, name, LOGITS).nodes
         takes = shapes[source][1:]
-        parameters = _parameters(graph, tuple(weight for weight in graph.weights if weight not in before))
-        found.append(CutFacts(stage, name, takes, 4 * math.prod(takes), work_of(graph, shapes, behind), parameters))
-    return tuple(found[:-1])
+        found.append(CutFacts(stage, name, takes, 4 * math.prod(takes), work, parameters))
+        here = {weight for node in part for weight in node.weights.values()} - before
+        parameters -= _parameters(graph, tuple(here))
+        before |= here
+    return tuple(found)
+
+
+def _parts(graph: Graph, sources: Sequence[str]) -> list[tuple[Node, ...]]:
+    """The nodes from each of the sources to the next, with the constants that they need."""
+    dependent, places = made_of_picture(graph), graph.places
+    between = (graph.nodes[places[a] + 1 : places[b] + 1] for a, b in pairwise(sources))
+    return [with_constants(graph, [n for n in part if n.name in dependent], dependent) for part in between]
+
+
+def _work_behind(graph: Graph, shapes: Shapes, parts: Sequence[Sequence[Node]]) -> list[int]:
+    """Multiplications in each part and in all behind it; of a constant that several need, once."""
+    total, counted, found = 0, set[str](), list[int]()
+    for part in reversed(parts):
+        total += work_of(graph, shapes, [node for node in part if node.name not in counted])
+        counted.update(node.name for node in part)
+        found.append(total)
+    return found[::-1]
 
 
 def _parameters(graph: Graph, names: tuple[str, ...]) -> int:

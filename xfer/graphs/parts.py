@@ -19,7 +19,8 @@ from xfer.archs import LOGITS
 from xfer.arrays import Float32
 from xfer.errors import ConfigError, expected, nearest
 from xfer.graphs.graph import Graph, Node
-from xfer.graphs.stages import HEAD, Hashable, Unit, stages_of, units_of
+from xfer.graphs.stages import HEAD, named_units
+from xfer.graphs.units import Hashable
 
 NODE = "node:"
 """Before the name of a node, where a part is to end at what that node gives: a boundary may be called like one."""
@@ -56,29 +57,19 @@ def begun_by(graph: Graph) -> Mapping[str, str]:
 
 def _entries(graph: Graph) -> Iterator[tuple[str, Sequence[str], str]]:
     """Name of each boundary up to the head, the modules that begin there, outermost first, and the node before it."""
-    taken, stage, before = {*(stage.name for stage in stages_of(graph)), LOGITS}, "", graph.nodes[0].name
-    for unit in units_of(graph):
-        begun = [module for module in _prefixes(module_of(unit)) if module not in taken]
-        if name := unit.name if unit.name != stage else begun[-1] if begun else "":
+    units = named_units(graph)
+    taken, stage, before = {HEAD, LOGITS, *(name for name, _ in units)}, "", graph.nodes[0].name
+    for own, unit in units:
+        begun = [module for module in _prefixes(unit.module) if module not in taken]
+        if name := own if own != stage else begun[-1] if begun else "":
             yield name, begun, before
         taken |= {module for name in unit.weights for module in _prefixes(name)}
-        stage, before = unit.name, unit.nodes[-1].name
+        stage, before = own, unit.nodes[-1].name
 
 
 def _prefixes(path: str) -> Iterator[str]:
     """`a`, `a.b` and `a.b.c` of `a.b.c`; none of an empty one."""
     return accumulate(path.split("."), "{}.{}".format) if path else iter(())
-
-
-def module_of(unit: Unit) -> str:
-    """The innermost module that has all the weights of the unit; empty where that is the network itself."""
-    paths = [name.split(".")[:-1] for name in unit.weights]
-    common = []
-    for parts in zip(*paths, strict=False):
-        if len({*parts}) > 1:
-            break
-        common.append(parts[0])
-    return ".".join(common)
 
 
 def part_of(graph: Graph, start: str, stop: str) -> Part:

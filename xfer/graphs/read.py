@@ -22,8 +22,11 @@ MOST_TENSORS = 100_000
 MOST_PIXELS = 4096  # of a side of the picture
 MOST_WEIGHTS = 2**32
 """Of all weights together, 16 GiB in float32: the largest network of torchvision has 0.6 * 2**30."""
+MOST_STAGES = 100  # that a graph names itself
 LONGEST_NAME = 200
+MOST_PARTS = 32  # of a name, between dots: modules within modules
 
+_OF_ANOTHER = "Cure: the xfer that wrote it"
 _KEYS = ("format", "head", "size", "fixed", "nodes", "weights")
 _STAGES = "stages"  # only of a network that names its own
 _NODE = ("name", "kind", "inputs", "attributes", "weights")
@@ -34,11 +37,12 @@ def graph_from_json(data: object, what: str = "network") -> Graph:
 
     Raises ConfigError, one line that begins with `what`, for anything that is no graph.
     """
+    # Before all else: a later one may have other keys.
+    if isinstance(data, dict) and "format" in data and (type(data["format"]) is not int or data["format"] != FORMAT):
+        raise ConfigError(f"{what}: format = {_short(data['format'])}: expected {FORMAT}. {_OF_ANOTHER}")
     if not isinstance(data, dict) or set(data) - {_STAGES} != set(_KEYS):
         received = sorted(map(str, data)) if isinstance(data, dict) else type(data).__name__
         raise ConfigError(f"{what}: expected an object with {', '.join(_KEYS)}. Received: {_short(received)}")
-    if type(data["format"]) is not int or data["format"] != FORMAT:
-        raise ConfigError(f"{what}: format = {_short(data['format'])}: expected {FORMAT}. Cure: the xfer that wrote it")
     size = data["size"]
     if not isinstance(size, list) or len(size) != 2 or not all(is_integer(side, 1, MOST_PIXELS) for side in size):
         raise ConfigError(f"{what}: size = {_short(size)}: expected [height, width], each from 1 to {MOST_PIXELS:,}")
@@ -75,6 +79,8 @@ def _stages(data: object, nodes: Sequence[Node], what: str) -> dict[str, str]:
     names = {node.name for node in nodes}
     if not isinstance(data, dict) or not data or not all(isinstance(n, str) and n in names for n in data.values()):
         raise ConfigError(f"{what}: {_STAGES} = {_short(data)}: expected an object of names of stages and of nodes")
+    if len(data) > MOST_STAGES:
+        raise ConfigError(f"{what}: {len(data):,} {_STAGES}: expected at most {MOST_STAGES}. Cure: leave out some")
     for name in data:
         _refuse_name(name, f"{what}: {_STAGES}")
     return dict(data)
@@ -111,7 +117,8 @@ def _node(row: object, where: str) -> Node:
     _refuse_name(name, where)
     where = f"{where.rpartition(' ')[0]} {name}"
     if not isinstance(kind, str) or kind not in KINDS:
-        raise ConfigError(expected(f"{where}: kind", kind[:60] if isinstance(kind, str) else _short(kind), KINDS))
+        received = kind[:60] if isinstance(kind, str) else _short(kind)
+        raise ConfigError(f"{expected(f'{where}: kind', received, KINDS)} {_OF_ANOTHER}")
     if not isinstance(inputs, list) or not all(isinstance(i, str) for i in inputs):
         raise ConfigError(f"{where}: inputs = {_short(inputs)}: expected a list of names")
     for what, part in (("attributes", attributes), ("weights", weights)):
@@ -211,6 +218,8 @@ def _refuse_idle(graph: Graph, what: str) -> None:
 def _refuse_name(name: object, where: str) -> None:
     if not isinstance(name, str) or not re.fullmatch(rf"[\w.-]{{1,{LONGEST_NAME}}}", name, re.ASCII):
         raise ConfigError(f"{where}: name {_short(name)}: expected 1 to {LONGEST_NAME} letters, digits and ._-")
+    if name.count(".") >= MOST_PARTS:
+        raise ConfigError(f"{where}: name {_short(name)}: expected at most {MOST_PARTS} parts between dots")
 
 
 def _some(names: list[str]) -> str:

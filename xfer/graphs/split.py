@@ -23,7 +23,7 @@ def split_at(arch: Arch, graph: Graph, names: Sequence[str]) -> Arch:
     known = [name for name in boundaries(graph) if name != LOGITS]
     for name in names:
         if name not in known:
-            raise ConfigError(_unknown(name, arch, graph))
+            raise ConfigError(_unknown(name, arch, graph, known))
     wanted = [name for name in known if name in names or name in arch.stage_names]
     if len(wanted) == len(arch.stages):
         return arch
@@ -35,11 +35,11 @@ def split_at(arch: Arch, graph: Graph, names: Sequence[str]) -> Arch:
     return replace(arch, stages=tuple(stages))
 
 
-def _unknown(name: str, arch: Arch, graph: Graph) -> str:
+def _unknown(name: str, arch: Arch, graph: Graph, known: Sequence[str]) -> str:
     begun, what = begun_by(graph), f"train_from = {name!r}:"
     if name in begun:
         return f"{what} begins where {begun[name]} does. Cure: train_from = {begun[name]!r}"
-    names = [*boundaries(graph), *begun]
+    names = [*known, *begun]
     outer = max((each for each in names if name.startswith(f"{each}.")), key=len, default="")
     if outer and any(weight.startswith(f"{name}.") for weight in graph.weights):
         return f"{what} lies within {outer}, where nothing is cut. Cure: train_from = {begun.get(outer, outer)!r}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -44,7 +44,7 @@ def resolve(policy: FreezePolicy, arch: Arch, names: Sequence[str]) -> ParamGrou
     updating = {"follow": statistics & trained, "update": statistics, "freeze": set()}[policy.norm_stats]
     moved = [name for name in names if name in trained and name not in statistics]
     return ParamGroups(
-        trainable=_grouped(policy, arch, moved, norm_layers(names)),
+        trainable=_grouped(policy, arch, moved, frozenset(norm_layers(names))),
         frozen=frozenset(names) - frozenset(moved) - updating,
         updating=frozenset(updating),
     )
@@ -57,11 +57,12 @@ def stages_from(stage: str, arch: Arch) -> tuple[str, ...]:
     return arch.stage_names[arch.stage_names.index(stage) :]
 
 
-def _grouped(policy: FreezePolicy, arch: Arch, moved: Sequence[str], norms: Sequence[str]) -> tuple[ParamGroup, ...]:
+def _grouped(policy: FreezePolicy, arch: Arch, moved: Sequence[str], norms: Set[str]) -> tuple[ParamGroup, ...]:
     members: dict[tuple[float, float], list[str]] = {}
+    spared = frozenset(arch.spared)
     deepest = max(policy.depths.values(), default=0)
     for name in moved:
-        in_norm_or_bias = name.endswith(".bias") or name.rpartition(".")[0] in norms or name in arch.spared
+        in_norm_or_bias = name.endswith(".bias") or name.rpartition(".")[0] in norms or name in spared
         decay = policy.weight_decay if policy.decay_norm_and_bias or not in_norm_or_bias else 0.0
         rate = policy.head_lr_mult if name in arch.head_names else 1.0
         rate *= policy.layer_decay ** (deepest - policy.depths.get(name, deepest))

@@ -17,7 +17,7 @@ from xfer.formats.files import write_weights
 from xfer.formats.sealed import NETWORK, read_metadata
 from xfer.graphs.graph import Graph
 from xfer.graphs.read import graph_from_json
-from xfer.graphs.stages import arch_of
+from xfer.graphs.stages import arch_of, stages_of
 from xfer.pixels.colour import Normalize, read_normalize
 from xfer.system.doors import parse_json
 from xfer.system.files import expanded, json_text
@@ -53,15 +53,21 @@ def read_network(arch: str) -> NetworkFile:
         raise WeightsError(f"{path}: no such file. Cure: check the path, or `xfer port` writes one")
     try:
         metadata = read_metadata(path)
-        return NetworkFile(
-            graph_from_json(parse_json(metadata["graph"])), read_normalize(metadata["mean"], metadata["std"])
-        )
+        return NetworkFile(usable_graph(metadata["graph"]), read_normalize(metadata["mean"], metadata["std"]))
     except KeyError as error:
         raise WeightsError(f"{path}: holds no network ({error.args[0]} is missing). {_CURE}") from None
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror or error}). {_CURE}") from None
     except (ValueError, ConfigError) as error:
-        raise WeightsError(f"{path}: holds no network that can be used ({error}). {_CURE}") from None
+        cure = "" if "Cure: " in str(error) else f". {_CURE}"
+        raise WeightsError(f"{path}: holds no network that can be used: {error}{cure}") from None
+
+
+def usable_graph(text: str) -> Graph:
+    """The network of which that is the JSON, and whose stages are known. Raises ValueError or ConfigError."""
+    graph = graph_from_json(parse_json(text))
+    stages_of(graph)
+    return graph
 
 
 _CURE = "Cure: a file that `xfer port` wrote, or a checkpoint of such a network"

@@ -16,9 +16,10 @@ from xfer.backend import Backend
 from xfer.errors import CheckpointError, ConfigError, WeightsError
 from xfer.formats.files import read_with_metadata, write_weights
 from xfer.formats.sealed import BEST, FORMAT
-from xfer.graphs.read import graph_from_json
+from xfer.graphs.graph import Graph
 from xfer.nets.claims import refuse_claims
 from xfer.nets.net import Net, build_net
+from xfer.nets.network_file import usable_graph
 from xfer.nets.specs import ModelSpec, known_arch, with_graph
 from xfer.nets.weights import merge, refuse_unusable
 from xfer.pixels.augment import Transform, output_size
@@ -143,6 +144,14 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     return _parse(weights, meta, file)
 
 
+def _graph(meta: Mapping[str, str], file: Path) -> Graph | None:
+    """The network, of which checkpoints had the name alone before each carried its own."""
+    try:
+        return usable_graph(meta["graph"]) if "graph" in meta else None
+    except ConfigError as error:
+        raise CheckpointError(f"{file}: its network cannot be used: {error}") from None
+
+
 def _parse(weights: Weights, meta: dict[str, str], file: Path) -> Checkpoint:
     try:
         classes, normalize = _CLASSES.validate_json(meta["classes"]), read_normalize(meta["mean"], meta["std"])
@@ -153,8 +162,7 @@ def _parse(weights: Weights, meta: dict[str, str], file: Path) -> Checkpoint:
         changes = [json.loads(meta.get(key, "null")) for key in ("layers", "extra", "padding")]
         layers, extra, padding = _CHANGES.validate_python(changes)
         spec = ModelSpec(meta["arch"], len(classes), size, normalize.mean, normalize.std, layers, extra or ())
-        graph = graph_from_json(json.loads(meta["graph"])) if "graph" in meta else None
-        spec = replace(spec, padding=padding or "symmetric", graph=graph)
+        spec = replace(spec, padding=padding or "symmetric", graph=_graph(meta, file))
     except (KeyError, TypeError, ValueError, ConfigError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CheckpointError(f"{file}: its metadata is damaged ({reason})") from None

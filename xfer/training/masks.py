@@ -16,6 +16,7 @@ from xfer.arrays import Float32, Float64, Int64
 from xfer.graphs.graph import Graph, Node
 from xfer.graphs.parts import part_of
 from xfer.graphs.shapes import shapes_of
+from xfer.graphs.units import head_dropout
 
 _HEAD, _DEPTH, _INNER = 2, 3, 4  # set these generators apart from each other, and from those of pictures and of order
 
@@ -75,10 +76,10 @@ def _kept(drawn: Float64, p: float) -> Float32:
 def masks_of(graph: Graph, size: tuple[int, int], cut: str, dropout: float) -> Masks:
     """What is dropped behind the boundary `cut`, in pictures of (height, width) `size`.
 
-    `dropout` is of what enters the head, in place of a node right before it that says how much.
+    `dropout` is of what enters the head, in place of the network's own node for that (`head_dropout`).
     """
-    shapes, head = shapes_of(graph, size), graph[graph.head]
-    before, active = head.inputs[0], {node.name for node in part_of(graph, cut, LOGITS).nodes}
+    shapes, head, own = shapes_of(graph, size), graph[graph.head], head_dropout(graph)
+    active = {node.name for node in part_of(graph, cut, LOGITS).nodes}
 
     def dropped(node: Node, depth: bool = False) -> Dropped:
         _, *shape = shapes[node.inputs[0]]
@@ -89,8 +90,8 @@ def masks_of(graph: Graph, size: tuple[int, int], cut: str, dropout: float) -> M
         for kind in ("dropout", "stochastic_depth")
     )
     return Masks(
-        head=Dropped(head.name, shapes[before][1:], dropout) if dropout else None,
-        inner=tuple(dropped(node) for node in inner if node.name in active and node.name != before),
+        head=Dropped(head.name, shapes[head.inputs[0]][1:], dropout) if dropout else None,
+        inner=tuple(dropped(node) for node in inner if node.name in active and node is not own),
         depth=tuple(
             (dropped(node, depth=True), number, node.attributes["mode"] == "row")
             for number, node in enumerate(deep)

@@ -37,6 +37,25 @@ CHECKPOINTS = {
     "a mean of four": (lambda meta: meta | {"mean": "[1, 2, 3, 4]"}, "metadata is damaged"),
     "a deviation of zero": (lambda meta: meta | {"std": "[0, 0, 0]"}, "std"),
 }
+
+
+def network(**changes):
+    """The checkpoint's own network with other words in it."""
+    return lambda meta: meta | {"graph": json.dumps(json.loads(meta["graph"]) | changes)}
+
+
+NO_KIND = [["image", "image", [], {}, {}], ["x", "mamba", ["image"], {}, {}]]
+CHECKPOINTS |= {
+    "a network of a later version": (network(format=2, order=[]), "format = 2: expected 1. Cure: the xfer that wrote"),
+    "a node of no kind": (network(nodes=NO_KIND), "Did you mean 'matmul'? Cure: the xfer that wrote it"),
+    "terabytes of weights": (network(weights={"fc.weight": [2**30, 2**9]}), "expected at most 4,294,967,296"),
+    "weights of no node": (
+        lambda meta: network(weights={**json.loads(meta["graph"])["weights"], "more": [1]})(meta),
+        "weights of no node: more",
+    ),
+    "stages that begin nowhere": (network(stages={"stem": "image"}), "c.safetensors: its network cannot be used: st"),
+    "a stage of a name that is taken": (network(stages={"logits": "image"}), "stage logits: a name for what lies"),
+}
 CHECKPOINTS |= {
     name: (lambda meta, mean=mean, std=std: meta | {"mean": mean, "std": std}, "metadata is damaged (ValueError: ")
     for name, (mean, std) in BAD_NORMALIZE.items()
