@@ -14,7 +14,7 @@ BENCH := .venv-bench
 # With pip's own progress where somebody watches (standard output is taken by the substitution), quietly into a log.
 PIP_FLAGS = --disable-pip-version-check $$(test -t 2 || echo --quiet)
 
-.PHONY: train test lint fuzz sweep chaos parity-all cuts-all bench clean both
+.PHONY: train test test-long lint fuzz sweep chaos parity-all cuts-all bench clean both
 train: $(if $(filter mindspore,$(BACKEND)),both) $(READY)
 	$(VENV)/bin/xfer train --backend $(BACKEND) $(ARGS)
 
@@ -22,6 +22,10 @@ train: $(if $(filter mindspore,$(BACKEND)),both) $(READY)
 # one thread: threads that wait for each other in both took three quarters of the time.
 test: both $(READY)
 	OMP_NUM_THREADS=1 XFER_TEST_BACKENDS=torch,mindspore $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+# What `make test` leaves out for its length, alone: a shorter test there holds the law of each.
+test-long: both $(READY)
+	OMP_NUM_THREADS=1 XFER_TEST_LONG=1 XFER_TEST_BACKENDS=torch,mindspore $(VENV)/bin/python -m pytest -m long $(ARGS)
 
 # Said in one line, before gigabytes are installed for nothing.
 TOO_NEW := MindSpore needs Python 3.11 or 3.12, and this is %d.%d. Cure: make $(MAKECMDGOALS) PYTHON=python3.12

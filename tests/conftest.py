@@ -9,6 +9,15 @@ from xfer.backends import GROUP
 pytest_plugins = ["xfer.testing.fixtures"]
 
 
+LONG = pytest.mark.skipif("XFER_TEST_LONG" not in os.environ, reason="long: XFER_TEST_LONG=1 runs it")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(LONG)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def no_cache_of_the_user(tmp_path_factory):
     """No test reads or writes what the user has cached, and none shares features with another unless it says so."""

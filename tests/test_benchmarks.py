@@ -1,6 +1,7 @@
 """What the measurements tell their cases. None is run here."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from safetensors.numpy import load_file
 from benchmarks import finetune
 from benchmarks.common import Options
 from xfer.formats.files import write_weights
-from xfer.nets.pretrained import PUBLISHED, Published
+from xfer.graphs import packaged
 from xfer.system.download import file_hash
 
 WEIGHTS = {"conv1.weight": np.arange(4, dtype=np.float32).reshape(2, 2)}
@@ -34,7 +35,8 @@ def test_every_peer_of_fine_tuning_reads_the_weights_asked_for(tmp_path, monkeyp
     file = tmp_path / "weights" / ("small.pth" if name == "imagenet" else name)
     write_weights(file, WEIGHTS, {})
     monkeypatch.setenv("XFER_CACHE", str(tmp_path))
-    monkeypatch.setitem(PUBLISHED, "resnet18", Published("http://127.0.0.1:9/small.pth", file_hash(file)))
+    small = replace(packaged.published("resnet18")[0], url="http://127.0.0.1:9/small.pth", sha256=file_hash(file))
+    monkeypatch.setattr(packaged, "published", lambda name: (replace(small, size=None),))
     finetune.measure(Options(tmp_path, name if name == "imagenet" else str(file), 1))
     assert cases.keys() == finetune.PEERS.keys()
     for weights in cases.values():

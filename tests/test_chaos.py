@@ -1,6 +1,5 @@
 """A short part of `make chaos`, with a fixed seed."""
 
-import os
 import re
 import subprocess
 import sys
@@ -11,10 +10,10 @@ import pytest
 from xfer.testing.fixtures import targets
 
 ROOT = Path(__file__).parents[1]
-LONG = "XFER_TEST_LONG" in os.environ  # and `make chaos` takes all backends in any case
+OTHERS = sorted({target.backend for target in targets()} - {"numpy"})  # which `make chaos` takes in any case
 
 
-@pytest.mark.parametrize("backend", sorted({target.backend for target in targets()} | {"numpy"}) if LONG else ["numpy"])
+@pytest.mark.parametrize("backend", ["numpy", *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)])
 def test_a_few_kills_change_nothing(backend):
     flags = ["--seed", "2026", "--kills", "12" if backend == "numpy" else "6", "--seconds", "600"]
     words = [sys.executable, "-m", "tests.chaos", *flags, "--backends", backend]

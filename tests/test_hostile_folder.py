@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from installed import numpy_installed
 
 import xfer.backends
 from xfer.testing.fixtures import targets
@@ -18,16 +19,27 @@ OURS = ("xfer", "xfer_torch", "xfer_mindspore", "numpy", "torch", "torchvision",
 PYTHONS = ("sitecustomize", "usercustomize", "multiprocessing", "json", "struct", "socket", "selectors", "encodings")
 SCRIPT = """
 import multiprocessing, os, sys
-from xfer.__main__ import run
+from xfer import __main__ as command
+codes = []
 if __name__ == "__main__":
     if how := os.environ.get("TEST_START"):
         multiprocessing.set_start_method(how)
-    run()
+    command.leave = codes.append  # one command after another, each as it is run, but for its end
+    words = sys.argv[1:] + ["then"]
+    while words:
+        sys.argv[1:] = words[:words.index("then")]
+        del words[:words.index("then") + 1]
+        command.run()
+    print(*codes, file=sys.stderr)
+"""
+RECIPE = """
+data.source = "pictures"
+augment.size = 32
+model.arch = "{arch}"
+weights.source = "random"
+train = {{ epochs = 1, batch_size = 6 }}
 """
 MARK = "open({!r}, 'a').write(__name__ + '\\n')\n"
-
-
-LONG = "XFER_TEST_LONG" in os.environ
 
 
 @pytest.fixture(scope="module")
@@ -54,16 +66,24 @@ def folder(tmp_path):
     return here, ran
 
 
-def call(script, folder, *words, codes=(0,), **environment):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder of packages, in which one declares the NumPy backend."""
+    return numpy_installed(tmp_path_factory.mktemp("site"))
+
+
+def call(script, folder, *commands, **environment):
+    """The exit codes of commands that run one after another in one process, each a list of words."""
     here, ran = folder
     paths = [str(ROOT), str(ROOT / "backends")]
     paths += [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environment}
-    words = [sys.executable, script, *map(str, words)]
+    words = [str(word) for command in commands for word in ("then", *command)][1:]
+    words = [sys.executable, script, *words]
     done = subprocess.run(words, cwd=here, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode in codes, done
     assert not ran.exists(), ran.read_text()
-    return done
+    assert done.returncode == 0, done
+    return done.stderr.splitlines()[-1].split()
 
 
 def test_the_traps_would_spring(folder):
@@ -72,42 +92,85 @@ def test_the_traps_would_spring(folder):
     assert ran.exists()
 
 
+FLAGS = ["--arch", "convnet", "--weights", "random", "--size", 32, "--epochs", 1, "--batch-size", 6, "--output", "run"]
+
+
 @pytest.mark.parametrize("backend", FRAMEWORKS)
 def test_no_command_runs_what_lies_in_the_folder(script, folder, backend):
+    commands = [
+        ("train", "pictures", "--backend", backend, *FLAGS, "--quiet"),
+        ("predict", "run", "pictures/val", "--output", "p.csv", "--quiet"),
+        ("convert", "run/best.safetensors", "m.ckpt"),
+        ("compare", "run", "run"),
+        ("cache", "prune"),
+        ("data", "check", "pictures"),
+    ]
+    *codes, check = call(script, folder, *commands)
+    assert codes == ["0"] * 5
+    assert check in ("0", "1")  # pictures of noise are much alike
+
+
+@pytest.mark.parametrize("backend", ["numpy", *(pytest.param(name, marks=pytest.mark.long) for name in FRAMEWORKS)])
+def test_no_process_that_a_command_starts_runs_what_lies_in_the_folder(script, site, folder, monkeypatch, backend):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
     here, _ = folder
-    flags = ["--arch", "convnet", "--weights", "random", "--size", 32, "--epochs", 1, "--batch-size", 6]
-    call(script, folder, "train", "pictures", "--backend", backend, *flags, "--output", "run", "--quiet")
-    (here / "study.toml").write_text('name = "s"\nseeds = 1\n[modes.a]\nrecipe = "run/config.toml"\n')
-    call(script, folder, "study", "study.toml", "--backend", backend, "--quiet")
-    call(script, folder, "predict", "run", "pictures/val", "--output", "p.csv", "--quiet")
-    if backend != FRAMEWORKS[0]:
-        return
-    parity = ("parity", "--arch", "convnet", "--backends", f"{backend},{backend}", "--weights", "random")
-    call(script, folder, *parity, "--size", 32, "--classes", 2, "--steps", 1, "--batch-size", 4, "--quiet")
-    call(script, folder, "convert", "run/best.safetensors", "m.ckpt")
-    call(script, folder, "compare", "run", "run")
-    call(script, folder, "data", "check", "pictures", codes=(0, 1))
-    call(script, folder, "cache", "prune")
+    arch = "tiny" if backend == "numpy" else "convnet"
+    (here / "recipe.toml").write_text(RECIPE.format(arch=arch))
+    (here / "study.toml").write_text('name = "s"\nseeds = 1\n[modes.a]\nrecipe = "recipe.toml"\n')
+    study = ("study", "study.toml", "--backend", backend, "--output", "study", "--quiet")
+    parity = ("parity", "--arch", arch, "--backends", f"{backend},{backend}", "--weights", "random", "--size", 32)
+    parity += ("--classes", 2, "--steps", 1, "--batch-size", 4, "--quiet")
+    assert call(script, folder, study, parity) == ["0", "0"]
+    assert (here / f"study/runs/a-{backend}-0/result.json").exists()
 
 
 def test_doctor_runs_nothing_of_the_folder(script, folder):
-    call(script, folder, "doctor", codes=(0, 1))
+    (code,) = call(script, folder, ["doctor"])
+    assert code in ("0", "1")
 
 
-@pytest.mark.skipif("torch" not in FRAMEWORKS, reason="torch's native reader starts processes")
-@pytest.mark.parametrize("how", ["spawn", "forkserver"] if LONG else ["spawn"])  # which start Python anew
-def test_native_readers_workers_run_nothing_of_the_folder(script, folder, how):
-    flags = ["--arch", "convnet", "--weights", "random", "--size", 32, "--epochs", 1, "--batch-size", 6]
+READING = """
+import multiprocessing, sys
+import numpy as np
+from xfer.backend import InputSpec
+from xfer.backends import load_backend
+from xfer.data.find import find_images
+from xfer.pixels.augment import CenterCrop
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[1])
+    files = find_images(["pictures/val"])
+    spec = InputSpec(files, np.arange(len(files)), [CenterCrop(size=8)], [np.arange(len(files))], 0, 1)
+    (batch,) = load_backend("torch").native_batches(spec)
+    print(len(batch.inputs), multiprocessing.get_start_method(), file=sys.stderr)
+"""
+needs_torch = pytest.mark.skipif("torch" not in FRAMEWORKS, reason="torch's native reader starts processes")
+STARTS = ("spawn", "forkserver")  # which start Python anew
+
+
+@needs_torch
+def test_native_readers_workers_run_nothing_of_the_folder(folder):
+    """From a script that lies elsewhere: nothing has made the process one of xfer's own."""
+    (folder[1].parent / "elsewhere").mkdir()
+    (folder[1].parent / "elsewhere" / "script.py").write_text(READING)
+    assert call(folder[1].parent / "elsewhere" / "script.py", folder, [STARTS[0]]) == ["6", STARTS[0]]
+
+
+@needs_torch
+@pytest.mark.long
+@pytest.mark.parametrize("how", STARTS)
+def test_native_readers_workers_of_a_command_run_nothing_of_the_folder(script, folder, how):
     native = ["--set", "data.pipeline=native", "--set", "data.workers=2", "--views", "fresh"]
-    words = ["train", "pictures", "--backend", "torch", *flags, *native, "--output", "run", "--quiet"]
-    call(script, folder, *words, TEST_START=how)
+    words = ["train", "pictures", "--backend", "torch", *FLAGS, *native, "--quiet"]
+    assert call(script, folder, words, TEST_START=how) == ["0"]
     assert json.loads((folder[0] / "run" / "result.json").read_text())["n_train"] == 12
 
 
-def test_the_python_interface_starts_its_own_children_safely(folder):
+def test_the_python_interface_starts_its_own_children_safely(folder, site, monkeypatch):
     """From a script that lies elsewhere."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
     _, ran = folder
-    lines = "from xfer.doctor import survey\nprint([record['works'] for record in survey()])\n"
+    lines = "import sys\nfrom xfer import doctor\ndoctor.declared = lambda: ['numpy']\n"
+    lines += "print([record['works'] for record in doctor.survey()], file=sys.stderr)\n"
     (ran.parent / "elsewhere").mkdir()
     (ran.parent / "elsewhere" / "script.py").write_text(lines)
-    call(ran.parent / "elsewhere" / "script.py", folder)
+    assert call(ran.parent / "elsewhere" / "script.py", folder) == ["[True]"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = [
-    pytest.mark.skipif("XFER_TEST_LONG" not in os.environ, reason="long: XFER_TEST_LONG=1 runs it"),
+    pytest.mark.long,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="it gives each network a process by forking"),
     pytest.mark.skipif(None in map(find_spec, ("torchvision", "mindspore")), reason="it compares both frameworks"),
 ]

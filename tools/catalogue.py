@@ -41,6 +41,12 @@ _UNBIASED = {"maxvit_t": ["classifier.5"]}
 # As torchvision.models.densenet._load_state_dict does by a regular expression: older torch allowed dots in names.
 _DENSE = [[f".{part}.{number}.", f".{part}{number}."] for part in ("norm", "conv") for number in (1, 2)]
 _SWAG = "CC-BY-NC-4.0"
+# Of files that were fetched and measured: the whole sha256, of which torchvision says the first digits, and the bytes.
+_MEASURED = {
+    "resnet18-f37072fd.pth": ("f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec", 46_830_571),
+    "resnet34-b627a593.pth": ("b627a593bcbe140c234610266fe4f8ae95ea42fc881d091c9b6052e6b1d0590f", 87_319_819),
+    "resnet50-0676ba61.pth": ("0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a", 102_530_333),
+}
 
 
 class WithoutNumbers(TorchFunctionMode):
@@ -93,10 +99,11 @@ def _published(name: str, entry: Any, default: bool) -> dict[str, Any]:
     if digits is None:
         raise SystemExit(f"{entry.url}: no digits of a sha256 in the name")
     transforms, rescaled = entry.transforms(), name in _AUXILIARY
+    sha256, size = _MEASURED.get(entry.url.rpartition("/")[2], (digits[1], None))
     row = {
         "tag": entry.name,
         "url": entry.url,
-        "sha256": digits[1],
+        "sha256": sha256,
         "default": default,
         "accuracy": _accuracy(entry),
         "parameters": entry.meta["num_params"],
@@ -110,6 +117,8 @@ def _published(name: str, entry: Any, default: bool) -> dict[str, Any]:
         row["licence"] = _SWAG
     elif "license" in entry.meta:
         raise SystemExit(f"{entry.url}: a licence that is not known here: {entry.meta['license']}")
+    if size is not None:
+        row["size"] = size
     if name in _AUXILIARY:
         row["ignored"] = _AUXILIARY[name]
     if name in _UNBIASED:

@@ -23,11 +23,12 @@ NO_WEIGHTS = ("num_batches_tracked", "relative_position_index", "relative_coords
 """Ends of names in torch's state dicts that are no weights: a counter, and what the size of Swin's windows says."""
 
 Padding = Literal["symmetric", "same_pool", "same"]
-"""Where a ResNet's strided layers are padded: alike on both sides, as torchvision does; by TensorFlow's SAME, with an
-odd pixel right and below, in the max pooling alone (MindCV), or in every layer (MindSpore's tutorials)."""
+"""Where the strided layers of residual networks are padded: alike on both sides, as torchvision does; by
+TensorFlow's SAME, with an odd pixel right and below, in the max pooling alone (MindCV), or in every layer (MindSpore's
+tutorials)."""
 
 MOST_BLOCKS = 256
-"""Of a stage: the deepest ResNet that was ever published, of 1202 layers, has 200."""
+"""Of a stage: the deepest residual network that was ever published, of 1202 layers, has 200."""
 
 MOST_HIDDEN, MOST_WIDTH = 32, 100_000
 """Hidden layers before the head, and units of one."""
@@ -51,7 +52,7 @@ class Arch:
     dropout: float = 0.0  # probability of dropping one of the head's inputs
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
-    layers: tuple[int, ...] | None = None  # blocks of each stage of a ResNet; None: no network to add blocks to
+    layers: tuple[int, ...] | None = None  # blocks of each stage; None: no network to add blocks to
     spared: tuple[str, ...] = ()  # like norm layers and biases, beside those that can be told by their names
 
     @property

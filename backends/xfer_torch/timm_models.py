@@ -17,7 +17,7 @@ _CURE = "Cure: a network, or --weights FILE with a state dict of that model, or 
 
 
 def library_module(name: str, pretrained: bool) -> LibraryModule:
-    """`name` is timm's own, such as `resnet18.a1_in1k`."""
+    """`name` is timm's own, such as `mobilenetv3_small_100`."""
     timm = _timm(name)
     module = _made(timm, name, pretrained=False)
     if module.pretrained_cfg.get("num_classes") == 0:  # of a network that gives features

@@ -84,7 +84,8 @@ def _product(sizes):
 
 def test_published_weights_say_all_that_travels_with_them():
     v1, v2 = packaged.published("resnet50")
-    assert (v1.tag, v1.sha256, v1.default) == ("IMAGENET1K_V1", "0676ba61", False)
+    assert (v1.tag, v1.default, v1.size) == ("IMAGENET1K_V1", False, 102_530_333)
+    assert v1.sha256 == "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a"
     assert v1.url == "https://download.pytorch.org/models/resnet50-0676ba61.pth"
     assert (v1.mean, v1.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert (v1.resize, v1.crop, v1.interpolation, v1.licence) == (256, 224, "bilinear", "BSD-3-Clause")
@@ -179,6 +180,7 @@ ROW = {
         {"format": 1, "networks": {"tiny": [ROW | {"more": 1}]}},
         {"format": 1, "networks": {"tiny": [ROW | {"mean": [0.5, 0.5]}]}},
         {"format": 1, "networks": {"tiny": [ROW | {"accuracy": None}]}},
+        {"format": 1, "networks": {"tiny": [ROW | {"size": "8 kB"}]}},
         {"format": 1, "networks": {"tiny": [ROW | {"sha256": ""}]}},
         {"format": 1, "networks": {"tiny": [ROW | {"url": "file:///etc/passwd"}]}},
         {"format": 1, "networks": {"tiny": [ROW | {"renamed": [["a"]]}]}},

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +14,16 @@ import pytest
 from archs import ARCHS
 
 import xfer.nets.pretrained as module
+from xfer.archs import IMAGENET_MEAN, IMAGENET_STD
 from xfer.errors import WeightsError
 from xfer.formats.files import write_weights
-from xfer.nets.catalogue import graph_named, names
-from xfer.nets.pretrained import PUBLISHED, Published, resolve_source
+from xfer.graphs import packaged
+from xfer.nets.catalogue import graph_named
+from xfer.nets.pretrained import resolve_source
 from xfer.system.download import file_hash
 
 WEIGHTS = {"conv1.weight": np.ones((1, 2), np.float32)}
+ADDRESS = "http://127.0.0.1:9/small.pth"
 
 
 def test_random_is_no_source() -> None:
@@ -46,10 +52,30 @@ def test_a_source_that_leads_nowhere_is_refused(source: str, reason: str) -> Non
         resolve_source(source, "resnet18")
 
 
-def test_every_resnet_is_published_under_a_name_with_its_hash() -> None:
-    assert set(PUBLISHED) == {name for name in names() if name.startswith("resnet")}
-    for arch, published in PUBLISHED.items():
-        assert published.url.endswith(f"/{arch}-{published.sha256[:8]}.pth")
+@pytest.mark.parametrize(
+    ("arch", "file", "size"),
+    [
+        ("resnet18", "resnet18-f37072fd.pth", 46_830_571),
+        ("resnet34", "resnet34-b627a593.pth", 87_319_819),
+        ("resnet50", "resnet50-0676ba61.pth", 102_530_333),  # the first ones, and not what torchvision takes by default
+        ("resnet101", "resnet101-63fe2227.pth", None),
+        ("resnet152", "resnet152-394f9c45.pth", None),
+    ],
+)
+def test_networks_without_a_packaged_graph_have_published_weights_too(
+    arch: str, file: str, size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(url: str, target: Path, **of: object) -> Iterator[tuple[int, int]]:
+        asked.append((url, str(of["sha256"])[:8], of["size"]))
+        write_weights(target, WEIGHTS, {})
+        return iter(())
+
+    asked: list[object] = []
+    monkeypatch.setattr(module, "download", download)
+    resolved = resolve_source("imagenet", arch, tmp_path)
+    assert asked == [(f"https://download.pytorch.org/models/{file}", file[-12:-4], size)]
+    assert resolved is not None
+    assert [json.loads(resolved[1][key]) for key in ("mean", "std")] == [list(IMAGENET_MEAN), list(IMAGENET_STD)]
 
 
 def test_a_network_without_published_weights_is_refused_with_the_cure() -> None:
@@ -63,7 +89,8 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_weights(tmp_path / "cache" / "small.pth", WEIGHTS, {})
     target = tmp_path / "cache" / "small.pth"
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setitem(PUBLISHED, "resnet18", Published("http://127.0.0.1:9/small.pth", file_hash(target)[:8]))
+    small = replace(packaged.published("resnet18")[0], url=ADDRESS, sha256=file_hash(target)[:8], size=None)
+    monkeypatch.setattr(packaged, "published", lambda name: (small,))
     return target
 
 
@@ -71,7 +98,8 @@ def test_a_published_file_in_the_cache_is_used(published: Path) -> None:
     resolved = resolve_source("imagenet", "resnet18", published.parent)
     assert resolved is not None
     np.testing.assert_array_equal(resolved[0]["conv1.weight"], WEIGHTS["conv1.weight"])
-    assert resolved[1] == {"source": "http://127.0.0.1:9/small.pth", "sha256": file_hash(published)}
+    usual = {"mean": "[0.485, 0.456, 0.406]", "std": "[0.229, 0.224, 0.225]"}
+    assert resolved[1] == {"source": ADDRESS, "sha256": file_hash(published), **usual}
 
 
 def test_the_cache_is_in_the_cache_folder(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +112,7 @@ def test_an_altered_file_is_not_used_and_no_network_has_the_cure(published: Path
     published.write_bytes(published.read_bytes() + b"\0")
     with pytest.raises(WeightsError) as error:
         resolve_source("imagenet", "resnet18", published.parent)
-    for part in ("resnet18", "http://127.0.0.1:9/small.pth", f"put it at {published}", "weights.source"):
+    for part in ("resnet18", ADDRESS, f"put it at {published}", "weights.source"):
         assert part in str(error.value)
 
 

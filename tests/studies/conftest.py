@@ -34,6 +34,16 @@ recipe = "recipe.toml"
 recipe = "recipe.toml"
 set = { train.train_from = "stem", "train.epochs" = 4 }
 """
+UNDRAWN = """
+import xfer.training.record
+from xfer.testing.numpy_backend import NumpyBackend
+
+def note(p, path, best):
+    (path / "plots").mkdir(exist_ok=True)
+    (path / "plots" / "curves.png").write_bytes(b"")
+
+xfer.training.record.draw = note
+"""
 DYING = '''
 import os
 from xfer.errors import DataError
@@ -58,10 +68,15 @@ class Dying(NumpyBackend):
 
 @pytest.fixture(scope="module")
 def installed(declared_backends, tmp_path_factory):
-    """The NumPy backend, and one that dies, as packages that other processes find too."""
+    """The NumPy backend, and one that dies, as packages that other processes find too.
+
+    Runs in those draw nothing, which would take most of their time, and note that they would have drawn.
+    """
     site = tmp_path_factory.mktemp("site")
     (site / "dying_backend.py").write_text(DYING)
-    entries = {name: entry.value for name, entry in declared_backends.items()} | {"dying": "dying_backend:Dying"}
+    (site / "undrawn_backend.py").write_text(UNDRAWN)
+    assert set(declared_backends) == {"numpy"}
+    entries = {"numpy": "undrawn_backend:NumpyBackend", "dying": "dying_backend:Dying"}
     about = site / "xfer_test_backends-1.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: xfer-test-backends\nVersion: 1\n")

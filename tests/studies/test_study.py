@@ -30,6 +30,12 @@ LOG = "logs/numpy-1.log"
 NAMES = ["head-numpy-0", "head-numpy-1", "all-numpy-0", "all-numpy-1"]
 
 
+@pytest.fixture
+def undrawn(monkeypatch, finished):
+    """No figure of a study is drawn in this process, but for that of the study that all tests share."""
+    monkeypatch.setattr("xfer.studies.study.draw", lambda groups, folder, earlier: [])
+
+
 def test_a_study_trains_what_its_file_names(finished, folder):
     output, results = finished
     assert [run.folder for run in results.runs] == [f"runs/{name}" for name in NAMES]
@@ -99,6 +105,7 @@ def ended(folder, output, **flags):
     return {event.run.name: (event.before, event.reason) for event in runs}, results
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_done_is_not_done_again(finished, folder, tmp_path):
     output = copied(finished, tmp_path)
     before, again = stamps(output), ended(folder, output)
@@ -107,6 +114,7 @@ def test_what_is_done_is_not_done_again(finished, folder, tmp_path):
     assert json.loads((output / "study.json").read_text()) == again[1].as_json()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_gone_or_half_done_is_done_again_alone(finished, folder, tmp_path):
     output = copied(finished, tmp_path)
     gone, half = (output / "runs" / name for name in ("all-numpy-0", "head-numpy-1"))
@@ -121,6 +129,7 @@ def test_what_is_gone_or_half_done_is_done_again_alone(finished, folder, tmp_pat
     assert results.pairs == finished[1].pairs
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_that_was_cut_off_goes_on_and_one_that_cannot_is_done_anew(finished, folder, tmp_path):
     output = copied(finished, tmp_path)
     stopped, damaged = (output / "runs" / name for name in ("all-numpy-0", "head-numpy-1"))
@@ -165,6 +174,7 @@ def xfer_(*words, code=0):
     return result
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_command_says_what_was_done_and_what_it_shows(finished, folder, tmp_path):
     output = copied(finished, tmp_path)
     lines = xfer_("study", folder / "study.toml", "--output", output).stdout
@@ -192,6 +202,7 @@ def test_files_of_a_study_are_whole(finished):
     assert not list(output.rglob("*.part"))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_failed_run_is_told_and_the_others_go_on(finished, folder, tmp_path):
     output = copied(finished, tmp_path)
     shutil.rmtree(output / "runs" / "head-numpy-1")
@@ -209,6 +220,7 @@ def test_a_failed_run_is_told_and_the_others_go_on(finished, folder, tmp_path):
     assert result.stderr == ""
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_several_jobs_give_the_same_and_say_that_they_shared_the_machine(finished, folder, tmp_path):
     results = study(folder / "study.toml", output=tmp_path / "out", jobs=2, seeds=1)
     assert [run.jobs for run in results.runs] == [2, 2]
@@ -218,6 +230,7 @@ def test_several_jobs_give_the_same_and_say_that_they_shared_the_machine(finishe
     assert study(folder / "study.toml", output=tmp_path / "out", seeds=1).rows[1].shared_machine
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked up in /proc")
 def test_an_interrupted_study_leaves_no_process_and_keeps_what_is_done(finished, folder, tmp_path):
     output = copied(finished, tmp_path)
@@ -346,6 +359,7 @@ def in_training(folder, output):
     return process, worker
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked up in /proc")
 def test_a_killed_study_leaves_no_orphan_and_the_second_call_goes_on(finished, folder, tmp_path):
     process, worker = in_training(folder, tmp_path / "out")
@@ -361,6 +375,7 @@ def test_a_killed_study_leaves_no_orphan_and_the_second_call_goes_on(finished, f
     assert not (tmp_path / "out" / "study.lock").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked up in /proc")
 def test_a_killed_worker_is_one_line_and_the_other_runs_go_on(folder, tmp_path):
     process, worker = in_training(folder, tmp_path / "out")
@@ -373,6 +388,7 @@ def test_a_killed_worker_is_one_line_and_the_other_runs_go_on(folder, tmp_path):
     assert study(folder / "study.toml", output=tmp_path / "out", seeds=1).failed == ()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_study_that_is_asked_twice_is_refused_with_the_holder_named(finished, folder, tmp_path):
     output = copied(finished, tmp_path)
     shutil.rmtree(output / "runs" / "head-numpy-1")
@@ -385,6 +401,7 @@ def test_a_study_that_is_asked_twice_is_refused_with_the_holder_named(finished, 
     assert ended(folder, output)[0]["head-numpy-1"] == (False, None)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("missing", ["predictions.csv", "metrics.jsonl", "the end"])
 def test_a_run_that_is_not_whole_is_not_done(finished, folder, tmp_path, missing):
     output = copied(finished, tmp_path)

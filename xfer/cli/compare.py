@@ -42,7 +42,9 @@ def compare(sources: tuple[Path, ...], margin: float, output: Path | None, overw
     "Exit code 0 when everything judged is within the tolerance or what rounding does, else 1, with the first stage "
     "and the first node that differ.",
 )
-@click.option("--arch", required=True, metavar="NAME|FILE", help="resnet18, convnet, ..., or what `xfer port` wrote.")
+@click.option(
+    "--arch", required=True, metavar="NAME|FILE", help="One that `xfer models` lists, or what `xfer port` wrote."
+)
 @click.option("--weights", default="imagenet", show_default=True, metavar="imagenet|random|FILE")
 @click.option("--weights-other", metavar="FILE", help="The second backend's own file, .ckpt beside .pth say.")
 @click.option("--backends", default="torch,mindspore", show_default=True, help="Two, each NAME or NAME:DEVICE.")

@@ -69,7 +69,7 @@ def _folder(ctx: click.Context, param: click.Parameter, folder: str | None) -> s
     help="How often to save inside an epoch; 0: only where epochs end.",
 )
 @device_option
-@click.option("--arch", metavar="NAME|FILE", help="resnet18, convnet, ..., timm/NAME, or what `xfer port` wrote.")
+@click.option("--arch", metavar="NAME|FILE", help="One that `xfer models` lists, timm/NAME, or what `xfer port` wrote.")
 @click.option(
     "--train-from",
     metavar="STAGE",

@@ -55,7 +55,7 @@ def _of_features(store: Store, entry: Entry) -> Kept:
 
 
 def about_features(facts: Mapping[str, Any]) -> str:
-    """`hymenoptera_data val, 153 pictures: resnet18 up to head, torch on cpu, float32`"""
+    """`hymenoptera_data val, 153 pictures: efficientnet_lite0 up to head, torch on cpu, float32`"""
     view = f" view {facts['view']} of seed {facts['seed']}" if {"view", "seed"} <= set(facts) else ""
     try:
         pictures = f"{facts['data']} {facts['split']}{view}, {facts['n']} pictures"

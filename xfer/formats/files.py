@@ -15,9 +15,10 @@ from xfer.archs import NO_WEIGHTS
 from xfer.arrays import Float32, Weights
 from xfer.errors import WeightsError
 from xfer.formats.ckpt import read_ckpt, write_ckpt
-from xfer.formats.mindspore_names import from_mindspore_names, from_resnet_names, to_mindspore_names, without_optimizer
+from xfer.formats.mindspore_names import from_mindspore_names, to_mindspore_names, without_optimizer
 from xfer.formats.prefixes import without_wrappers
 from xfer.formats.pth import begins_as_pth, read_checkpoint, write_pth
+from xfer.formats.published_names import from_published_names
 from xfer.formats.sealed import OWN_FORMATS, read_checked, write_with_seal
 from xfer.system.doors import read_json
 from xfer.system.files import replacing
@@ -29,17 +30,15 @@ READABLE = (*SUFFIXES, ".pth.tar", ".pt.tar", ".bin")
 TAKEN_FROM, NAMED_AS = "taken_from", "named_as"
 """Keys that reading adds to the metadata of weights: which of two sets they are, and whose names they had."""
 
-MINDCV = "MindCV or a MindSpore tutorial"
-
 
 def read_weights(path: Path) -> tuple[Weights, dict[str, str]]:
     """Weights and metadata of a file that ends as one of READABLE; only .safetensors carries metadata of its own.
 
     Of a checkpoint of torch's with averaged weights beside plain ones, TAKEN_FROM in the metadata says which these
-    are; NAMED_AS, that the names were MINDCV's. Names become canonical: MindSpore's are translated, prefixes of
-    wrappers are taken off where every name has them, and NO_WEIGHTS and MindSpore's optimizer state are left out.
-    Numbers become float32. Raises WeightsError, also where a .safetensors file of xfer's has a bit that is not as it
-    was written.
+    are; NAMED_AS, who publishes under the names in it, where those are not torchvision's. Names become canonical:
+    MindSpore's and those of `published_names` are translated, prefixes of wrappers are taken off where every name has
+    them, and NO_WEIGHTS and MindSpore's optimizer state are left out. Numbers become float32. Raises WeightsError, also
+    where a .safetensors file of xfer's has a bit that is not as it was written.
     """
     _check_suffix(path, READABLE)
     if not os.path.exists(path):
@@ -48,16 +47,15 @@ def read_weights(path: Path) -> tuple[Weights, dict[str, str]]:
     if metadata.get("format") in OWN_FORMATS:  # the names in a file of xfer's are the network's own
         return _float32(arrays), metadata
     try:
-        named = from_mindspore_names(without_wrappers(arrays))
-        weights = from_resnet_names(named)
+        weights, publisher = from_published_names(from_mindspore_names(without_wrappers(arrays)))
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
-    return _float32(weights), metadata | ({NAMED_AS: MINDCV} if weights.keys() != named.keys() else {})
+    return _float32(weights), metadata | ({NAMED_AS: publisher} if publisher else {})
 
 
 def canonical_names(names: Iterable[str]) -> dict[str, str]:
     """Name -> what reading a file of these names makes of it. Raises WeightsError where two become one."""
-    renamed = from_resnet_names(from_mindspore_names(without_wrappers({name: name for name in names})))
+    renamed, _ = from_published_names(from_mindspore_names(without_wrappers({name: name for name in names})))
     return {name: canonical for canonical, name in renamed.items()}
 
 

@@ -61,15 +61,6 @@ _STEPWISE = ("learning_rate", "weight_decay")
 _OPTIMIZERS = ("opt.", "optimizer.")
 """Attributes that a training step keeps its optimizer in, where its state was saved under that name."""
 
-_RESNET = {
-    r"(layer\d+\.\d+)\.down_sample\.": r"\1.downsample.",
-    r"(layer\d+\.\d+)\.norm(\d)\.": r"\1.bn\2.",
-    r"norm\.": "bn1.",
-    r"classifier\.": "fc.",
-}
-"""What a name in MindCV's ResNets (mindcv/models/resnet.py) or in those of MindSpore's tutorials begins with, and what
-torchvision's begins with."""
-
 T = TypeVar("T")
 
 
@@ -81,24 +72,14 @@ def from_mindspore_names(arrays: Mapping[str, T]) -> dict[str, T]:
     """
     suffix = ".moving_mean"
     layers = {name.removesuffix(suffix) for name in arrays if name.endswith(suffix)} | _vectors(arrays, "gamma", "beta")
-    return _rename(arrays, lambda name: _with_leaf(name, layers, _NORM))
-
-
-def from_resnet_names(arrays: Mapping[str, T]) -> dict[str, T]:
-    """torchvision's names for those that MindCV and MindSpore's tutorials give to a ResNet. Others stay.
-
-    WeightsError if two names become one.
-    """
-    if not any(name.startswith("layer1.0.conv1.") for name in arrays):
-        return dict(arrays)
-    return _rename(arrays, _resnet_name)
+    return renamed(arrays, lambda name: _with_leaf(name, layers, _NORM))
 
 
 def to_mindspore_names(arrays: Mapping[str, T]) -> dict[str, T]:
     """The inverse: MindSpore's names for canonical ones, of layers with a running_mean, and of layer norms."""
     layers = set(norm_layers(arrays)) | _vectors(arrays, "weight", "bias")
     leaves = {canonical: own for own, canonical in _NORM.items()}
-    return _rename(arrays, lambda name: _with_leaf(name, layers, leaves))
+    return renamed(arrays, lambda name: _with_leaf(name, layers, leaves))
 
 
 def _vectors(arrays: Mapping[str, Any], scale: str, shift: str) -> set[str]:
@@ -113,21 +94,15 @@ def _with_leaf(name: str, layers: set[str], leaves: Mapping[str, str]) -> str:
     return f"{layer}.{leaves.get(leaf, leaf)}" if layer in layers else name
 
 
-def _resnet_name(name: str) -> str:
-    for pattern, canonical in _RESNET.items():
-        if match := re.match(pattern, name):
-            return match.expand(canonical) + name[match.end() :]
-    return name
-
-
-def _rename(arrays: Mapping[str, T], canonical: Callable[[str], str]) -> dict[str, T]:
-    renamed: dict[str, T] = {}
+def renamed(arrays: Mapping[str, T], canonical: Callable[[str], str]) -> dict[str, T]:
+    """Under other names. Raises WeightsError if two become one."""
+    by_name: dict[str, T] = {}
     for name, array in arrays.items():
         new = canonical(name)
-        if new in renamed:
+        if new in by_name:
             raise WeightsError(f"two tensors are both {new!r} by their names. Cure: keep one naming, take one out")
-        renamed[new] = array
-    return renamed
+        by_name[new] = array
+    return by_name
 
 
 def without_optimizer(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -23,7 +23,7 @@ class Pickled:
     storages: dict[str, Storage]
 
 
-MAX_OPCODES = 2_000_000  # a ResNet-152's state dict has 30,000; an opcode of one byte may make an object of 64
+MAX_OPCODES = 2_000_000  # a state dict of 152 layers has 30,000; an opcode of one byte may make an object of 64
 
 _MARK = Global("mark")
 _NUMBERS = frozenset({"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"})

@@ -33,7 +33,7 @@ class PublishedWeights:
     """A file of torchvision's for one network, trained on ImageNet.
 
     tag         torchvision's name of it: IMAGENET1K_V1
-    sha256      the first digits of it, which stand in the file's name
+    sha256      of the file, or the first digits of it, which stand in its name
     default     whether torchvision takes it where none is named
     accuracy    top-1 on ImageNet's validation set, in percent
     parameters  numbers that training moved; those of auxiliary heads are counted for inception_v3
@@ -41,6 +41,7 @@ class PublishedWeights:
     resize      pixels of the shorter side, before the central `crop`. A network that is `fixed` takes the weights of
                 its own size alone
     licence     of the weights
+    size        bytes of the file; None: not known
     ignored     prefixes of names that the file holds and the network does not: auxiliary heads
     unbiased    layers without a bias in the file, which have one in the network: of zeros
     renamed     (part of a name in the file, what stands for it in the network), to be replaced wherever it occurs
@@ -58,6 +59,7 @@ class PublishedWeights:
     crop: int
     interpolation: str
     licence: str = "BSD-3-Clause"
+    size: int | None = None
     ignored: tuple[str, ...] = ()
     unbiased: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
@@ -88,7 +90,7 @@ def load(name: str) -> Graph:
 
 
 def published(name: str) -> tuple[PublishedWeights, ...]:
-    """Those of a network, in torchvision's order; also of the ResNets, whose graph is not here. None: ()."""
+    """Those of a network, in torchvision's order; also of those whose graph is not here. None: ()."""
     return _published().get(name, ())
 
 
@@ -109,7 +111,7 @@ def _entry(row: Mapping[str, Any]) -> PublishedWeights:
     lists = {key: tuple(row[key]) for key in ("mean", "std", "ignored", "unbiased") if key in row}
     renamed = tuple((old, new) for old, new in row.get("renamed", ()))
     entry = PublishedWeights(**{**row, **lists, "renamed": renamed})
-    numbers = (*entry.mean, *entry.std, entry.accuracy, entry.parameters, entry.resize, entry.crop)
+    numbers = (*entry.mean, *entry.std, entry.accuracy, entry.parameters, entry.resize, entry.crop, entry.size or 0)
     if not all(map(is_number, numbers)) or (len(entry.mean), len(entry.std)) != (3, 3):
         raise ValueError(f"{entry.tag}: expected numbers, three each of mean and std")
     if not re.fullmatch("[0-9a-f]{8,64}", entry.sha256) or not entry.url.startswith("https://"):

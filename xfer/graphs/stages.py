@@ -3,9 +3,9 @@
 `stem` is up to half of the picture's side, `layer1` at a quarter of it, `layer2` at an eighth, and so on. Where the
 side never shrinks, as in a ViT, the blocks are shared out evenly to `layer1` to `layer4`, and what comes before them is
 the stem. A stage begins with a whole block, and a block is of the stage of the stride that it ends with. Linear layers
-behind the pooling are `hidden`, those that a recipe asked for `extra`, and the last layer is `head`. Of the ResNets
-this gives their own stages. A graph may say itself where its stages begin, where tradition or its size has them
-elsewhere.
+behind the pooling are `hidden`, those that a recipe asked for `extra`, and the last layer is `head`. Of residual
+networks this gives their own stages. A graph may say itself where its stages begin, where tradition or its size has
+them elsewhere.
 """
 
 from __future__ import annotations

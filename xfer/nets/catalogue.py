@@ -19,6 +19,8 @@ from xfer.nets.residual import LAYOUTS
 
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 """Of the pictures that the published weights of EfficientNet-Lite were trained with."""
+SMALL = ("convnet", "resnet18")
+"""Of which a backend is tested: one without norm layers, and one with."""
 SIZE = (224, 224)
 """(height, width) of pictures, where none are at hand, for a network of any size."""
 

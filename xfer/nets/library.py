@@ -1,4 +1,4 @@
-"""Networks of a library that is traced, by name: `timm/resnet18.a1_in1k`.
+"""Networks of a library that is traced, by name: `timm/mobilenetv3_small_100`.
 
 Each is traced once, in a process of its own that imports the library, into a file among the downloaded weights. From
 then on it is a network in a file: neither the library nor the framework it is written for is needed any more.
@@ -77,7 +77,7 @@ def _file(arch: str, pretrained: bool, progress: Progress) -> Path:
     name = arch.removeprefix(f"{LIBRARY}/")
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"arch = {arch!r}: expected {LIBRARY}/NAME or {LIBRARY}/NAME.TAG, such as timm/resnet18.a1_in1k"
+            f"arch = {arch!r}: expected {LIBRARY}/NAME or {LIBRARY}/NAME.TAG, such as timm/mobilenetv3_small_100"
         )
     folder, ending = cache_dir() / "weights", f"{name}{'' if pretrained else '.graph'}{SUFFIX}"
     if (installed := _installed()) is None:

@@ -1,4 +1,4 @@
-"""Which padding the weights of a ResNet were trained with, where their file does not say: a forward test decides."""
+"""Which padding the weights of a network were trained with, where their file does not say: a forward test decides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xfer.losses import LossSpec, targets_of
 from xfer.nets.net import Net, build_net
 
 PICTURES = 32
-"""That the test looks at. Of a ResNet-50 with the wrong padding in all layers, 16 show it as clearly as 150."""
+"""That the test looks at. Of a network of 50 layers with the wrong padding in all, 16 show it as clearly as 150."""
 
 _PREFERRED: tuple[Padding, ...] = ("same_pool", "same", "symmetric")
 """As the networks that use these names are padded, most common first."""

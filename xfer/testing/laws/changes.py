@@ -77,7 +77,7 @@ def padding_is_kept(backend: Backend, device: str, arch_name: str) -> None:
     """
     plain = prepare(backend, device, arch_name)
     if plain.arch.layers is None:
-        pytest.skip(f"{arch_name} is no ResNet")
+        pytest.skip(f"{arch_name} has no blocks to add")
     _, *stages, head = plain.arch.stage_names
     for padding, size, stops in (("same_pool", (35, 39), stages[:1]), ("same", (64, 96), (*stages, head))):
         bench = prepare(backend, device, arch_name, spec=replace(plain.spec, image_size=size, graph=None))

@@ -1,7 +1,4 @@
-"""The frameworks' own input pipelines against the core: the same pixels, the same distributions, the same batches.
-
-Tolerance of everything that draws nothing, or draws from a range of one value: none, the pixels are the core's.
-"""
+"""The frameworks' own input pipelines in a run: the same batches, errors of one line, and no worker that stays."""
 
 import multiprocessing
 import os
@@ -16,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from native_pictures import picture, read
 from PIL import Image
 
-from xfer.backend import InputSpec
-from xfer.backends import declared
 from xfer.data.dataset import open_dataset
 from xfer.data.loader import picture_digest
 from xfer.data.order import chunks
@@ -29,7 +25,6 @@ from xfer.pixels.augment import (
     ColorJitter,
     HorizontalFlip,
     Levels,
-    Normalize,
     RandomCrop,
     RandomErasing,
     RandomResizedCrop,
@@ -43,239 +38,7 @@ from xfer.recipe.load import as_recipe
 from xfer.section import Section
 from xfer.system.locks import locked
 from xfer.testing.delegate import Delegate
-from xfer.testing.fixtures import require
-from xfer.testing.pictures import write_class_folders
 from xfer.training.run import fit, prepare
-
-SIZES = [(61, 83), (83, 61), (64, 64), (17, 120), (33, 32), (391, 32)]  # height, width; the last rounds ill
-DRAWS = 400
-REFERENCE = 1500
-LIMIT = np.sqrt(-np.log(1e-4 / 2) / 2 * (1 / DRAWS + 1 / REFERENCE))
-"""Two samples of one law are further apart once in 10,000 times (Kolmogorov and Smirnov)."""
-
-
-@pytest.fixture(params=declared())
-def backend(request):
-    """Once for each backend: pictures are read by processors, whatever the device that computes."""
-    backend, _ = require(request.param)
-    if not hasattr(backend, "native_batches"):
-        pytest.skip(f"backend {backend.name} has no input pipeline of its own")
-    return backend
-
-
-@pytest.fixture
-def native(backend):
-    """The framework's own pipeline, given the fields of an InputSpec."""
-    return lambda *fields: backend.native_batches(InputSpec(*fields))
-
-
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory):
-    """Pictures of several sizes, smooth in part and noisy in part; one that EXIF turns, one grey, one transparent."""
-    folder, files = tmp_path_factory.mktemp("mixed"), []
-    for number, (height, width) in enumerate(SIZES):
-        rng = np.random.default_rng((number, 1))
-        noise = Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
-        blocks = Image.fromarray(rng.integers(0, 256, (5, 7, 3), np.uint8)).resize((width, height))
-        files.append(saved(Image.blend(noise, blocks, 0.7), folder / f"{number}.png"))
-    image = Image.open(files[0])
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    image.save(folder / "turned.jpg", exif=exif)
-    seen = image.copy()
-    seen.putalpha(100)
-    return [
-        *files,
-        str(folder / "turned.jpg"),
-        saved(image.convert("L"), folder / "l.png"),
-        saved(seen, folder / "a.png"),
-    ]
-
-
-def saved(image, path):
-    image.save(path)
-    return str(path)
-
-
-def picture(pixels, path):
-    return saved(Image.fromarray(np.asarray(pixels, np.uint8)), path)
-
-
-def read(native, files, transforms, parts, seed=0, workers=2):
-    return list(native(files, np.arange(len(files)), transforms, [np.array(part) for part in parts], seed, workers))
-
-
-def sample(native, file, transforms, seed=3):
-    """DRAWS pictures made of one, (DRAWS, H, W, 3)."""
-    parts = chunks(np.arange(DRAWS), 50)
-    return np.concatenate([batch.inputs for batch in read(native, [file] * DRAWS, transforms, parts, seed)])
-
-
-def core_sample(file, transforms, statistic):
-    image = open_image(file)
-    return [statistic(apply(image, transforms, np.random.default_rng((5, i)))) for i in range(REFERENCE)]
-
-
-def distance(ours, theirs):
-    """Kolmogorov-Smirnov statistic of two samples."""
-    a, b = np.sort(ours), np.sort(theirs)
-    both = np.concatenate([a, b])
-    return np.abs(np.searchsorted(a, both, "right") / len(a) - np.searchsorted(b, both, "right") / len(b)).max()
-
-
-def assert_same_law(native, file, transforms, statistic):
-    """`statistic` makes numbers of a picture; each of them follows the law that it follows in the core."""
-    ours = np.array([statistic(pixels) for pixels in sample(native, file, transforms)], float)
-    core = np.array(core_sample(file, transforms, statistic), float)
-    distances = [distance(a, b) for a, b in zip(ours.T, core.T, strict=True)]
-    assert max(distances) < LIMIT, distances
-
-
-FIXED = {
-    "shorter side": [Resize(size=40)],
-    "shorter side, larger": [Resize(size=256, interpolation="nearest")],
-    "both sides": [Resize(size=[24, 50], interpolation="bicubic")],
-    "both sides, nearest": [Resize(size=[90, 33], interpolation="nearest")],
-    "the middle": [CenterCrop(size=16)],
-    "the middle of less, odd": [CenterCrop(size=97)],
-    "the middle of less, even": [CenterCrop(size=[20, 100])],
-    "as usual": [Resize(size=37), CenterCrop(size=32)],
-    "normalisation is the network's": [Resize(size=37), Normalize(mean=(0.5,) * 3, std=(0.1,) * 3)],
-    "no jitter": [ColorJitter(contrast=(1, 1))],
-    "brightness": [ColorJitter(brightness=(0.5, 0.5))],
-    "contrast": [ColorJitter(contrast=(1.75, 1.75))],
-    "saturation": [ColorJitter(saturation=(0.25, 0.25))],
-    "hue": [ColorJitter(hue=(0.25, 0.25))],
-    "hue, backwards": [ColorJitter(hue=(-0.125, -0.125))],
-    "rotation": [Rotation(degrees=(30, 30), fill=[1, 2, 3])],
-    "smooth rotation": [Rotation(degrees=(-200, -200), interpolation="bilinear")],
-    "cubic rotation": [Rotation(degrees=(90.5, 90.5), interpolation="bicubic", fill=9)],
-    "flips": [HorizontalFlip(p=1), VerticalFlip(p=1)],
-    "no flips": [HorizontalFlip(p=0), VerticalFlip(p=0), RandomErasing(p=0)],
-    "the only crop": [Resize(size=[30, 40]), RandomCrop(size=[36, 46], padding=3, fill=[9, 8, 7])],
-    "all, resized": [Resize(size=[60, 80]), RandomResizedCrop(size=32, scale=(1, 1), ratio=(80 / 60, 80 / 60))],
-    "all, bicubic": [
-        Resize(size=[60, 80]),
-        RandomResizedCrop(size=[90, 40], scale=(1, 1), ratio=(80 / 60, 80 / 60), interpolation="bicubic"),
-    ],
-}
-
-
-@pytest.mark.parametrize("transforms", FIXED.values(), ids=FIXED)
-def test_where_nothing_is_left_to_chance_the_pixels_are_the_cores(native, mixed, transforms):
-    batches = read(native, mixed, transforms, [[i] for i in range(len(mixed))])
-    for file, batch in zip(mixed, batches, strict=True):
-        core = apply(open_image(file), [t for t in transforms if t.op != "Normalize"], np.random.default_rng(0))
-        np.testing.assert_array_equal(batch.inputs[0], core)
-
-
-def map_of(height, width):
-    """A picture that says where each of its pixels is: red its column, green its row, blue 200."""
-    rows, columns = np.mgrid[:height, :width]
-    return np.stack([columns, rows, np.full_like(rows, 200)], 2)
-
-
-def box(pixels):
-    """(area, width / height, top, left) of the part of a map that fills a larger picture, by nearest pixels."""
-    left, top, _ = pixels.min((0, 1)).astype(int)
-    right, bottom, _ = pixels.max((0, 1)).astype(int)
-    height, width = bottom - top + 1, right - left + 1
-    return height * width, width / height, top, left
-
-
-@pytest.mark.parametrize("size", [(72, 48), (30, 70)])
-def test_crops_have_the_cores_areas_ratios_and_places(native, tmp_path, size):
-    file = picture(map_of(*size), tmp_path / "map.png")
-    spec = RandomResizedCrop(size=72, scale=(0.1, 0.9), ratio=(0.25, 3), interpolation="nearest")
-    assert_same_law(native, file, [spec], box)
-
-
-def test_where_no_box_fits_the_middle_is_cropped(native, tmp_path):
-    """With nearly the whole area asked for, no shape fits."""
-    file = picture(map_of(20, 101), tmp_path / "map.png")
-    spec = RandomResizedCrop(size=[101, 101], scale=(0.9999, 1.0), ratio=(0.9, 1.1), interpolation="nearest")
-    for pixels in read(native, [file], [spec], [[0]])[0].inputs:
-        area, ratio, top, left = box(pixels)
-        assert (area, ratio, top) == (20 * 22, 22 / 20, 0)
-        assert left in (39, 40)  # the odd column may be on either side
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        RandomCrop(size=[20, 24]),
-        RandomCrop(size=30, padding=6, fill=[255, 254, 7]),
-        RandomCrop(size=[50, 60], pad_if_needed=True, fill=255),
-    ],
-)
-def test_crops_of_one_size_lie_where_the_cores_lie(native, tmp_path, spec):
-    file = picture(map_of(31, 40), tmp_path / "map.png")
-
-    def place(pixels):
-        inside = pixels[:, :, 2] == 200
-        assert (pixels[~inside] == spec.fill).all()
-        row, column = divmod(inside.argmax(), inside.shape[1])
-        return pixels[row, column, 1] - float(row), pixels[row, column, 0] - float(column), inside.sum()
-
-    assert_same_law(native, file, [spec], place)
-
-
-def test_flips_are_as_frequent_as_asked_and_independent(native, tmp_path):
-    file = picture(map_of(8, 8), tmp_path / "map.png")
-    made = sample(native, file, [HorizontalFlip(p=0.3), VerticalFlip(p=0.8)])
-    across, down = made[:, 0, 0, 0] == 7, made[:, 0, 0, 1] == 7
-    for flipped, p in ((across, 0.3), (down, 0.8), (across & down, 0.24)):
-        assert abs(flipped.mean() - p) < 4 * np.sqrt(p * (1 - p) / DRAWS)  # one binomial in 16,000 is further off
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        ColorJitter(brightness=0.6),
-        ColorJitter(brightness=1.5),
-        ColorJitter(contrast=(0.2, 0.9)),
-        ColorJitter(saturation=0.8),
-        ColorJitter(hue=0.2),
-        ColorJitter(hue=(-0.5, -0.1)),
-        ColorJitter(brightness=0.4, contrast=0.4, saturation=0.7, hue=0.1),
-    ],
-    ids=lambda spec: ",".join(sorted(spec.model_fields_set)),
-)
-def test_colours_vary_as_the_cores_do(native, tmp_path, spec):
-    two = np.array([[[150, 60, 40], [30, 110, 90]]]).repeat(8, 0).repeat(4, 1)
-    file = picture(two, tmp_path / "two.png")
-    assert_same_law(native, file, [spec], lambda pixels: pixels[0, [0, -1]].ravel())
-
-
-@pytest.mark.parametrize("degrees", [20, 360, 250, (0, 360), (-30, 500), (100, 170)])
-def test_angles_follow_the_cores_law(native, tmp_path, degrees):
-    pixels = np.zeros((65, 65, 3))
-    pixels[27:38, 47:58] = 255
-    file = picture(pixels, tmp_path / "spot.png")
-
-    def angle(pixels):
-        rows, columns = np.nonzero(pixels[:, :, 0])
-        return (np.degrees(np.arctan2(32 - rows.mean(), columns.mean() - 32)),)
-
-    assert_same_law(native, file, [Rotation(degrees=degrees)], angle)
-
-
-@pytest.mark.parametrize("value", [0, [10, 20, 30], "random"])
-def test_as_much_is_erased_as_in_the_core(native, tmp_path, value):
-    """Shares with their zeros, shapes, places, and the colour in the middle."""
-    file = picture(np.full((60, 40, 3), 200), tmp_path / "plain.png")
-    spec = RandomErasing(p=0.6, scale=(0.05, 0.5), ratio=(0.2, 1.2), value=value)
-
-    def patch(pixels):
-        where = np.argwhere((pixels != 200).any(2))
-        if not len(where):
-            return (0,) * 7
-        (top, left), (bottom, right) = where.min(0), where.max(0) + 1
-        middle = pixels[(top + bottom) // 2, (left + right) // 2]
-        return (bottom - top) * (right - left), (bottom - top) / (right - left), top + 1, left + 1, *middle
-
-    assert_same_law(native, file, [spec], patch)
-
 
 NOISY = [
     RandomResizedCrop(size=24),
@@ -399,11 +162,6 @@ class Listening(Delegate):
         for batch in self.inner.native_batches(spec):
             self.calls[-1][1].extend(zip(map(picture_digest, batch.inputs), batch.labels.tolist(), strict=True))
             yield batch
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return write_class_folders(tmp_path_factory.mktemp("data") / "pictures", ("ants", "bees", "蜂"), (7, 3))
 
 
 def recipe(folders, **changes):
