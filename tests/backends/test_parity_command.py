@@ -5,7 +5,7 @@ import json
 from click.testing import CliRunner
 
 from xfer.cli.main import main
-from xfer.porting import probe as parity_probe
+from xfer.porting import task as task_file
 from xfer.porting.differences import compare
 from xfer.porting.parity import noise
 from xfer.porting.probe import measure
@@ -27,12 +27,12 @@ def test_a_shifted_max_pool_fails_and_names_the_stem(monkeypatch):
 
     monkeypatch.setattr(functional, "max_pool2d", moved)
     bad = measure(torch, device, TASK)
-    for name, array in good.arrays[parity_probe.START].items():
-        assert (array == bad.arrays[parity_probe.START][name]).all()
+    for name, array in good.arrays[task_file.START].items():
+        assert (array == bad.arrays[task_file.START][name]).all()
     report = compare(good, bad, (TASK, TASK), 1e-4)
     assert not report.passes
     assert report.first_difference.stage == "stem"
-    assert report.first_difference.what == parity_probe.ACTIVATIONS
+    assert report.first_difference.what == task_file.ACTIVATIONS
 
 
 def test_both_frameworks_pass_each_in_a_process_of_its_own():
@@ -49,7 +49,7 @@ def test_both_frameworks_pass_each_in_a_process_of_its_own():
     assert [side["backend"] for side in report["sides"]] == ["torch", "mindspore"]
     assert "mindspore" in report["sides"][1]["versions"]
     # Two frameworks, and not one of them twice, round differently somewhere.
-    assert any(row["max_abs"] for row in report["rows"] if row["what"] == parity_probe.ACTIVATIONS)
+    assert any(row["max_abs"] for row in report["rows"] if row["what"] == task_file.ACTIVATIONS)
 
 
 def test_what_the_framework_refuses_is_one_line():

@@ -9,8 +9,8 @@ from stand_in import CODE, Own, Tracing
 
 import xfer.porting.port as porting
 from xfer.archs import LOGITS
-from xfer.porting import probe
-from xfer.porting.probe import Measurement
+from xfer.porting import task as task_file
+from xfer.porting.task import Measurement
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def offered(monkeypatch):
         own.import_weights(task.weights)
         scaled = (task.images.astype(np.float32) / np.float32(255) - np.float32(task.mean)) / np.float32(task.std)
         logits = own.predict(scaled.transpose(0, 3, 1, 2)) + np.float32(errors[backend])
-        return Measurement(backend, "cpu", {}, {LOGITS: "head"}, {probe.LOGITS_OF_ALL: {LOGITS: logits}})
+        return Measurement(backend, "cpu", {}, {LOGITS: "head"}, {task_file.LOGITS_OF_ALL: {LOGITS: logits}})
 
     monkeypatch.setattr(porting, "measure_in_own_process", measured)
     return errors

@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from faults import TASK, Stage, Step
+from faults import TASK, Calling, Stage, Step
 
-from xfer.porting import differences, probe, text
+from xfer.porting import differences, text
+from xfer.porting import task as task_file
 from xfer.porting.curve import curve_of
 from xfer.porting.differences import ParityReport, compare, with_floor
-from xfer.porting.floors import DRAWS, band_of, jumps, largest, moves
+from xfer.porting.floors import DRAWS, band_of, jumps, largest, moves, of_multiples, shaken
 from xfer.porting.probe import measure
+from xfer.porting.subject import stage_of
 from xfer.porting.task import Measurement
 from xfer.testing.delegate import Delegate
 from xfer.testing.numpy_backend import TINY, NumpyBackend
@@ -37,7 +39,7 @@ def test_the_first_stage_that_differs_is_named(stage):
     shifted = report(Stage(NumpyBackend(), stage))
     assert not shifted.passes
     assert shifted.first_difference.stage == stage
-    off = {row.stage for row in shifted.rows if row.what in (probe.ACTIVATIONS, "logits") and not row.passes}
+    off = {row.stage for row in shifted.rows if row.what in (task_file.ACTIVATIONS, "logits") and not row.passes}
     assert off == set(TINY.stage_names[TINY.stage_names.index(stage) :])
 
 
@@ -51,14 +53,14 @@ def scaled(names, factor):
 def test_of_gradients_the_one_nearest_the_loss_is_named():
     wrong = scaled({"stem.weight", "layer1.weight"}, 1.1)
     first = report(Step(NumpyBackend(), wrong)).first_difference
-    assert (first.what, first.stage) == (probe.REST_GRADIENTS, "layer1")
+    assert (first.what, first.stage) == (task_file.REST_GRADIENTS, "layer1")
     assert report(Step(NumpyBackend(), scaled({"stem.weight"}, 1.1))).first_difference.stage == "stem"
 
 
 def test_statistics_that_follow_too_fast_are_found():
     wrong = scaled({"norm1.running_var"}, 2.0)
     first = report(Step(NumpyBackend(), wrong)).first_difference
-    assert (first.what, first.tensor) == (probe.STATISTICS, "norm1.running_var")
+    assert (first.what, first.tensor) == (task_file.STATISTICS, "norm1.running_var")
 
 
 class Late(Delegate):
@@ -68,15 +70,16 @@ class Late(Delegate):
         step, count = self.inner.make_train_step(*arguments), iter(range(100))
 
         def second_is_wrong(parts, lrs):
-            return step(parts, [rate * (1 + (next(count) == 1)) for rate in lrs])
+            factor = 1 + (next(count) == 1)
+            return step(parts, [rate * factor for rate in lrs])
 
-        return second_is_wrong
+        return Calling(step, second_is_wrong)
 
 
 def test_what_differs_only_after_many_steps_is_reported_and_not_judged():
     late = report(Late(NumpyBackend()))
     apart = {row.what for row in late.rows if row.max_abs > 0}
-    assert apart == {probe.after(3)}
+    assert apart == {task_file.after(3)}
     assert late.passes
 
 
@@ -133,15 +136,15 @@ def test_floors_are_the_largest_moves_of_all_draws():
     still, shaken = ({"x": {"a": np.array([2.0, 0.0]), "b": np.ones(1)}} for _ in range(2))
     shaken["x"]["a"] = np.array([2.0, 0.5])
     found = moves(still, shaken)
-    assert found["x"]["a"].tolist() == [0.25, 0.0625]
-    assert largest([moves(still, still), found])["x"]["a"].tolist() == [0.25, 0.0625]
+    assert found["x"]["a"].tolist() == [0.25, 0.0625, 0.5]
+    assert largest([moves(still, still), found])["x"]["a"].tolist() == [0.25, 0.0625, 0.5]
     broken = moves(still, {"x": {**shaken["x"], "a": np.full(2, np.nan)}})
     assert np.isnan(largest([broken, found])["x"]["a"]).all()
 
 
 def test_gradients_that_jump_in_the_reference_too_are_no_fault():
     """ReLUs that turn somewhere else in each backend: of the reference's gradient, 1 % of a stage jumps when shaken."""
-    start = measure(NumpyBackend(), "cpu", TASK).arrays[probe.START]["layer1.weight"]
+    start = measure(NumpyBackend(), "cpu", TASK).arrays[task_file.START]["layer1.weight"]
 
     def jumping(before, after, groups):
         if np.array_equal(before["layer1.weight"], start):
@@ -150,7 +153,7 @@ def test_gradients_that_jump_in_the_reference_too_are_no_fault():
         return after | {"layer1.weight": moved}
 
     still = measure(Step(NumpyBackend(), jumping), "cpu", replace(TASK, draws=1))
-    floor = still.floors[probe.REST_GRADIENTS]
+    floor = still.floors[task_file.REST_GRADIENTS]
     assert floor["layer1.weight"][1] == pytest.approx(1e-4, rel=0.01)
     assert 0 < floor["norm1.weight"][1] < floor["layer1.weight"][1]
     assert floor["fc.weight"][1] < 1e-10
@@ -158,13 +161,13 @@ def test_gradients_that_jump_in_the_reference_too_are_no_fault():
 
 def test_names_of_no_stage_come_last_and_raise_nothing():
     a = {"foreign.weight": np.ones(1), "stem.weight": np.ones(1)}
-    stages = [row.stage for row in differences.compare_arrays(probe.START, a, a, {"stem.weight": "stem"}, 1e-4)]
+    stages = [row.stage for row in differences.compare_arrays(task_file.START, a, a, {"stem.weight": "stem"}, 1e-4)]
     assert stages == ["stem", "no stage"]
-    assert [probe.stage_of(arch, "foreign.weight") for arch in (None, TINY)] == ["no stage"] * 2
-    assert probe.stage_of(TINY, "norm1.bias") == "layer1"
+    assert [stage_of(arch, "foreign.weight") for arch in (None, TINY)] == ["no stage"] * 2
+    assert stage_of(TINY, "norm1.bias") == "layer1"
 
 
-def rows(a, b, quantity=probe.ACTIVATIONS):
+def rows(a, b, quantity=task_file.ACTIVATIONS):
     return list(
         differences.compare_arrays(quantity, {"x": np.array(a, float)}, {"x": np.array(b, float)}, {"x": "stem"}, 1e-4)
     )
@@ -198,9 +201,9 @@ def test_gradients_may_jump_in_one_element_as_far_as_those_of_the_reference_do(f
     """By their length: its square is 0.5^2 / 10,000 = 2.5e-5, and 100 times the floor's square is allowed."""
     many = np.ones(10_000)
     jump = many + 0.5 * (np.arange(10_000) == 7)
-    (row,) = rows(many, jump, probe.REST_GRADIENTS)
+    (row,) = rows(many, jump, task_file.REST_GRADIENTS)
     assert not row.passes
-    floored = with_floor(row, {probe.REST_GRADIENTS: {"x": np.array([10.0, floor])}})
+    floored = with_floor(row, {task_file.REST_GRADIENTS: {"x": np.array([10.0, floor, 0.0])}})
     assert (floored.passes, floored.floor) == (passes, pytest.approx(floor, nan_ok=True))
 
 
@@ -208,13 +211,13 @@ def test_gradients_differ_from_the_tolerance_on_where_nothing_is_known_of_their_
     """Once 5 % was allowed."""
     many = np.ones(10_000)
     for factor, passes in ((1.00009, True), (1.00011, False), (1.04, False), (-1, False)):
-        assert rows(many, factor * many, probe.REST_GRADIENTS)[0].passes is passes
+        assert rows(many, factor * many, task_file.REST_GRADIENTS)[0].passes is passes
 
 
 def test_the_worst_tensor_of_each_stage_stands_for_it():
     biased = report(Step(NumpyBackend(), scaled({"stem.bias"}, 1.5)))
     worst = {(row.what, row.stage): row.tensor for row in biased.worst()}
-    assert worst[probe.REST_GRADIENTS, "stem"] == "stem.bias"
+    assert worst[task_file.REST_GRADIENTS, "stem"] == "stem.bias"
     assert len(worst) == len({(row.what, row.stage) for row in biased.rows})
 
 
@@ -233,12 +236,15 @@ def floored(backend, task=TASK, tolerance=1e-4, reference=None):
 
 
 def test_every_weight_is_shaken_to_a_neighbour():
-    still, shaken = (measure(NumpyBackend(), "cpu", replace(TASK, shaken=s)).arrays[probe.START] for s in (0, 1))
-    for name, weights in still.items():
-        up, down = (np.nextafter(weights, np.float32(end)) for end in (np.inf, -np.inf))
-        moved = np.where(weights == 0, shaken[name] == weights, (shaken[name] == up) | (shaken[name] == down))
-        assert moved.all(), name
-        assert (shaken[name] >= 0).all() or not name.endswith("var")
+    weights = np.array([1, -1, 1.5, 1e-30, 0, -0.0, 2, -3e20] * 50, np.float32)
+    moved = {n: shaken({"a": weights, "b": np.float32([0.5])}, (0, 3), n)["a"] for n in (1, 10)}
+    up, down = weights, weights
+    for number in range(1, 11):
+        up, down = np.nextafter(up, np.float32(np.inf)), np.nextafter(down, np.float32(-np.inf))
+        if number in moved:
+            found = moved[number]
+            assert np.where(weights == 0, found == 0, (found == up) | (found == down)).all()
+            assert len({*found[0::8]}) == len({*found[1::8]}) == 2
 
 
 @pytest.mark.parametrize("stage", TINY.stage_names)
@@ -252,7 +258,7 @@ def test_a_fault_is_not_taken_for_rounding(stage):
 def test_a_small_fault_in_a_gradient_is_not_taken_for_rounding(factor):
     wrong = scaled({"layer1.weight"}, factor)
     report = floored(Step(NumpyBackend(), wrong), tolerance=1e-12)
-    row = next(r for r in report.rows if (r.what, r.tensor) == (probe.REST_GRADIENTS, "layer1.weight"))
+    row = next(r for r in report.rows if (r.what, r.tensor) == (task_file.REST_GRADIENTS, "layer1.weight"))
     assert not row.passes
     assert row.floor < 1e-12
 
@@ -285,4 +291,57 @@ def test_a_backend_that_gives_another_result_each_time_does_not_excuse_itself():
 
 
 def test_copied_weights_have_no_floor():
-    assert {row.floor for row in floored(NumpyBackend()).rows if row.what == probe.START} == {None}
+    assert {row.floor for row in floored(NumpyBackend()).rows if row.what == task_file.START} == {None}
+
+
+def test_weights_that_were_given_alike_come_back_to_the_bit():
+    """Those of two files, one for each backend, may be a rounding apart."""
+    a = measure(NumpyBackend(), "cpu", TASK)
+    start = a.arrays[task_file.START]
+    moved = {**start, "fc.bias": np.nextafter(start["fc.bias"], np.float32(1))}
+    b = replace(a, arrays={**a.arrays, task_file.START: moved})
+    first = compare(a, b, (TASK, TASK), 1e-4).first_difference
+    assert (first.what, first.tensor) == (task_file.START, "fc.bias")
+    assert compare(a, b, (TASK, replace(TASK, source="other.ckpt")), 1e-4).passes
+
+
+@pytest.mark.parametrize(("value", "passes"), [(0.0, True), (1e-8, True), (1e-6, False), (1.0, False)])
+def test_of_a_reference_of_zeros_the_floor_is_what_it_moves_by(value, passes):
+    """Its relative floor is infinite, and would excuse anything."""
+    still, moved = ({"x": {"a": np.full(3, number)}} for number in (0.0, 1e-8))
+    floors = {task_file.ACTIVATIONS: moves(still, moved)["x"]}
+    (row,) = differences.compare_arrays(task_file.ACTIVATIONS, still["x"], {"a": np.full(3, value)}, {}, 1e-4)
+    assert with_floor(row, floors).passes is passes
+
+
+@pytest.mark.parametrize(("floor", "undecided"), [(0.0099, False), (0.01, True), (math.inf, False)])
+def test_what_passes_where_zeros_would_pass_is_said_to_be_undecided(floor, undecided):
+    """100 times the floor is the square of all of it."""
+    (row,) = rows([1.0], [1.5], task_file.GRADIENTS)
+    floored = with_floor(row, {task_file.GRADIENTS: {"x": np.array([1.0, floor, 1.0])}})
+    assert floored.passes
+    assert floored.undecided(1e-4) is undecided
+    assert text.verdict(floored, 1e-4) == ("rounding" if undecided else "same")
+    said = text.summary(ParityReport("tiny", (), 1e-4, 1, 1, 1, (floored,)))
+    assert any(line.startswith("undecided: 1 of these") for line in said) is undecided
+
+
+def test_the_gradient_of_the_pictures_is_compared_where_both_give_it():
+    a = measure(NumpyBackend(), "cpu", TASK)
+    given = {**a.arrays[task_file.GRADIENTS], task_file.PICTURES: np.ones((1, 3, 16, 16))}
+    b = replace(a, arrays={**a.arrays, task_file.GRADIENTS: given})
+    alone = compare(a, b, (TASK, TASK), 1e-4)
+    assert alone.passes
+    assert any(line.startswith("not compared: the gradient of the pictures") for line in text.summary(alone))
+    both = compare(b, replace(b, arrays={**b.arrays, task_file.GRADIENTS: given | {"pictures": 2 * given["pictures"]}}),
+                   (TASK, TASK), 1e-4)  # fmt: skip
+    assert (both.first_difference.stage, both.first_difference.tensor) == ("stem", task_file.PICTURES)
+
+
+def test_floors_are_of_the_second_update_what_they_are_of_its_gradient():
+    """Twice a gradient of length 3, and what makes it 4 times as long as that: half of the floor, by the length."""
+    gradients, updates = {"a": np.full(9, 1.0)}, {"a": np.full(9, 4.0)}
+    found = of_multiples({"a": np.array([0.1, 0.04, 0.2])}, gradients, updates, 2.0)["a"]
+    assert found.tolist() == pytest.approx([0.1, 0.01, 0.4])
+    zeros = {"a": np.zeros(9)}
+    assert of_multiples({"a": np.array([math.inf, math.inf, 0.2])}, zeros, zeros, 2.0)["a"][2] == 0.4

@@ -13,11 +13,18 @@ from xfer.porting import task as task_file
 from xfer.porting.node_rows import compare_nodes, furthest
 from xfer.porting.nodes import values_of
 from xfer.porting.parity import noise
+from xfer.porting.subject import subject_of
 from xfer.testing.delegate import Delegate
 from xfer.testing.kinds import evaluate
 from xfer.testing.numpy_backend import NETWORK, TINY, NumpyBackend
 
 MADE_OF_PICTURES = [node.name for node in NETWORK.nodes[1:]]
+
+
+def loaded():
+    subject = subject_of(NumpyBackend(), "cpu", TASK)
+    subject.net.load(subject.first)
+    return subject
 
 
 @pytest.fixture
@@ -27,8 +34,8 @@ def reported(monkeypatch):
     def report(**backends):
         given = {"good": NumpyBackend(), **backends}
 
-        def here(backend, device, task):
-            return replace(probe.measure(given[backend], device, task), backend=backend)
+        def here(backend, device, task, other=None):
+            return replace(probe.measure(given[backend], device, task, other), backend=backend)
 
         monkeypatch.setattr(parity, "measure_in_own_process", here)
         return parity.parity("tiny", "random", backends=tuple(given), size=16, batch_size=4, steps=3, seed=1)
@@ -45,7 +52,7 @@ def overflowing(value):
 
 
 def test_every_node_that_is_made_of_pictures_is_measured_as_the_formulas_say():
-    net, _ = probe._net(NumpyBackend(), "cpu", TINY, TASK)
+    net = loaded().net
     pixels = (TASK.images / 255 - net.spec.mean) / net.spec.std
     wanted = evaluate(net.graph, net.export(), pixels.transpose(0, 3, 1, 2))
     found = {place.name: value for place, value in values_of(net, TINY.stage_names, TASK.images)}
@@ -81,7 +88,7 @@ def test_the_node_that_overflows_is_named_for_each_backend(reported, node):
     assert not report.passes
     first, second = report.not_finite
     assert first is None
-    assert (second.tensor, second.kind, second.value, second.what) == (node, NETWORK[node].kind, "inf", probe.NODES)
+    assert (second.tensor, second.kind, second.value, second.what) == (node, NETWORK[node].kind, "inf", task_file.NODES)
     said = "\n".join(text.summary(report))
     assert "not finite: good: nothing" in said
     assert f"not finite: over: first inf in {node} {NETWORK[node].kind} ({second.stage}, " in said
@@ -95,13 +102,13 @@ def test_both_backends_that_overflow_are_no_match(reported):
 
 def test_a_weight_that_is_no_number_after_a_step_is_found(reported):
     def broken(before, after, groups):
-        late = np.abs(after["fc.bias"] - before["fc.bias"]).max() < 1  # none of the steps that gradients are read from
+        late = 0 < np.abs(after["fc.bias"] - before["fc.bias"]).max() < 1  # none that gradients are read from
         return after | {"layer1.weight": after["layer1.weight"] * np.float32(np.nan if late else 1)}
 
     report = reported(wrong=Step(NumpyBackend(), broken))
-    assert (report.not_finite[1].what, report.not_finite[1].tensor) == (probe.ONE_STEP, "layer1.weight")
+    assert (report.not_finite[1].what, report.not_finite[1].tensor) == (task_file.ONE_STEP, "layer1.weight")
     assert report.nodes == ()
-    assert "not finite: wrong: first nan in layer1.weight (layer1, weights after 1 step;" in str(text.summary(report))
+    assert "not finite: wrong: first nan in layer1.weight (layer1, movement in 1 step;" in str(text.summary(report))
 
 
 def test_a_backend_that_stops_at_boundaries_alone_gets_its_report_all_the_same(reported):

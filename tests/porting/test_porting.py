@@ -17,7 +17,7 @@ from PIL import Image
 from xfer.cli.main import main
 from xfer.errors import BackendError, WeightsError
 from xfer.formats.files import write_weights
-from xfer.porting import differences, parity, probe
+from xfer.porting import differences, parity
 from xfer.porting import task as task_file
 from xfer.porting.chart import Line, chart
 from xfer.porting.parity import noise
@@ -32,8 +32,8 @@ FAKES = {"shifted": Stage(NumpyBackend(), "layer1")}
 def in_this_process(monkeypatch):
     """Runs NumPy in place of any backend, and starts no process for it."""
 
-    def here(backend, device, task):
-        measurement = measure(FAKES.get(backend, NumpyBackend()), "cpu", task)
+    def here(backend, device, task, other=None):
+        measurement = measure(FAKES.get(backend, NumpyBackend()), "cpu", task, other)
         return dataclasses.replace(measurement, backend=backend)
 
     monkeypatch.setattr(parity, "measure_in_own_process", here)
@@ -87,7 +87,7 @@ def test_the_page_holds_the_ladder_and_needs_nothing_else(in_this_process, tmp_p
     assert not re.findall(r'(?:src|href)="?(?!data:)', content)
     for part in ("<title>Parity of tiny", "differs", "first difference: layer1", "first node: relu", "batch size 4"):
         assert part in content
-    for what in (*differences.JUDGED, probe.after(2)):
+    for what in (*differences.JUDGED, task_file.after(2)):
         assert f"<td>{what}</td>" in content
     assert content.count("<svg") == content.count("</svg>") == 2
     (numpy,) = {f"numpy {np.__version__}"} & {part.rstrip(",<") for part in re.findall(r"numpy [\d.]+", content)}
@@ -124,7 +124,7 @@ def test_json_holds_every_tensor():
 @pytest.fixture
 def files(tmp_path):
     """Two files of the same weights."""
-    weights = measure(NumpyBackend(), "cpu", TASK).arrays[probe.START]
+    weights = measure(NumpyBackend(), "cpu", TASK).arrays[task_file.START]
     paths = tmp_path / "a.safetensors", tmp_path / "b.pth"
     for path in paths:
         write_weights(path, weights, {})
@@ -140,7 +140,7 @@ def test_each_backend_has_its_own_file(files):
     write_weights(b, weights | {"layer1.weight": weights["layer1.weight"] * np.float32(1.01)}, {})
     result = run("--weights", a, "--weights-other", b)
     assert result.exit_code == 1
-    assert f"first difference: layer1 ({probe.START}, layer1.weight" in result.stdout
+    assert f"first difference: layer1 ({task_file.START}, layer1.weight" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ class Point:
     """The loss before a step, of both backends.
 
     band    how far the reference's own loss moves up to here when every weight starts at a neighbouring float32. None
-            where that was not measured: it is not judged then
+            where that was not measured: what is beyond the tolerance is not judged then
     """
 
     step: int
@@ -29,7 +29,7 @@ class Point:
 
     @property
     def judged(self) -> bool:
-        return self.band is not None
+        return self.passes or self.band is not None
 
 
 def curve_of(reference: Measurement, candidate: Measurement, tolerance: float) -> tuple[Point, ...]:

@@ -20,19 +20,20 @@ from xfer.porting.task import (
     LOSS,
     NO_STAGE,
     ONE_STEP,
+    PICTURES,
     REST_GRADIENTS,
     REST_LOSS,
     START,
     STATISTICS,
+    UPDATE,
     Arrays,
     Measurement,
     Task,
 )  # fmt: skip
 
-GRADIENT_LIKE = (REST_GRADIENTS, GRADIENTS, ONE_STEP)
+GRADIENT_LIKE = (REST_GRADIENTS, GRADIENTS, UPDATE, ONE_STEP)
 """Judged by their squared difference, that is, by their length. A gradient jumps where rounding turns a ReLU, in two
-faultless frameworks too: single elements say little then. A bias that starts at 0 is, after one step, a gradient and
-nothing else."""
+faultless frameworks too: single elements say little then."""
 BACKWARD = (REST_GRADIENTS, GRADIENTS)
 """Computed from the last stage to the first: what is off in one stage is off in all before it."""
 FORWARD = (ACTIVATIONS, LOGITS_OF_ALL)
@@ -46,6 +47,7 @@ JUDGED = (
     STATISTICS,
     LOSS,
     GRADIENTS,
+    UPDATE,
     ONE_STEP,
 )
 """In the order in which a fault shows: each is computed from those before it.
@@ -86,6 +88,15 @@ class Row:
     def verdict_on(self) -> float:
         """What is held against the tolerance. See GRADIENT_LIKE."""
         return self.squared if self.what in GRADIENT_LIKE else self.relative
+
+    def by_floor(self, tolerance: float) -> bool:
+        """Whether it passes for its floor alone."""
+        return self.judged and self.passes and self.verdict_on > bound(self.what, tolerance)
+
+    def undecided(self, tolerance: float) -> bool:
+        """Whether it passes by a floor within which zeros would pass too: there is nothing but rounding in it."""
+        wide = self.floor is not None and 1 <= times_floor(self.what) * self.floor < math.inf
+        return wide and self.by_floor(tolerance)
 
 
 @dataclass(frozen=True)
@@ -176,9 +187,11 @@ def compare(reference: Measurement, candidate: Measurement, tasks: Sequence[Task
     measurements = (reference, candidate)
     stages = {**candidate.stages, **reference.stages}
     rows: list[Row] = []
+    copied = tasks[0].source == tasks[-1].source
     for quantity in [*JUDGED, *(name for name in reference.arrays if name not in JUDGED)]:
-        a, b = (measurement.arrays.get(quantity, {}) for measurement in measurements)
-        rows += (with_floor(row, reference.floors) for row in compare_arrays(quantity, a, b, stages, tolerance))
+        within = 0.0 if quantity == START and copied else tolerance
+        found = compare_arrays(quantity, *_of_both(quantity, *measurements), stages, within)
+        rows += (with_floor(row, reference.floors) for row in found)
     top1, candidate_top1 = (m.arrays[LOGITS_OF_ALL][LOGITS].argmax(axis=1) for m in measurements)
     sides = [
         Side(measurement.backend, measurement.device, dict(measurement.versions), task.source)
@@ -191,6 +204,23 @@ def compare(reference: Measurement, candidate: Measurement, tasks: Sequence[Task
     )  # fmt: skip
 
 
+def _of_both(quantity: str, reference: Measurement, candidate: Measurement) -> tuple[Arrays, Arrays]:
+    """The arrays of each. The gradient of the pictures is compared where both backends give it."""
+    a, b = (dict(measurement.arrays.get(quantity, {})) for measurement in (reference, candidate))
+    if (PICTURES in a) != (PICTURES in b):
+        a, b = ({name: array for name, array in side.items() if name != PICTURES} for side in (a, b))
+    return a, b
+
+
+def alike(reference: Measurement, candidate: Measurement, tolerance: float) -> bool:
+    """Whether everything that is judged is within the tolerance: no floor would change a verdict then."""
+    for quantity in JUDGED:
+        rows = compare_arrays(quantity, *_of_both(quantity, reference, candidate), reference.stages, tolerance)
+        if not all(row.passes for row in rows):
+            return False
+    return all(point.passes for point in curve_of(reference, candidate, tolerance))
+
+
 def with_floor(row: Row, floors: Floors) -> Row:
     """The row with what rounding may do to its figure, and the verdict that follows.
 
@@ -198,9 +228,17 @@ def with_floor(row: Row, floors: Floors) -> Row:
     """
     if row.note or row.what == START or row.tensor not in floors.get(row.what, {}):  # weights are copied, not computed
         return row
-    relative, squared = floors[row.what][row.tensor].tolist()
-    floor, times = (squared, ABOVE_FLOOR**2) if row.what in GRADIENT_LIKE else (relative, ABOVE_FLOOR)
-    return replace(row, floor=floor, passes=row.passes or row.verdict_on <= times * floor)
+    relative, squared, moved = floors[row.what][row.tensor].tolist()
+    floor = squared if row.what in GRADIENT_LIKE else relative
+    within = row.verdict_on <= times_floor(row.what) * floor < math.inf
+    if floor == math.inf:  # of a reference that is 0 throughout
+        within = row.max_abs <= ABOVE_FLOOR * moved < math.inf
+    return replace(row, floor=floor, passes=row.passes or within)
+
+
+def times_floor(quantity: str) -> float:
+    """What `Row.verdict_on` may come to, in floors."""
+    return ABOVE_FLOOR**2 if quantity in GRADIENT_LIKE else ABOVE_FLOOR
 
 
 def compare_arrays(quantity: str, a: Arrays, b: Arrays, stages: Mapping[str, str], tolerance: float) -> Iterator[Row]:

@@ -7,8 +7,8 @@ from itertools import groupby
 
 import numpy as np
 
-from xfer.arrays import Float64
-from xfer.porting.gaps import Array, gap_of
+from xfer.arrays import Float32, Float64, Weights
+from xfer.porting.gaps import Array, Lengths, lengths_of
 
 ABOVE_FLOOR = 10.0
 """Times the floor that a difference may come to, whatever the tolerance: what some draws of rounding show of the next.
@@ -22,20 +22,37 @@ JUMPING = 10
 
 Arrays = Mapping[str, Array]
 Floors = dict[str, dict[str, Float64]]
-"""What was measured -> name of the tensor -> (relative, squared), see `Gap`."""
+"""What was measured -> name of the tensor -> (relative, squared, max_abs), see `Gap`."""
 
 
-def moves(still: Mapping[str, Arrays], shaken: Mapping[str, Arrays]) -> Floors:
+def shaken(weights: Weights, seed: Sequence[int], neighbours: int) -> Weights:
+    """Every weight so many float32 up or down, by the seed. What is 0 stays so: below it there is no variance."""
+    rng = np.random.default_rng(seed)
+    return {name: _moved(w, rng.integers(0, 2, w.shape), neighbours) for name, w in weights.items()}
+
+
+def _moved(w: Float32, up: Array, neighbours: int) -> Float32:
+    # Neighbours of one sign are the integers next to each other, the larger one being further from 0.
+    away = np.where((up == 1) == (w > 0), neighbours, -neighbours).astype(np.int32)
+    moved: Float32 = (w.view(np.int32) + away).view(np.float32)
+    return np.where(np.abs(w) < np.finfo(np.float32).tiny, w, moved)
+
+
+def moves(still: Mapping[str, Arrays], moved: Mapping[str, Arrays]) -> Floors:
     """By how much each tensor moved."""
-    found: Floors = {}
-    for what, arrays in still.items():
-        gaps = {name: gap_of(array, shaken[what][name]) for name, array in arrays.items()}
-        found[what] = {name: np.array([gap.relative, gap.squared]) for name, gap in gaps.items()}
-    return found
+    return {
+        what: {name: _figures(lengths_of(arrays[name], array)) for name, array in moved[what].items()}
+        for what, arrays in still.items()
+        if what in moved
+    }
+
+
+def _figures(lengths: Lengths) -> Float64:
+    return np.array([lengths.relative, lengths.relative_squared, lengths.apart])
 
 
 def jumps(
-    still: Mapping[str, Arrays], shaken: Mapping[str, Arrays], stages: Mapping[str, str], neighbours: int
+    still: Mapping[str, Arrays], moved: Mapping[str, Arrays], stages: Mapping[str, str], neighbours: int
 ) -> Floors:
     """By how much gradients move where rounding turns a ReLU, from weights that were moved by so many `neighbours`.
 
@@ -48,16 +65,33 @@ def jumps(
     for what, arrays in still.items():
         found[what] = {}
         for names in _by_stage(arrays, stages):
-            whole = gap_of(*(np.concatenate([side[what][n].ravel() for n in names]) for side in (still, shaken)))
-            for name in names:
-                gap = gap_of(arrays[name], shaken[what][name])
-                found[what][name] = np.array([gap.relative, max(gap.squared, whole.squared)]) / [1, neighbours]
+            each = {name: lengths_of(arrays[name], moved[what][name]) for name in names}
+            parts = [(lengths.apart_squared, lengths.squared) for lengths in each.values()]
+            whole = Lengths(0, sum(apart for apart, _ in parts), 0, sum(squared for _, squared in parts))
+            for name, lengths in each.items():
+                figures = _figures(lengths)
+                figures[1] = max(figures[1], whole.relative_squared)
+                found[what][name] = figures / [1, neighbours, 1]
     return found
 
 
 def _by_stage(names: Iterable[str], stages: Mapping[str, str]) -> list[list[str]]:
     ordered = sorted(names, key=lambda name: stages[name])
     return [list(group) for _, group in groupby(ordered, key=lambda name: stages[name])]
+
+
+def of_multiples(
+    floors: Mapping[str, Float64], gradients: Arrays, multiples: Arrays, factor: float
+) -> dict[str, Float64]:
+    """Floors of tensors that are so many times a gradient and something that no rounding moves."""
+    return {name: _of_multiple(floors[name], gradients[name], multiples[name], factor) for name in multiples}
+
+
+def _of_multiple(floor: Float64, gradient: Array, multiple: Array, factor: float) -> Float64:
+    of, to = (lengths_of(array, array) for array in (gradient, multiple))
+    squared, apart = floor[1:].tolist()
+    apart_squared = squared * of.squared * factor**2 if np.isfinite(squared) else apart**2
+    return _figures(Lengths(factor * apart, apart_squared, to.largest, to.squared))
 
 
 def largest(draws: Sequence[Floors]) -> Floors:
@@ -68,7 +102,7 @@ def largest(draws: Sequence[Floors]) -> Floors:
     }
 
 
-def band_of(still: Float64, shaken: Sequence[Float64]) -> Float64:
+def band_of(still: Float64, moved: Sequence[Float64]) -> Float64:
     """(steps,) how far the loss of each step moved, or that of an earlier one: where it moved, it goes on moving."""
-    apart = np.max([np.abs(losses - still) for losses in shaken], axis=0)
+    apart = np.max([np.abs(losses - still) for losses in moved], axis=0)
     return np.maximum.accumulate(apart)

@@ -20,11 +20,24 @@ from xfer.porting.task import (
     REST_LOSS,
     START,
     STATISTICS,
+    UPDATE,
     Measurement,
 )  # fmt: skip
 
 TRAINING = "training"
-_ORDER = (START, NODES, ACTIVATIONS, LOGITS_OF_ALL, REST_LOSS, REST_GRADIENTS, LOSS, GRADIENTS, STATISTICS, ONE_STEP)
+_ORDER = (
+    START,
+    NODES,
+    ACTIVATIONS,
+    LOGITS_OF_ALL,
+    REST_LOSS,
+    REST_GRADIENTS,
+    LOSS,
+    GRADIENTS,
+    UPDATE,
+    STATISTICS,
+    ONE_STEP,
+)
 """As it is computed."""
 
 

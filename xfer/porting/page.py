@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 
@@ -34,11 +34,11 @@ def write_report(report: ParityReport, path: Path) -> None:
     sections = [
         _headline(report),
         _section("Environment and settings", _list(text.environment(report))),
-        _section("Stage by stage", _table(_HEAD, (_cells(row) for row in report.worst()))),
+        _section("Stage by stage", _table(_HEAD, _cells(report.worst(), report.tolerance))),
         _nodes(report.nodes),
         _curve(report),
         _section("How it was judged", _list(text.summary(report))),
-        folded(f"Tensors ({len(report.rows)})", _table(_HEAD, map(_cells, report.rows[:_MOST_ROWS]))),
+        folded(f"Tensors ({len(report.rows)})", _table(_HEAD, _cells(report.rows[:_MOST_ROWS], report.tolerance))),
     ]
     subtitle = escape(f"{first} (the reference) and {second}")
     write_page(path, f"{TITLE}{report.arch}", subtitle, sections)
@@ -55,10 +55,11 @@ def _headline(report: ParityReport) -> str:
     return f'<p class="headline"><strong>{"same" if report.passes else "differs"}</strong> {escape(same)}{words}</p>'
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    gaps = (f"{gap:.1e}" for gap in (row.max_abs, row.mean_abs, row.relative, row.squared))
-    floor, cosine = text.floor_text(row.floor), f"{row.cosine:.6f}"
-    return (row.what, row.stage, row.tensor, *gaps, floor, cosine, text.verdict(row))
+def _cells(rows: Iterable[Row], tolerance: float) -> Iterator[tuple[str, ...]]:
+    for row in rows:
+        gaps = (f"{gap:.1e}" for gap in (row.max_abs, row.mean_abs, row.relative, row.squared))
+        floor, cosine = text.floor_text(row.floor), f"{row.cosine:.6f}"
+        yield (row.what, row.stage, row.tensor, *gaps, floor, cosine, text.verdict(row, tolerance))
 
 
 def _nodes(rows: Sequence[NodeRow]) -> str:

@@ -29,8 +29,17 @@ from xfer.porting.floors import DRAWS
 from xfer.porting.gaps import Array
 from xfer.porting.node_rows import compare_nodes, furthest
 from xfer.porting.not_finite import first_not_finite
-from xfer.porting.probe import stage_of
-from xfer.porting.task import LOGITS_OF_ALL, NO_STAGE, START, Measurement, Task, read_measurement, write_task
+from xfer.porting.subject import stage_of
+from xfer.porting.task import (
+    LOGITS_OF_ALL,
+    NO_STAGE,
+    START,
+    Measurement,
+    Task,
+    read_measurement,
+    write_measurement,
+    write_task,
+)
 from xfer.progress import Progress, silent
 from xfer.recipe.recipe import MOST_BATCH, MOST_SEED, MOST_SIZE
 from xfer.system.files import expanded
@@ -82,18 +91,18 @@ def parity(
     pixels = pictures_of(images, size) if images else noise(NOISE_BATCHES * batch_size, size, seed)
     common = Task(arch, pixels, classes=classes, batch_size=batch_size, steps=steps, seed=seed)
     tasks = _with_weights(common, [str(weights), str(weights if weights_other is None else weights_other)], progress)
-    tasks[0] = replace(tasks[0], draws=DRAWS)
+    tasks[0] = replace(tasks[0], draws=DRAWS, tolerance=tolerance)
     settings = _settings(common, bool(images))
     sides = [Side(*target_of(name), {}, task.source) for name, task in zip(backends, tasks, strict=True)]
     unlike = () if weights_other is None else _unlike(*tasks)
     if unlike:
         return ParityReport(arch, tuple(sides), tolerance, steps, 0, 0, unlike, settings=settings)
-    measurements = _measured(sides, tasks, progress, "measuring")
-    report = replace(compare(measurements[0], measurements[1], tasks, tolerance), settings=settings)
+    reference, candidate = _measured(sides, tasks, progress, "measuring")
+    report = replace(compare(reference, candidate, tasks, tolerance), settings=settings)
     stages = stages_off(report)
     if not stages:
         return report
-    of_nodes = [replace(task, nodes=stages, images=pixels[_pictures(report, *measurements)]) for task in tasks]
+    of_nodes = [replace(task, nodes=stages, images=pixels[_pictures(report, reference, candidate)]) for task in tasks]
     try:
         return with_nodes(report, *_measured(sides, of_nodes, progress, "measuring every node of"))
     except (
@@ -134,12 +143,15 @@ def _settings(task: Task, pictures: bool) -> dict[str, Any]:
     return given | {name: getattr(task, name) for name in ("classes", "batch_size", "steps", "seed")}
 
 
-def _measured(sides: Sequence[Side], tasks: Sequence[Task], progress: Progress, doing: str) -> list[Measurement]:
-    measurements: list[Measurement] = []
-    for side, task in zip(sides, tasks, strict=True):
-        progress(f"{doing} {side.backend}", len(measurements) + 1, len(sides))
-        measurements.append(measure_in_own_process(side.backend, side.device, task))
-    return measurements
+def _measured(
+    sides: Sequence[Side], tasks: Sequence[Task], progress: Progress, doing: str
+) -> tuple[Measurement, Measurement]:
+    """The reference, measured with the other one's figures at hand, and the other one."""
+    reference, candidate = sides
+    progress(f"{doing} {candidate.backend}", 1, len(sides))
+    measured = measure_in_own_process(candidate.backend, candidate.device, tasks[1])
+    progress(f"{doing} {reference.backend}", 2, len(sides))
+    return measure_in_own_process(reference.backend, reference.device, tasks[0], measured), measured
 
 
 def target_of(name: str) -> tuple[str, str]:
@@ -199,13 +211,19 @@ def _unlike(first: Task, second: Task) -> tuple[Row, ...]:
     return tuple(compare_arrays(START, a, b, {n: stage_of(arch, n) for n in a | b}, TOLERANCE))
 
 
-def measure_in_own_process(backend: str, device: str, task: Task) -> Measurement:
-    """Raises the XferError that the process met, and BackendError for a process that died."""
+def measure_in_own_process(backend: str, device: str, task: Task, other: Measurement | None = None) -> Measurement:
+    """`other`: see `xfer.porting.probe.measure`.
+
+    Raises the XferError that the process met, and BackendError for a process that died.
+    """
     with half_written(Path(tempfile.gettempdir(), EXCHANGE)) as folder:
         folder.chmod(0o700)  # weights and pictures are nobody else's
-        question, result = folder / "task.safetensors", folder / "result.safetensors"
+        question, result, known = (folder / f"{name}.safetensors" for name in ("task", "result", "other"))
         write_task(question, task)
-        answer = ask("xfer.porting.probe", backend, device, str(question), str(result))
+        if other is not None:
+            write_measurement(known, other)
+        files = (question, result, *(() if other is None else (known,)))
+        answer = ask("xfer.porting.probe", backend, device, *map(str, files))
         if answer.code == 0 and result.exists():
             return read_measurement(result)
     raise error_of(answer, f"the process of backend '{backend}'")

@@ -28,8 +28,10 @@ REST_GRADIENTS = "gradients, statistics at rest"
 STATISTICS = "statistics after 1 step"
 LOSS = "loss, batch statistics"
 GRADIENTS = "gradients, batch statistics"
-ONE_STEP = "weights after 1 step"
+UPDATE = "second update, momentum and decay"
+ONE_STEP = "movement in 1 step"
 NODES = "activations by node"
+PICTURES = "pictures"  # what the gradient of the normalised pictures is called, among those of weights
 
 
 def after(steps: int) -> str:
@@ -49,6 +51,7 @@ class Task:
                 number. How far results move then is what rounding alone may do to them
     neighbours  how many of them it is moved on
     draws       of that, with which floors are measured
+    tolerance   of what another backend measured, where that is given: floors are measured where something is beyond it
     nodes       stages whose nodes are asked for, each on all images; nothing else is measured then
     """
 
@@ -65,6 +68,7 @@ class Task:
     shaken: int = 0
     neighbours: int = 1
     draws: int = 0
+    tolerance: float = 0.0
     nodes: tuple[str, ...] = ()
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xfer.porting.differences import GRADIENT_LIKE, ParityReport, Row, bound
+from xfer.porting.differences import GRADIENT_LIKE, ParityReport, Row
 from xfer.porting.floors import ABOVE_FLOOR
 from xfer.porting.node_rows import NodeRow
 from xfer.porting.not_finite import NotFinite
+from xfer.porting.task import PICTURES
 
 _LINE = "  {:<8s} {:<34s} {:>8s} {:>8s} {:>8s} {:>8s} {:>8s} {:>9s}  {}"
 _STEP = "  {:<8} {:>12} {:>12} {:>9} {:>9}  {}"
@@ -23,7 +24,7 @@ def table(report: ParityReport) -> list[str]:
         if row.what != quantity:
             quantity = row.what
             lines += ["", quantity] if quantity != report.rows[0].what else ["", heading.rstrip(), quantity]
-        lines.append(_line(row))
+        lines.append(_line(row, report.tolerance))
     return [*lines, *_curve(report)]
 
 
@@ -36,13 +37,18 @@ def environment(report: ParityReport) -> Iterator[str]:
         yield ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in report.settings.items() if value)
 
 
-def _line(row: Row) -> str:
+def _line(row: Row, tolerance: float) -> str:
     gaps = (f"{gap:.1e}" for gap in (row.max_abs, row.mean_abs, row.relative, row.squared))
-    return _LINE.format(row.stage, row.tensor, *gaps, floor_text(row.floor), f"{row.cosine:.6f}", verdict(row))
+    floor, cosine = floor_text(row.floor), f"{row.cosine:.6f}"
+    return _LINE.format(row.stage, row.tensor, *gaps, floor, cosine, verdict(row, tolerance))
 
 
-def verdict(row: Row) -> str:
-    return ("same" if row.passes else row.note or "DIFFERS") if row.judged else "not judged"
+def verdict(row: Row, tolerance: float) -> str:
+    if not row.judged:
+        return "not judged"
+    if not row.passes:
+        return row.note or "DIFFERS"
+    return "rounding" if row.undecided(tolerance) else "same"
 
 
 def floor_text(floor: float | None) -> str:
@@ -71,17 +77,21 @@ def summary(report: ParityReport) -> list[str]:
     """How it was judged, and what came of it."""
     tolerance, times = f"{report.tolerance:g}", f"{ABOVE_FLOOR:g}"
     lines = [
-        f"judged: relative differences within {tolerance}; of gradients, and of weights after a step, by their length;",
+        f"judged: relative differences within {tolerance}; of gradients, updates and movements, by their length;",
         f"        or within {times} times the floor: the reference against itself, each weight moved to a neighbour",
         "        in float32",
     ]
     if any(row.floor is not None for row in report.rows):
-        excused = sum(_excused(row, report.tolerance) for row in report.rows)
+        excused = sum(row.by_floor(report.tolerance) for row in report.rows)
         lines.append(f"rounding: {excused} tensors are beyond the tolerance, and within {times} times their floors")
+    if undecided := sum(row.undecided(report.tolerance) for row in report.rows):
+        lines.append(f"undecided: {undecided} of these are nothing but rounding: zeros in their place would pass")
     if report.images and report.steps > 1:
         lines.append(
             f"not judged: tensors after {report.steps} steps, as rounding grows with each of them; the losses are"
         )
+    if report.images and not any(row.tensor == PICTURES for row in report.rows):
+        lines.append("not compared: the gradient of the pictures, for which a backend needs the kinds add and table")
     if report.images:
         lines.append(f"same top-1 on {report.top1_agree} of {report.images} images")
     return [*lines, *not_finite(report), *_node_lines(report), _last(report)]
@@ -96,10 +106,6 @@ def _node_lines(report: ParityReport) -> list[str]:
         return [node_line(report.first_node)]
     stages = ", ".join(dict.fromkeys(row.place.stage for row in report.nodes))
     return [f"nodes: all {len(report.nodes)} of {stages} are the same on the pictures furthest apart"]
-
-
-def _excused(row: Row, tolerance: float) -> bool:
-    return row.judged and row.passes and row.verdict_on > bound(row.what, tolerance)
 
 
 def not_finite(report: ParityReport) -> list[str]:
