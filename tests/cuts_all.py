@@ -3,7 +3,8 @@
     python -m tests.cuts_all [BACKEND ...] [--arch NAME ...]
 
 For each boundary of each network, everything behind it is trained for a step, once from pictures and once from what
-crosses the boundary. What lies before must keep every bit, and the two must end with the same bits everywhere. It takes
+crosses the boundary, with dropout and stochastic depth where the network has them behind it. What lies before must keep
+every bit, and the two must end with the same bits everywhere. It takes
 some ten minutes for both frameworks, so it is not part of the suite; a small network of each kind is
 (`tests/test_cuts_all.py`).
 """
@@ -12,9 +13,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
+import numpy as np
 
 from xfer.archs import LOGITS, is_statistic
 from xfer.backend import OptimizerSpec, ParamGroup, ParamGroups
@@ -25,6 +27,7 @@ from xfer.nets.net import build_net
 from xfer.nets.specs import ModelSpec
 from xfer.testing.case import Case
 from xfer.testing.kit import random_batch, random_weights, same
+from xfer.training.masks import masks_of
 
 FAMILIES = (
     "alexnet", "vgg11_bn", "squeezenet1_1", "densenet121", "googlenet", "inception_v3", "resnet18", "resnext50_32x4d",
@@ -34,6 +37,7 @@ FAMILIES = (
 )  # fmt: skip
 SIZES = {"alexnet": 96, "inception_v3": 96, "vgg11_bn": 64, "vit_b_32": 224, "maxvit_t": 224}
 SIZE, COUNT, RATE = 64, 3, 0.01
+DROPOUT = 0.25  # of what enters the head
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,12 @@ def verdicts(backend_name: str, arch: str, size: int) -> Iterator[Verdict]:
         if cut == LOGITS:
             continue
         groups, ends = groups_behind(net.graph, cut), []
+        masks = masks_of(net.graph, (size, size), cut, DROPOUT).draw(0, 0, np.arange(COUNT))
         for start in (first, cut):
             net.load(weights)
             inputs = pictures.inputs if start == first else net.predict_step(first, cut)(pictures.inputs)
             step = backend.make_train_step(net.model, OptimizerSpec(), "softmax", groups, start, cut)
-            step([Case(inputs, pictures.labels).batch(net.graph)], (RATE,))()
+            step([replace(Case(inputs, pictures.labels).batch(net.graph), masks=masks)], (RATE,))()
             ends.append(net.export())
         whole, kept = ends
         drifted = tuple(name for name in groups.frozen if not same(whole[name], weights[name]))

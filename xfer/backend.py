@@ -56,9 +56,10 @@ class Batch:
              targets summing to 1; `sigmoid`, the sum over classes of -(t * log(s(z)) + (1 - t) * log(1 - s(z))), where
              s(z) = 1 / (1 + exp(-z))
     factors  (N,) float32: 1 / N each gives the mean
-    masks    node -> float32, with the axis of the batch first, that broadcasts to what enters the node first, which is
-             multiplied with it in training: 0 or 1 / (1 - p). Dropout is data: made in the core from the seed, it is
-             the same in every framework and on resume. A node that has none is passed as it is
+    masks    node -> float32, with the axis of the batch first, that broadcasts to what enters the node, which is
+             multiplied with it in training: 0 or 1 / (1 - p). Of nodes that drop, and of the head. Dropout is data:
+             made in the core from the seed, it is the same in every framework and on resume. A node that has none is
+             passed as it is
 
     The arrays are the step's while it runs, and the core's again when it returns: a step neither changes them nor
     keeps a view of them, for the next batch may be written where this one was.

@@ -55,10 +55,10 @@ class TrainStep:
         self.net, self.clip_norm, self.losses, self.moving = net, optimizer.clip_norm, LOSSES[loss], groups.moving
         self.before = None if cut == start else Resting(net, start, cut)  # the very computation that a cache keeps
         part = part_of(net.spec.graph, cut, LOGITS)
-        self.program = Program(net.spec, part, net.tensors, groups.updating, masked=True)
         self.params = {name: net.tensors[name] for name in groups.trainable_names}
-        for name, tensor in net.tensors.items():
-            tensor.requires_grad_(name in self.params)
+        # The same memory without a gradient: other steps of the network may train what this one does not.
+        tensors = {name: tensor.detach() for name, tensor in net.tensors.items()} | self.params
+        self.program = Program(net.spec, part, tensors, groups.updating, masked=True)
         self.optimizer = _optimizer(optimizer, groups, self.params)
         self.steps = 0
 

@@ -13,6 +13,7 @@ from stopped_runs import recipe_of, train
 import xfer
 from xfer.errors import CheckpointError, ConfigError, XferError
 from xfer.formats.files import read_weights, write_weights
+from xfer.formats.sealed import read_sealed, write_sealed
 from xfer.results.read import STATE
 from xfer.testing.numpy_backend import NumpyBackend
 from xfer.testing.pictures import write_class_folders
@@ -70,6 +71,14 @@ def test_a_changed_weights_file_is_refused(recipe, tmp_path, unthrottled):
     write_weights(source, {name: array + 1 for name, array in arrays.items()}, metadata)
     with pytest.raises(CheckpointError, match=r"weights .*best.safetensors: changed since"):
         train(None, None, resume=tmp_path / "run")
+
+
+def test_a_network_that_another_version_makes_otherwise_is_refused(stopped):
+    arrays, metadata = read_sealed(stopped / STATE)
+    identity = json.loads(metadata["identity"]) | {"network": 64 * "0"}
+    write_sealed(stopped / STATE, arrays, metadata | {"identity": json.dumps(identity)})
+    with pytest.raises(CheckpointError, match=r"network tiny: changed since .* Cure: the xfer that began the run"):
+        train(None, None, resume=stopped)
 
 
 def test_a_changed_config_is_refused(stopped):

@@ -12,7 +12,7 @@ from xfer.backend import Labelled
 
 
 class Source(Protocol):
-    """Labelledes of a split, by the indices of their samples."""
+    """Batches of a split, by the indices of their samples."""
 
     def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Labelled, Digests]]:
         """One batch for each array of indices, with the 16-byte digest of each picture `(N, 16)`."""

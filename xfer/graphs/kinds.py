@@ -204,7 +204,7 @@ KINDS: Mapping[str, Kind] = {
     "flatten": Kind(_ONE, {"start": _AXIS}),
     # The first has one entry on axis 0, and is repeated as often as the second has entries there.
     "expand": Kind((2, 2)),
-    # Nothing happens in these: dropout before the head is data, made by the core.
+    # Nothing happens in these by themselves: in training the core gives what their input is multiplied with.
     "dropout": Kind(_ONE, {"p": _SHARE}),
     "stochastic_depth": Kind(_ONE, {"p": _SHARE, "mode": _MODE}),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -90,7 +90,7 @@ def _fate(name: str, shape: Shape, files: Shapes, head: Sequence[str], misfits: 
 def _cause(shapes: Shapes, files: Shapes, head: Sequence[str]) -> str:
     """Why nothing fits, most likely, and the cure."""
     body = {name for name in shapes if name not in head}
-    prefixes = [n.removesuffix(b) for n in files for b in body if n.endswith(f".{b}")]
+    prefixes = [prefix for name in files for prefix in _prefixes(name) if name.removeprefix(prefix) in body]
     arch = guess_arch(files)
     if arch and arch != guess_arch(shapes):
         return f"It looks like {arch}. Cure: use that architecture, or weights of this one"
@@ -102,6 +102,11 @@ def _cause(shapes: Shapes, files: Shapes, head: Sequence[str]) -> str:
         return "It holds a head, which is made anew. Cure: use weights of the whole network"
     like = [repr(min(names, default="")) for names in (files, body)]
     return f"Its names are like {like[0]}, the network's like {like[1]}. Cure: use weights of this architecture"
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    """`a.` and `a.b.` of `a.b.c`."""
+    yield from (name[: place + 1] for place, letter in enumerate(name) if letter == ".")
 
 
 def stage_of(name: str, arch: Arch) -> str:

@@ -93,12 +93,10 @@ def _gradients(
     """Of every weight that was passed, from the gradient of the logits. Batch norm: Ioffe and Szegedy, 2015."""
     found: dict[str, Float64] = {}
     for node in reversed(part.nodes):
-        slots, mask = model.slots(node), masks.get(node.name, 1.0)
+        slots, mask, more = model.slots(node), masks.get(node.name, 1.0), dict[str, Float64]()
         x = values[node.inputs[0]] * mask
         if node.kind == "linear":
-            found[node.weights["weight"]] = d.T @ x
-            if "bias" in node.weights:
-                found[node.weights["bias"]] = d.sum(0)
+            more = {"weight": d.T @ x, "bias": d.sum(0)}
             d = d @ slots["weight"]
         elif node.kind == "relu":
             d = d * (x > 0)
@@ -107,13 +105,15 @@ def _gradients(
             mean, var = (x.mean(0), x.var(0)) if follows else (slots["running_mean"], slots["running_var"])
             scale = 1 / np.sqrt(var + node.attributes["eps"])
             normal = (x - mean) * scale
-            found |= {node.weights["weight"]: (d * normal).sum(0), node.weights["bias"]: d.sum(0)}
+            more = {"weight": (d * normal).sum(0), "bias": d.sum(0)}
             d = d * slots["weight"]
             if follows:
                 d = d - d.mean(0) - normal * (d * normal).mean(0)
             d = d * scale
         elif node.kind in ("flatten", "adaptive_avg_pool"):
             break  # right behind the picture
+        for slot in more.keys() & node.weights.keys():  # of a weight that two nodes have, the sum
+            found[node.weights[slot]] = found.get(node.weights[slot], np.zeros(())) + more[slot]
         d = d * mask
     return found
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from xfer.data.dataset import Dataset
 from xfer.errors import CheckpointError, ConfigError, XferError
 from xfer.nets.net import Net
+from xfer.nets.network_file import is_file
 from xfer.recipe.keys import differing, flat
 from xfer.recipe.load import as_recipe, load_recipe, make_recipe
 from xfer.recipe.recipe import Recipe
@@ -75,9 +76,8 @@ def refuse_changes(p: Prepared, stored: Mapping[str, Any], path: Path) -> None:
             f"start again with --overwrite"
         )
     if stored["network"] not in (None, now["network"]):  # None: of before every network was a graph
-        raise CheckpointError(
-            f"network {p.recipe.model.arch}: changed since {path} stopped. Cure: bring back the file as it was"
-        )
+        cure = "bring back the file as it was" if is_file(p.recipe.model.arch) else "the xfer that began the run"
+        raise CheckpointError(f"network {p.recipe.model.arch}: changed since {path} stopped. Cure: {cure}")
     if now["source_digest"] != stored["source_digest"]:
         raise CheckpointError(
             f"weights {p.recipe.weights.source}: changed since {path} stopped, which trains on from them. "

@@ -46,6 +46,7 @@ _FREEZING = (
         training.biases_alone_can_be_trained,
     ),
     _b("the first phase's groups stay", steps.first_phase_for_ever, training.phases_follow_each_other_on_one_model),
+    _b("the last groups made hold for all", steps.last_groups_for_all, training.a_later_step_changes_no_earlier_one),
     _b("dropout of its own", calls(batch=steps.with_dropout), training.training_without_keep_is_inference),
     _b("features are scaled", calls(batch=steps.scaled_features), training.batches_may_enter_at_any_boundary),
     _b("targets are cleared", stepping(steps.ClearsTargets), training.a_step_leaves_its_batch_alone),

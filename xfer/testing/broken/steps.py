@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from xfer.archs import LOGITS, is_statistic
 from xfer.arrays import Float32
 from xfer.backend import Backend, Batch, Lazy, ParamGroups
-from xfer.testing.broken.mechanics import Array, Rates, Step, arguments
+from xfer.testing.broken.mechanics import Array, Rates, Step, arguments, steps
 
 
 def statistics_always_follow(g: ParamGroups) -> ParamGroups:
@@ -36,6 +37,25 @@ def first_phase_for_ever(inner: Backend) -> Backend:
         return seen[0]
 
     return arguments(groups=groups)(inner)
+
+
+def last_groups_for_all(inner: Backend) -> Backend:
+    """What the step made last has frozen, no other one moves."""
+    made: list[ParamGroups] = []
+
+    class Held(Step):
+        def __init__(self, *parts: Any) -> None:
+            super().__init__(*parts)
+            made.append(self.groups)
+
+        def __call__(self, parts: Sequence[Batch], lrs: Rates) -> Lazy:
+            before = self.backend.export_weights(self.model)
+            lazy = self.inner(parts, lrs)
+            held = {name: before[name] for name in made[-1].frozen}
+            self.backend.import_weights(self.model, {**self.backend.export_weights(self.model), **held})
+            return lazy
+
+    return steps(Held)(inner)
 
 
 def all_decays(g: ParamGroups, decay: float) -> ParamGroups:

@@ -94,6 +94,19 @@ def phases_follow_each_other_on_one_model(backend: Backend, device: str, arch_na
         assert_step_changes_the_unfrozen(bench, groups, start)
 
 
+def a_later_step_changes_no_earlier_one(backend: Backend, device: str, arch_name: str) -> None:
+    """Two steps of one model, the second for the head alone: the first trains everything all the same."""
+    bench = prepare(backend, device, arch_name)
+    groups = bench.groups(*bench.arch.stage_names, updating=bench.arch.stage_names, decay=0.1)
+    first, second = bench.step(groups), bench.step(bench.groups("head", decay=0.1))
+    for step, group in ((second, 1), (first, len(groups.trainable))):
+        before = bench.export()
+        step(bench.batch(4), (0.05,) * group)()
+        moved = changed(before, bench.export())
+    stuck = sorted(set(before) - moved)
+    assert not stuck, f"a step that is older than another left {len(stuck)} arrays as they were, among them {stuck[:4]}"
+
+
 def training_without_keep_is_inference(backend: Backend, device: str, arch_name: str) -> None:
     """With frozen statistics and no keep mask, a step sees the logits that predicting gives: no dropout of its own."""
     bench = prepare(backend, device, arch_name)
@@ -263,6 +276,7 @@ LAWS: tuple[Law, ...] = (
     statistics_follow_in_frozen_layers,
     biases_alone_can_be_trained,
     phases_follow_each_other_on_one_model,
+    a_later_step_changes_no_earlier_one,
     training_without_keep_is_inference,
     gradient_is_the_slope_of_the_loss,
     gradient_passes_through_batch_statistics,
