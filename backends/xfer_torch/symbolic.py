@@ -108,12 +108,12 @@ def is_of_layer(node: fx.Node) -> bool:
 
 
 def is_in_place(node: fx.Node, module: nn.Module) -> bool:
-    """Whether it changes its first argument: whoever reads that later reads the result."""
+    """Whether it changes its first argument: whoever reads that later reads the result. Export says so itself."""
     if node.op == "call_module":
         return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
     if node.op == "call_method":
         return str(node.target).endswith("_")
-    if isinstance(node.target, OpOverload):
-        return node.target._schema.is_mutable
+    if is_operator(node):
+        return False
     named = bool(node.kwargs.get("inplace"))
     return node.target in _IN_PLACE or named or (len(node.args) == 2 and node.args[1] is True)

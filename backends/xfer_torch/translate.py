@@ -187,7 +187,8 @@ def getitem(sheet: Sheet, input: Any, index: Any) -> Any:
     if isinstance(input, tuple):
         return input[index]
     entries = index if isinstance(index, tuple) else (index,)
-    needs(all(isinstance(entry, int | slice) for entry in entries), f"the index {index}")
+    other = [type(entry).__name__ for entry in entries if not isinstance(entry, int | slice)]
+    needs(not other, f"an index that is a {'tensor' if 'Ref' in other else ', '.join(other)}")
     for axis, entry in enumerate(entries):
         if entry == slice(None):
             continue

@@ -7,6 +7,7 @@ begins with `aten_`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from xfer_torch.observed import Shapes
@@ -181,9 +182,27 @@ def select(sheet: Sheet, input: Ref, dim: int, index: int) -> Ref:
     return _without(sheet, piece(sheet, f"{sheet.name}.slice", input, axis, place, place + 1), axis)
 
 
+def stack(sheet: Sheet, tensors: Sequence[Ref], dim: int = 0) -> Ref:
+    axis = axis_of(dim, tensors[0].rank + 1)
+    return sheet.node("cat", *(_with(sheet, tensor, axis) for tensor in tensors), axis=axis)
+
+
+def _with(sheet: Sheet, input: Ref, axis: int) -> Ref:
+    """With one more axis, of length 1."""
+    sizes = _sizes(input)
+    shapes = tuple((*shape[:axis], 1, *shape[axis:]) for shape in input.shapes)
+    return sheet.part(f"{sheet.name}.part", shapes, "reshape", input, shape=[*sizes[:axis], 1, *sizes[axis:]])
+
+
+def _sizes(input: Ref) -> list[int | str]:
+    """Of its axes, for a reshape of it: those that follow the batch or the picture as such."""
+    columns = enumerate(zip(*input.shapes, strict=True))
+    return [f"@{axis}" if len(set(column)) > 1 else column[0] for axis, column in columns]
+
+
 def _without(sheet: Sheet, input: Ref, axis: int) -> Ref:
     """Without an axis of length 1."""
-    sizes = [f"@{i}" if len({s[i] for s in input.shapes}) > 1 else input.shapes[0][i] for i in range(input.rank)]
+    sizes = _sizes(input)
     shapes = tuple((*shape[:axis], *shape[axis + 1 :]) for shape in input.shapes)
     return sheet.part(sheet.name, shapes, "reshape", input, shape=[*sizes[:axis], *sizes[axis + 1 :]])
 

@@ -88,6 +88,7 @@ BETWEEN = {
     "attention": attending,
     "padding by size": lambda: Do(padded_by_size, conv=nn.Conv2d(6, 6, 3, 2)),
     "pieces": lambda: Do(pieces),
+    "stack": lambda: Do(lambda self, x: torch.stack([x, x.relu()], 1).sum(1) + torch.stack([x, -x], -1)[..., 0]),
     "numbers": lambda: Do(lambda self, x: (1 - 2 * x) / 4 - x.sum(1, keepdim=True)),
 }
 

@@ -210,6 +210,7 @@ BETWEEN = {
     "split": Do(lambda self, x: torch.cat(torch.split(x, 4, 1)[::-1], 1)),
     "shapes": Do(lambda self, x: x.view(x.shape[0], 2, 3, x.size(2), x.size(3)).transpose(1, 2).reshape(x.size())),
     "what is left": Do(lambda self, x: x.flatten(2).unsqueeze(3)),
+    "stack": Do(lambda self, x: torch.stack([x, 2 * x], 1).sum(1) + torch.stack([x, x], 4).mean(4)),
     "numbers": Do(lambda self, x: (2 * x - 0.5) / 4 + 1),
     "products": Do(lambda self, x: (x @ x.transpose(2, 3)).softmax(-1)),
     "pools": Do(lambda self, x: functional.avg_pool2d(functional.max_pool2d(x, 3, 2, 1, ceil_mode=True), (2, 1))),

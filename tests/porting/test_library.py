@@ -17,7 +17,8 @@ from xfer.formats.files import read_weights, write_weights
 from xfer.nets.library_process import write_traced
 from xfer.nets.pretrained import resolve_source
 from xfer.nets.specs import arch_named, known_arch
-from xfer.recipe.load import load_recipe, make_recipe, to_toml
+from xfer.recipe.load import as_recipe, load_recipe, make_recipe, to_toml
+from xfer.recipe.recipe import Recipe
 from xfer.system.processes import Answer
 from xfer.testing.delegate import Delegate
 from xfer.testing.numpy_backend import NETWORK, NumpyBackend
@@ -130,6 +131,15 @@ def test_a_network_with_other_logits_does_not_come_in(here):
     assert not (here / "net.safetensors").exists()
 
 
+def test_a_network_that_cannot_be_traced_is_named(here, monkeypatch):
+    def refuse(self, module, size):
+        raise BackendError("erf in act (Act): the function erf")
+
+    monkeypatch.setattr(Offering, "trace", refuse)
+    with pytest.raises(BackendError, match=r"timm/small.tag: erf in act [(]Act[)]: the function erf"):
+        write_traced(Offering(), "small.tag", here / "net.safetensors", False)
+
+
 def test_published_weights_come_with_their_normalisation(asked):
     weights, metadata = resolve_source("imagenet", NAME)
     assert weights.keys() == GRAPH.weights.keys()
@@ -152,6 +162,7 @@ def test_a_recipe_sees_pictures_as_the_network_does(asked):
     ]
     larger = load_recipe(None, {"arch": NAME, "size": 33})
     assert sizes(larger.augment.eval_transforms) == [("Resize", 41, "bicubic"), ("CenterCrop", 33, None)]
+    assert as_recipe(Recipe(), {"arch": NAME}) == recipe
     own = [{"op": "Resize", "size": [24, 24]}]
     asks = make_recipe({"model": {"arch": NAME}, "augment": {"train": own, "eval": own}}, {})
     assert sizes(asks.augment.eval_transforms) == [("Resize", (24, 24), "bilinear")]

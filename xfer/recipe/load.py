@@ -39,7 +39,10 @@ def load_recipe(path: Path | str | None, overrides: Mapping[str, Any] | None = N
 def as_recipe(recipe: Recipe | str | Path | None, overrides: Mapping[str, Any]) -> Recipe:
     """A recipe, a TOML file, the name of a shipped one or (None) the defaults, with `overrides` laid over it."""
     if isinstance(recipe, Recipe):
-        return make_recipe(recipe.model_dump(mode="json", exclude_none=True), overrides)
+        content = recipe.model_dump(mode="json", exclude_none=True)
+        if "size" not in recipe.augment.model_fields_set:  # nobody asked for it: a network may have its own
+            del content["augment"]["size"]
+        return make_recipe(content, overrides)
     return load_recipe(recipe, overrides)
 
 
