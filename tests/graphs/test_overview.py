@@ -55,3 +55,51 @@ def test_cuts_are_those_of_one_network():
     result = xfer("models", "vgg", "--cuts")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "error: --cuts: expected one network, not 8. Cure: xfer models vgg11 --cuts\n"
+
+
+def test_cuts_and_backends_are_asked_for_one_at_a_time():
+    result = xfer("models", "resnet18", "--cuts", "--backends")
+    assert (result.exit_code, result.stderr.splitlines()[0][:22]) == (2, "error: --cuts and --ba")
+
+
+LISTED = {"relu", "conv", "batch_norm", "linear", "add", "max_pool", "adaptive_avg_pool", "flatten", "image"}
+RECORDS = [
+    {"name": "few", "works": True, "kinds": sorted(LISTED)},
+    {"name": "lost", "works": False, "problem": "needs a package. Cure: pip install it"},
+]
+
+
+@pytest.fixture
+def surveyed(monkeypatch):
+    monkeypatch.setattr("xfer.doctor.survey", lambda: RECORDS)
+
+
+@pytest.mark.usefixtures("surveyed")
+def test_backends_that_build_a_network_and_what_they_lack():
+    assert xfer("models", "resnet18", "--backends").stdout.splitlines()[-2:] == [
+        "few: yes",
+        "lost: not usable here: needs a package. Cure: pip install it",
+    ]
+    assert xfer("models", "mobilenet_v2", "--backends").stdout.splitlines()[-2] == "few: no, it has no dropout, relu6"
+
+
+@pytest.mark.usefixtures("surveyed")
+def test_a_list_has_a_column_for_each_backend():
+    *table, last = xfer("models", "resnet", "--backends").stdout.splitlines()
+    assert [line.split()[-2] for line in table if "resnet" in line and line[0] == "│"] == ["yes"] * 7
+    assert last.startswith("lost: not usable here: ")
+
+
+@pytest.mark.usefixtures("surveyed")
+def test_backends_as_json():
+    (record,) = json.loads(xfer("models", "mobilenet_v2", "--backends", "--json").stdout)
+    assert set(record["kinds"]) - LISTED == {"relu6", "dropout"}
+    assert record["backends"]["few"] == {"builds": False, "lacks": ["dropout", "relu6"], "problem": ""}
+    assert record["backends"]["lost"]["problem"] == RECORDS[1]["problem"]
+
+
+def test_without_being_asked_no_backend_is_looked_at(monkeypatch):
+    monkeypatch.setattr("xfer.doctor.survey", lambda: pytest.fail("a framework would be imported"))
+    for words in (("models",), ("models", "resnet18"), ("models", "resnet18", "--json")):
+        result = xfer(*words)
+        assert (result.exit_code, "yes" in result.stdout) == (0, False)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from xfer.graphs.overview import CutFacts, Facts
 
+Records = Sequence[Mapping[str, Any]]
+"""Of `xfer.doctor.survey`, one for each declared backend."""
+
 
 @click.command(
     help="All networks, or those whose names hold PATTERN; of a single one, of the one in FILE or of timm/NAME, "
@@ -23,14 +26,20 @@ if TYPE_CHECKING:
 )
 @click.argument("pattern", default="", metavar="[PATTERN|FILE]")
 @click.option("--cuts", is_flag=True, help="Of a single network: every boundary, with what training from there takes.")
+@click.option(
+    "--backends", is_flag=True, help="Which backends build them, and what one lacks; imports every framework: seconds."
+)
 @json_option
-def models(pattern: str, cuts: bool, json_: bool) -> None:
+def models(pattern: str, cuts: bool, backends: bool, json_: bool) -> None:
     from xfer.cli import console
+    from xfer.errors import ConfigError
     from xfer.graphs.overview import facts_of_graph
     from xfer.nets.library import is_of_library, published_as
     from xfer.nets.listing import facts_of, matching
     from xfer.nets.specs import network_held
 
+    if cuts and backends:
+        raise ConfigError("--cuts and --backends: expected one of them. Cure: leave one out")
     if (held := network_held(pattern)) is not None:
         facts = [facts_of_graph(pattern, held.graph, published_as(pattern) if is_of_library(pattern) else ())]
     else:
@@ -38,13 +47,46 @@ def models(pattern: str, cuts: bool, json_: bool) -> None:
         facts = [facts_of(name) for name in ((pattern,) if pattern in names else names)]
     if cuts:
         _say_cuts([each.name for each in facts], json_)
-    elif json_:
-        console.as_json([each.as_record() for each in facts])
+        return
+    records = _survey() if backends else []
+    if json_:
+        of = [{"backends": _builds(each, records)} if backends else {} for each in facts]
+        console.as_json([each.as_record() | more for each, more in zip(facts, of, strict=True)])
     elif len(facts) == 1:
         console.table(_stages(facts[0]))
-        console.say(_sentence(facts[0]))
+        console.say(_sentence(facts[0]), *_builders(facts[0], records))
     else:
-        console.table(_networks(facts))
+        console.table(_networks(facts, records))
+        console.say(*(f"{r['name']}: not usable here: {r['problem']}" for r in records if not r["works"]))
+
+
+def _survey() -> Records:
+    from xfer.doctor import survey
+
+    return survey()
+
+
+def _builds(facts: Facts, records: Records) -> dict[str, dict[str, Any]]:
+    """Name of a backend -> whether it builds the network, the kinds that it lacks, and why it is not usable here."""
+    return {
+        record["name"]: {
+            "builds": record["works"] and not _lacks(facts, record),
+            "lacks": _lacks(facts, record),
+            "problem": record.get("problem", ""),
+        }
+        for record in records
+    }
+
+
+def _lacks(facts: Facts, record: Mapping[str, Any]) -> list[str]:
+    """Kinds of nodes; none are known of a backend that is not usable."""
+    return sorted({*facts.kinds}.difference(record["kinds"])) if record["works"] else []
+
+
+def _builders(facts: Facts, records: Records) -> Iterator[str]:
+    for name, told in _builds(facts, records).items():
+        no = f"not usable here: {told['problem']}" if told["problem"] else f"no, it has no {', '.join(told['lacks'])}"
+        yield f"{name}: {'yes' if told['builds'] else no}"
 
 
 def _say_cuts(names: Sequence[str], json_: bool) -> None:
@@ -64,14 +106,19 @@ def _say_cuts(names: Sequence[str], json_: bool) -> None:
         console.table(_cuts(names[0], cuts_of(graph)))
 
 
-def _networks(facts: Sequence[Facts]) -> Table:
+def _networks(facts: Sequence[Facts], records: Records) -> Table:
     from rich.table import Table
 
     table = Table()
     for heading in ("network", "parameters", "GMAC", "pixels", "ImageNet weights"):
         table.add_column(heading, justify="left" if heading in ("network", "ImageNet weights") else "right")
+    working = [record for record in records if record["works"]]
+    for record in working:
+        table.add_column(record["name"])
     for each in facts:
-        table.add_row(each.name, f"{each.parameters:,}", f"{each.work / 1e9:.2f}", _size(each), ", ".join(each.weights))
+        builds = ("no " + ", ".join(lacks) if (lacks := _lacks(each, record)) else "yes" for record in working)
+        numbers = (f"{each.parameters:,}", f"{each.work / 1e9:.2f}", _size(each))
+        table.add_row(each.name, *numbers, ", ".join(each.weights), *builds)
     return table
 
 

@@ -52,6 +52,7 @@ class Facts:
     work        multiplications of weights with values, for one picture of its own size
     size        (height, width) in pixels; `fixed` where it takes no other
     weights     tags of published ones
+    kinds       of its nodes, sorted: what a backend needs in order to build it
     """
 
     name: str
@@ -61,6 +62,7 @@ class Facts:
     fixed: bool
     weights: tuple[str, ...]
     stages: tuple[StageFacts, ...]
+    kinds: tuple[str, ...] = ()
 
     def as_record(self) -> dict[str, Any]:
         return asdict(self)
@@ -73,7 +75,8 @@ def facts_of_graph(name: str, graph: Graph, tags: tuple[str, ...] = ()) -> Facts
         for s in stages_of(graph)
     )
     count = _parameters(graph, tuple(graph.weights))
-    return Facts(name, count, work_of(graph, shapes), graph.size, graph.fixed, tags, stages)
+    kinds = tuple(sorted({node.kind for node in graph.nodes}))
+    return Facts(name, count, work_of(graph, shapes), graph.size, graph.fixed, tags, stages, kinds)
 
 
 def cuts_of(graph: Graph) -> tuple[CutFacts, ...]:

@@ -15,6 +15,7 @@ from xfer.recipe.keys import differing, flat
 from xfer.recipe.meaning import splits_off
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import is_finished, read_recipe, read_result
+from xfer.studies.files import changed_files
 from xfer.studies.plan import Planned
 from xfer.system import processes
 from xfer.system.doors import open_regular
@@ -53,8 +54,10 @@ def _differs(run: Planned, path: Path, device: str) -> str:
     settings = differing([dict(flat(actual)), dict(flat(wanted))])
     if any(setting.key == "data.split_seed" for setting in settings) and not splits_off(run.recipe):
         settings = [setting for setting in settings if setting.key != "data.split_seed"]
-    reasons = [f"{setting.key} = {setting.values[0]}, wanted {setting.values[1]}" for setting in settings[:3]]
-    return ", ".join(reasons) + (f" and {len(settings) - 3} more" if len(settings) > 3 else "")
+    reasons = [f"{setting.key} = {setting.values[0]}, wanted {setting.values[1]}" for setting in settings]
+    if not reasons:
+        reasons = [*changed_files(run.recipe, path)]
+    return ", ".join(reasons[:3]) + (f" and {len(reasons) - 3} more" if len(reasons) > 3 else "")
 
 
 def log_name(backend: str, number: int) -> str:
