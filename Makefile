@@ -21,7 +21,7 @@ train: $(if $(filter mindspore,$(BACKEND)),both) $(READY)
 # A framework that is missing here is an error and not a skip. Two processes, each with whole files of tests, and each with
 # one thread: threads that wait for each other in both took three quarters of the time.
 test: both $(READY)
-	OMP_NUM_THREADS=1 XFER_TEST_BACKENDS=torch,mindspore $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 XFER_TEST_BACKENDS=torch,mindspore $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # What `make test` leaves out for its length, alone: a shorter test there holds the law of each.
 test-long: both $(READY)

@@ -1,6 +1,7 @@
 import os
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,16 @@ pytest_plugins = ["xfer.testing.fixtures"]
 LONG = pytest.mark.skipif("XFER_TEST_LONG" not in os.environ, reason="long: XFER_TEST_LONG=1 runs it")
 
 
+FIRST = ("backends", "test_hostile_folder.py", "test_sweep.py", "test_chaos.py", "studies", "porting", "cli")
+"""What takes longest, so that two processes, to which xdist gives whole files in turn, end at about the same time."""
+
+
 def pytest_collection_modifyitems(items):
+    def place(item):
+        part = item.path.relative_to(Path(__file__).parent).parts[0]
+        return FIRST.index(part) if part in FIRST else len(FIRST)
+
+    items.sort(key=place)
     for item in items:
         if item.get_closest_marker("long"):
             item.add_marker(LONG)
@@ -51,6 +61,17 @@ def declare(declaring):
     """They are declared until the module ends: the run that its tests share is trained under it too."""
     with declaring():
         yield
+
+
+def draw_nothing():
+    """Runs of this test, or of this module, draw no pictures, which would take most of their time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xfer.training.record.draw", lambda *args: None)
+        yield
+
+
+undrawn = pytest.fixture(draw_nothing)
+undrawn_module = pytest.fixture(draw_nothing, scope="module")
 
 
 SET_BY_COMMANDS = {name: os.environ.get(name) for name in ("PYTHONSAFEPATH", "MPLBACKEND", "MATPLOTLIBRC")}

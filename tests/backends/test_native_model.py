@@ -55,11 +55,25 @@ def logits(name, module, images):
     return module(import_module("mindspore").Tensor(images)).asnumpy()
 
 
+@pytest.fixture(scope="module")
+def run_of(data, tmp_path_factory):
+    """A run of a network on a backend: trained once, and shared by the tests, which change nothing of it."""
+    runs = {}
+
+    def of(backend, device, network="resnet18"):
+        key = (backend.name, device, network)
+        if key not in runs:
+            runs[key] = trained(backend, device, data, tmp_path_factory.mktemp("runs") / "run", network)
+        return runs[key]
+
+    return of
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("target", DECLARED, ids=str)
-def test_its_softmax_is_what_the_run_predicts(target, network, data, tmp_path):
+def test_its_softmax_is_what_the_run_predicts(target, network, data, run_of):
     backend, device = require(target.backend, target.kind)
-    run = trained(backend, device, data, tmp_path / "run", network)
+    run = run_of(backend, device, network)
     images, files = normalised(run, data)
     wanted = run.predict(files, backend=backend, device=device)
     module = run.model(backend=backend, device=device)
@@ -70,9 +84,9 @@ def test_its_softmax_is_what_the_run_predicts(target, network, data, tmp_path):
 
 
 @pytest.mark.parametrize("target", DECLARED, ids=str)
-def test_its_weights_are_the_callers_and_bear_the_names_of_the_checkpoint(target, data, tmp_path):
+def test_its_weights_are_the_callers_and_bear_the_names_of_the_checkpoint(target, data, run_of):
     backend, device = require(target.backend, target.kind)
-    run = trained(backend, device, data, tmp_path / "run")
+    run = run_of(backend, device)
     images, _ = normalised(run, data)
     first, second = (run.model(backend=backend, device=device) for _ in range(2))
     before = logits(target.backend, second, images)
@@ -87,10 +101,10 @@ def test_its_weights_are_the_callers_and_bear_the_names_of_the_checkpoint(target
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_a_module_of_torch_is_one_that_can_be_copied_saved_and_trained(network, data, tmp_path):
+def test_a_module_of_torch_is_one_that_can_be_copied_saved_and_trained(network, data, run_of, tmp_path):
     backend, device = require("torch")
     torch = import_module("torch")
-    run = trained(backend, device, data, tmp_path / "run", network)
+    run = run_of(backend, device, network)
     images, _ = normalised(run, data)
     module = run.model(backend=backend, device=device)
     assert isinstance(module, torch.nn.Module)

@@ -146,6 +146,7 @@ def test_there_are_enough_of_them():
 # What looks bad and is not
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("size", [1, 8, 9, 1_000_000])
 def test_a_batch_above_the_set_still_takes_a_step(size, trained):
     class_folders()
@@ -171,6 +172,7 @@ GOOD = {
 }
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", GOOD)
 def test_odd_pictures_are_pictures(name, trained):
     spoil(GOOD[name])

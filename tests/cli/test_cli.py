@@ -113,6 +113,7 @@ def test_evaluate_measures_every_picture_of_a_folder_without_splits(run, data, t
     assert figures["left_out"] == [{"path": str(folder / "ants" / "notes.txt"), "reason": "not an image suffix"}]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_evaluate_repeats_the_split_of_the_own_folder_from_wherever(data, tmp_path, monkeypatch):
     shutil.copytree(data / "train", tmp_path / "work" / "own")
     (tmp_path / "own").symlink_to(tmp_path / "work" / "own")
@@ -127,6 +128,7 @@ def test_evaluate_repeats_the_split_of_the_own_folder_from_wherever(data, tmp_pa
     assert json.loads(xfer_("evaluate", ".", "--data", tmp_path / "work" / "own", "--json").stdout) == wanted
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_evaluate_a_split_kept_for_the_end(data, tmp_path):
     root = tmp_path / "set"
     shutil.copytree(data, root)
@@ -165,6 +167,7 @@ def test_evaluate_a_bare_checkpoint_needs_data(run, data):
     xfer_("evaluate", run / "best.safetensors", "--data", data)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_predict_takes_the_suffixes_that_training_took(data, tmp_path):
     copy = tmp_path / "set"
     for file in data.rglob("*.png"):

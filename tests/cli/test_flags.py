@@ -14,6 +14,8 @@ from xfer.recipe.names import MEANT, NEEDLESS
 from xfer.results.run import Run
 from xfer.testing.pictures import write_class_folders
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 SMALL = ["--backend", "numpy", "--arch", "tiny", "--weights", "random", "--size", "32", "--epochs", "1", "-q"]
 OPTIONS = {flag: param for param in train.params if isinstance(param, click.Option) for flag in param.opts}
 

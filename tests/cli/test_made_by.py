@@ -13,6 +13,8 @@ from xfer.results.report import write_report
 from xfer.system.interrupts import Interrupted
 from xfer.testing.pictures import write_class_folders
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 FLAGS = ["-b", "numpy", "--arch", "tiny", "--weights", "random", "--size", "32", "--epochs", "2"]
 SPACED = "my  pictures & 'others'"  # two spaces, which a page would make one
 

@@ -20,6 +20,9 @@ from xfer.system.memory import peak_memory
 from xfer.testing.numpy_backend import NumpyBackend
 
 SECONDS, BYTES = 2, 1 << 28  # of processor time: others may share the machine
+
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 FREE = 1 << 30  # of a small machine
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from bad_input.shared import TRAIN
+from installed import numpy_installed
 
 import xfer
 from xfer.testing.pictures import write_class_folders
@@ -30,12 +31,7 @@ run()
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """A folder of packages, in which one declares the backend."""
-    folder = tmp_path_factory.mktemp("site")
-    record = folder / "numpy_backend-1.dist-info"
-    record.mkdir()
-    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy-backend\nVersion: 1\n")
-    (record / "entry_points.txt").write_text("[xfer.backends]\nnumpy = xfer.testing.numpy_backend:NumpyBackend\n")
-    return folder
+    return numpy_installed(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture
@@ -90,12 +86,33 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("name", ODD)
-def test_training_works_where(name, run, here):
+TOGETHER = [
+    ("a notebook's way of showing figures", "warnings that are errors", "the locale C"),
+    ("no such way", "no docstrings and no assertions", "an output in ASCII", "a cache that is a file"),
+    ("a damaged file of settings", "a home that cannot be", "a temporary folder that is not there"),
+    ("a home that is no path",),
+]
+"""All of them in few processes. Each by itself is a long test."""
+
+
+def test_each_odd_place_is_among_those_that_are_tested_together():
+    assert sorted(name for names in TOGETHER for name in names) == sorted(ODD)
+    assert all(
+        len({key for name in names for key in ODD[name]}) == sum(len(ODD[name]) for name in names) for names in TOGETHER
+    )  # none takes away what another has set
+
+
+@pytest.mark.parametrize(
+    "names",
+    [*TOGETHER, *(pytest.param((name,), marks=pytest.mark.long) for name in ODD if (name,) not in TOGETHER)],
+    ids=" and ".join,
+)
+def test_training_works_where(names, run, here):
     (here / "damaged").write_bytes(b"\xff\xfe")
     (here / "set/train/ants").rename(here / "set/train/蚂蚁")
     (here / "set/val/ants").rename(here / "set/val/蚂蚁")
-    variables = {name: value and value.replace("HERE", str(here)) for name, value in ODD[name].items()}
+    odd = {variable: value for name in names for variable, value in ODD[name].items()}
+    variables = {variable: value and value.replace("HERE", str(here)) for variable, value in odd.items()}
     done = run("train", "set", *TRAIN, "-o", "out", **variables)
     warning = done.stderr if "no installed font" in done.stderr else ""
     assert warning.count("\n") <= 1
@@ -178,7 +195,9 @@ def test_an_error_that_nobody_can_read_still_has_its_exit_code(run):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="streams are closed otherwise")
-@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+@pytest.mark.parametrize(
+    "closed", [(1,), (0, 1, 2), *(pytest.param(only, marks=pytest.mark.long) for only in [(0,), (2,)])]
+)
 def test_closed_streams_stop_no_training(closed, run, here):
     streams = {"preexec_fn": lambda: [os.close(number) for number in closed]}
     done = run("train", "set", *TRAIN, "-o", "out", streams=streams)

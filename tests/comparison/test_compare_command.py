@@ -19,6 +19,8 @@ from xfer.errors import CheckpointError, ConfigError
 from xfer.results.run import Run
 from xfer.testing.pictures import write_class_folders
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 
 def xfer_(*words, code=0):
     result = CliRunner().invoke(main, [str(w) for w in words])

@@ -16,7 +16,7 @@ from xfer.testing.numpy_backend import NumpyBackend
 from xfer.testing.pictures import write_class_folders
 from xfer.training import record
 
-pytestmark = pytest.mark.usefixtures("declare")
+pytestmark = pytest.mark.usefixtures("declare", "undrawn_module")
 SETTINGS = {"data": "d", "arch": "tiny", "weights": "random", "size": 32, "epochs": 2}
 
 

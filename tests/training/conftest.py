@@ -9,6 +9,11 @@ from xfer.testing.pictures import write_class_folders
 from xfer.training import record
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_drawn(undrawn_module):
+    """A module whose tests look at pictures overrides this."""
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_class_folders(tmp_path_factory.mktemp("data") / "pictures", counts=(9, 3))
@@ -21,10 +26,9 @@ def recipe(data):
 
 @pytest.fixture
 def unthrottled(monkeypatch):
-    """Save the state after every step and every epoch, and draw nothing: pictures are not what is tested here."""
+    """Save the state after every step and every epoch."""
     monkeypatch.setattr(record, "STATE_EVERY", 0.0)
     monkeypatch.setattr(record, "STATE_SHARE", float("inf"))
-    monkeypatch.setattr("xfer.training.record.draw", lambda *args: None)
 
 
 @pytest.fixture

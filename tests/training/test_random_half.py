@@ -18,6 +18,11 @@ FLAGS = [
 PICTURE = "plots/against_random.png"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_drawn():
+    """Here pictures are."""
+
+
 @pytest.fixture(scope="module")
 def uncompared(data, tmp_path_factory, declare):
     """The folder in which everything ended undisturbed."""
@@ -57,7 +62,7 @@ def stopped(data, monkeypatch, at):
         xfer_("train", data, *FLAGS, "--against-random", code=137)
 
 
-@pytest.mark.usefixtures("declare", "unthrottled")
+@pytest.mark.usefixtures("declare", "undrawn", "unthrottled")
 @pytest.mark.parametrize("at", [3, 10, 13])
 def test_resume_auto_finishes_the_second_half(data, tmp_path, monkeypatch, uncompared, at):
     """Stopped in the first run; at the first step of the second, and in its second epoch: nine steps in each."""
@@ -78,7 +83,7 @@ def test_resume_auto_finishes_the_second_half(data, tmp_path, monkeypatch, uncom
     assert "is finished" in xfer_("train", "--resume", path, "--quiet").stdout
 
 
-@pytest.mark.usefixtures("declare", "unthrottled")
+@pytest.mark.usefixtures("declare", "undrawn", "unthrottled")
 def test_only_the_drawing_is_missing(data, tmp_path, monkeypatch, uncompared):
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
@@ -92,7 +97,7 @@ def test_only_the_drawing_is_missing(data, tmp_path, monkeypatch, uncompared):
     assert (path / PICTURE).read_bytes() == (uncompared / PICTURE).read_bytes()
 
 
-@pytest.mark.usefixtures("declare", "unthrottled")
+@pytest.mark.usefixtures("declare", "undrawn", "unthrottled")
 def test_what_is_left_out_is_not_waited_for(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     stopped(data, monkeypatch, 10)
@@ -102,7 +107,7 @@ def test_what_is_left_out_is_not_waited_for(data, tmp_path, monkeypatch):
     assert "to_compare" not in json.loads((path / "env.json").read_text())
 
 
-@pytest.mark.usefixtures("declare", "unthrottled")
+@pytest.mark.usefixtures("declare", "undrawn", "unthrottled")
 def test_an_interrupt_in_the_second_half_names_the_first_run(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:

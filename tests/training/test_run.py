@@ -30,6 +30,11 @@ RESULT_KEYS = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_drawn():
+    """Here pictures are."""
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_class_folders(tmp_path_factory.mktemp("data") / "pictures", ("ants", "bees", "蜂"))
@@ -171,6 +176,7 @@ def test_class_weights_need_one_for_each_class(recipe):
         prepare(as_recipe(recipe, {"loss.class_weights": [1.0, 2.0]}), NumpyBackend())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_class_weights_by_name_are_those_in_the_order_of_the_classes(recipe, tmp_path):
     table = {"蜂": 3.0, "ants": 1, "bees": 2.5}
     run = xfer.train(recipe, NumpyBackend(), output=tmp_path / "a", epochs=1, **{"loss.class_weights": table})
@@ -284,6 +290,7 @@ def test_the_digest_is_that_of_the_best_weights(recipe, tmp_path):
     assert run.result["weights_digest"] == digest(load_checkpoint(run.path).weights)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_evaluates_folders_that_have_only_some_of_its_classes(recipe, data, tmp_path):
     run = xfer.train(recipe, NumpyBackend(), output=tmp_path / "run", epochs=1)
     for split in ("train", "val"):

@@ -23,6 +23,11 @@ NAMES = ("log.txt", "result.json", "report.html", "config.toml", "env.json", "be
          "metrics.jsonl", "predictions.csv", "plots/curves.png", "leaks.csv", "skipped_images.csv")  # fmt: skip
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_drawn():
+    """Here pictures are."""
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_class_folders(tmp_path_factory.mktemp("data") / "pictures", ("ants", "bees"), (4, 3))
@@ -106,6 +111,7 @@ def test_every_file_of_a_run_is_known_as_its_own(recipe, tmp_path):
     assert left <= set(write.OWN)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_a_killed_claim_left_is_no_obstacle(recipe, tmp_path):
     (tmp_path / "empty").mkdir()
     put(tmp_path / "claimed", ".config.toml.12.part", "run.lock")
@@ -143,6 +149,7 @@ def test_a_recipe_in_a_folder_of_no_run_is_not_resumed(recipe, tmp_path):
     assert contents(tmp_path / "mine") == before
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", ["", "best.safetensors", "last.safetensors", "from_random/best.safetensors", "link"])
 def test_the_weights_that_training_starts_from_are_never_removed(recipe, tmp_path, name):
     path = train(recipe, tmp_path / "run").path
