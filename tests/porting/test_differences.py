@@ -11,7 +11,7 @@ from xfer.porting import differences, text
 from xfer.porting import task as task_file
 from xfer.porting.curve import curve_of
 from xfer.porting.differences import ParityReport, compare, with_floor
-from xfer.porting.floors import DRAWS, band_of, jumps, largest, moves, of_multiples, shaken
+from xfer.porting.floors import DRAWS, band_of, jumps, largest, moves, of_multiples, of_rounding, shaken
 from xfer.porting.probe import measure
 from xfer.porting.subject import stage_of
 from xfer.porting.task import Measurement
@@ -336,6 +336,16 @@ def test_the_gradient_of_the_pictures_is_compared_where_both_give_it():
     both = compare(b, replace(b, arrays={**b.arrays, task_file.GRADIENTS: given | {"pictures": 2 * given["pictures"]}}),
                    (TASK, TASK), 1e-4)  # fmt: skip
     assert (both.first_difference.stage, both.first_difference.tensor) == ("stem", task_file.PICTURES)
+
+
+def test_floors_of_movements_are_what_float32_rounds_a_weight_by():
+    """Two ways of adding a small step to a large weight end at the same float32, or at neighbours."""
+    weight = np.array([1.0, 1000.0, 0.0], np.float32)
+    movement = np.array([3e-8, 1e-5, 2.0])
+    _, squared, apart = of_rounding({"w": weight}, {"w": movement})["w"]
+    halves = [2.0**-24, 2.0**-15, 2.0**-150]
+    assert apart == halves[1]
+    assert squared == pytest.approx(sum(half**2 for half in halves) / (movement**2).sum(), rel=1e-12)
 
 
 def test_floors_are_of_the_second_update_what_they_are_of_its_gradient():

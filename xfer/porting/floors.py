@@ -94,6 +94,17 @@ def _of_multiple(floor: Float64, gradient: Array, multiple: Array, factor: float
     return _figures(Lengths(factor * apart, apart_squared, to.largest, to.squared))
 
 
+def of_rounding(weights: Arrays, movements: Arrays) -> dict[str, Float64]:
+    """Floors of how far weights moved: half of the way from each to its neighbour, by which float32 rounds the sum."""
+    return {name: _rounded(weights[name], movement) for name, movement in movements.items()}
+
+
+def _rounded(weight: Array, movement: Array) -> Float64:
+    halves = np.spacing(np.abs(weight.astype(np.float32))).astype(np.float64) / 2
+    to = lengths_of(movement, movement)
+    return _figures(Lengths(float(halves.max()), float((halves**2).sum()), to.largest, to.squared))
+
+
 def largest(draws: Sequence[Floors]) -> Floors:
     """Of each tensor, over all draws. What is no number in one is none."""
     return {

@@ -18,7 +18,7 @@ from xfer.backend import Backend
 from xfer.backends import load_backend, pick_device, settle
 from xfer.errors import XferError
 from xfer.porting.differences import alike
-from xfer.porting.floors import JUMPING, Floors, band_of, jumps, largest, moves, of_multiples, shaken
+from xfer.porting.floors import JUMPING, Floors, band_of, jumps, largest, moves, of_multiples, of_rounding, shaken
 from xfer.porting.subject import LR, MOMENTUM, Subject, subject_of
 from xfer.porting.task import (
     GRADIENTS,
@@ -78,6 +78,7 @@ def _with_floors(subject: Subject, still: Measurement) -> Measurement:
     floors = _at_least(largest(draws), largest(jumped))
     floors[UPDATE] = _of_multiples(floors[GRADIENTS], still, UPDATE, 1 + MOMENTUM)
     floors = _at_least(floors, {ONE_STEP: _of_multiples(floors[GRADIENTS], still, ONE_STEP, LR)})
+    floors = _at_least(floors, {ONE_STEP: of_rounding(still.arrays[START], still.arrays[ONE_STEP])})
     return replace(still, floors=floors, band=band_of(still.losses, bands))
 
 
