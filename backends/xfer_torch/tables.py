@@ -139,6 +139,7 @@ FUNCTIONS: dict[Any, Translation] = {
     torch.unbind: functions.unbind,
     torch.stack: functions.stack,
     torch.sum: functions.total,
+    torch.addcmul: functions.addcmul,
     torch.sub: functions.sub,
     torch.neg: functions.neg,
     operator.neg: functions.neg,
@@ -179,6 +180,7 @@ ATEN: Mapping[str, Translation] = {
     "constant_pad_nd": functions.aten_constant_pad, "slice": functions.aten_slice,
     "split_with_sizes": translate.split, "alias": translate.unchanged, "swapaxes": translate.transpose,
     "unsafe_view": translate.reshape, "rsub": functions.aten_rsub,
+    "addcmul": functions.addcmul,
 }  # fmt: skip
 
 

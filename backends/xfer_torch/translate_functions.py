@@ -159,6 +159,12 @@ def sub(sheet: Sheet, input: Any, other: Any) -> Ref:
     return add(sheet, input, part_of(sheet, "negative", "mul", other, value=-1.0))
 
 
+def addcmul(sheet: Sheet, input: Ref, tensor1: Ref, tensor2: Ref, value: float = 1) -> Ref:
+    """input + value * tensor1 * tensor2."""
+    needs(value == 1, f"addcmul with value = {value}")
+    return sheet.node("add", input, sheet.part(f"{sheet.name}.mul", sheet.shapes, "mul", tensor1, tensor2))
+
+
 def total(sheet: Sheet, input: Ref, dim: Any = None, keepdim: bool = False) -> Ref:
     """A sum is so many times the mean."""
     axes = sorted(axis_of(axis, input.rank) for axis in ([dim] if isinstance(dim, int) else dim or range(input.rank)))
