@@ -158,6 +158,7 @@ METHODS: Mapping[str, Translation] = {
     "flatten": translate.flatten, "view": translate.reshape, "reshape": translate.reshape,
     "squeeze": translate.reshape, "unsqueeze": translate.reshape, "permute": translate.permute,
     "transpose": translate.transpose, "expand": translate.expand, "contiguous": translate.unchanged,
+    "reshape_as": translate.reshape, "view_as": translate.reshape,
     "relu": translate.activation("relu"), "relu_": translate.activation("relu"),
     "sigmoid": translate.activation("sigmoid"), "tanh": translate.activation("tanh"),
 }  # fmt: skip
