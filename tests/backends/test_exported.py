@@ -146,7 +146,7 @@ def test_what_neither_says_is_told_as_fx_sees_it():
         (lambda self, x: x.cumsum(1), r"cumsum in between \(Do\): the function cumsum[.] The kinds of nodes: image"),
         (lambda self, x: x / x.shape[2], "follows the batch or the picture"),
         (lambda self, x: x * self.statistic.running_mean.view(1, 6, 1, 1), "the buffer between.statistic.running_mean"),
-        (lambda self, x: functional.pad(x, (1, 1)), "padding, but before a convolution"),
+        (lambda self, x: functional.pad(x, (1, 1), value=1.0), "padding with 1.0"),
         (lambda self, x: x if x.sum() > 0 else -x, "cannot be traced"),
     ],
 )

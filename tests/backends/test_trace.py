@@ -294,7 +294,7 @@ UNKNOWN = {
     "method": (Do(lambda self, x: x.cumsum(1)), "cumsum"),
     "padding": (nn.Conv2d(6, 6, 3, padding=1, padding_mode="reflect"), "padding_mode"),
     "norm": (nn.BatchNorm2d(6, affine=False), "BatchNorm2d"),
-    "activation": (nn.ELU(), "ELU"),
+    "activation": (nn.Hardshrink(), "Hardshrink"),
     "statistics": (nn.BatchNorm2d(6, momentum=None), "momentum"),
     "argument": (Do(lambda self, x: torch.add(x, x, alpha=2)), "alpha"),
     "steps": (Do(lambda self, x: x[:, ::2].repeat(1, 2, 1, 1)), "a slice with steps"),
