@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from xfer.archs import LOGITS, Arch, is_statistic
-from xfer.arrays import Float64, Weights
+from xfer.arrays import Float32, Float64, Weights
 from xfer.backend import Backend, Batch, OptimizerSpec, ParamGroups, TrainStep
 from xfer.data.order import chunks
 from xfer.errors import ConfigError, WeightsError
@@ -164,7 +164,7 @@ class Subject:
             if number == 0:
                 moved = self.net.export()
                 arrays[STATISTICS] = {name: array for name, array in moved.items() if is_statistic(name)}
-                arrays[ONE_STEP] = {n: w.astype(np.float64) - start[n] for n, w in moved.items() if not is_statistic(n)}
+                arrays[ONE_STEP] = {n: _less(w, start[n]) for n, w in moved.items() if not is_statistic(n)}
         return arrays | ({after(len(losses)): dict(self.net.export())} if len(losses) > 1 else {}), losses
 
     def _begin(self, start: Weights) -> None:
@@ -181,7 +181,12 @@ def _step(step: TrainStep, batch: Batch, groups: ParamGroups, rate: float) -> tu
 def _way(net: Net, start: Weights, groups: ParamGroups) -> Arrays:
     """What was subtracted from each weight, over the rate."""
     moved = net.export()
-    return {n: (start[n].astype(np.float64) - moved[n]) / GRADIENT_LR for n in groups.trainable_names}
+    return {n: _less(start[n], moved[n], GRADIENT_LR) for n in groups.trainable_names}
+
+
+def _less(a: Float32, b: Float32, rate: float = 1.0) -> Float32:
+    """(a - b) / rate, to all digits that float32 has. In float64, those of VGG take a gigabyte for each quantity."""
+    return np.asarray((a.astype(np.float64) - b) / rate, np.float32)
 
 
 def subject_of(backend: Backend, device: str, task: Task) -> Subject:
