@@ -7,6 +7,7 @@ pytest.importorskip("torchvision")
 
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
+from torch_modules import Do, in_place_twice  # noqa: E402
 
 from tools.same_logits import difference, randomize  # noqa: E402
 from xfer.errors import BackendError  # noqa: E402
@@ -28,24 +29,6 @@ class Deciding(nn.Module):
         x = self.norm(self.conv(x))
         x = functional.max_pool2d(x, 2) if min(x.shape[2:]) >= 16 else x
         return self.fc(self.between(x).mean((2, 3)))
-
-
-class Do(nn.Module):
-    def __init__(self, function, **modules):
-        super().__init__()
-        self.function = function
-        for name, module in modules.items():
-            self.add_module(name, module)
-
-    def forward(self, x):
-        return self.function(self, x)
-
-
-def in_place_twice(self, x):
-    y = x * 2
-    y += x
-    z = self.relu(y)  # in place: y is changed as well
-    return y + z + functional.relu(z, inplace=True)
 
 
 def attention(self, x):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from calling import Calling
 from small_graphs import Builder
 
 from xfer.archs import is_statistic
@@ -45,17 +46,6 @@ class Own(Delegate):
 
 
 TASK = Task("small", noise(16, 32, seed=0), steps=2)
-
-
-class Calling:
-    def __init__(self, step, call):
-        self.step, self.call = step, call
-
-    def __call__(self, parts, lrs):
-        return self.call(parts, lrs)
-
-    def __getattr__(self, name):
-        return getattr(self.step, name)
 
 
 class Faulty(Delegate):

@@ -9,6 +9,7 @@ pytest.importorskip("torchvision")
 
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
+from torch_modules import Do, in_place_twice  # noqa: E402
 from torchvision import models  # noqa: E402
 from torchvision.models import swin_transformer  # noqa: E402
 
@@ -171,24 +172,6 @@ class Small(nn.Module):
 
     def forward(self, x):
         return self.fc(self.between(self.conv(x)).mean((2, 3)))
-
-
-class Do(nn.Module):
-    def __init__(self, function, **modules):
-        super().__init__()
-        self.function = function
-        for name, module in modules.items():
-            self.add_module(name, module)
-
-    def forward(self, x):
-        return self.function(self, x)
-
-
-def in_place_twice(self, x):
-    y = x * 2
-    y += x
-    z = self.relu(y)  # in place: y is changed as well
-    return y + z + functional.relu(z, inplace=True)
 
 
 def under_two_names(self, x):

@@ -11,6 +11,7 @@ pytest.importorskip("torchvision")
 
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
+from torch_modules import Do  # noqa: E402
 
 from tools.same_logits import difference, randomize  # noqa: E402
 from xfer.errors import BackendError  # noqa: E402
@@ -97,13 +98,8 @@ class Vectors(nn.Module):
         return self.fc(functional.relu(self.norm(self.hidden(x))))
 
 
-class Applied(nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
+def applied(function):
+    return Do(lambda self, x: function(x))
 
 
 MODULES = {
@@ -154,7 +150,7 @@ def moved(module):
 
 
 def networks():
-    between = MODULES | {f"function {name}": Applied(function) for name, function in FUNCTIONS.items()}
+    between = MODULES | {f"function {name}": applied(function) for name, function in FUNCTIONS.items()}
     for decides in (False, True):
         way = "torch.export" if decides else "torch.fx"
         yield from ((f"{name}, {way}", lambda b=b, d=decides: Between(b, d), way) for name, b in between.items())
@@ -188,7 +184,7 @@ def test_weights_keep_their_names(make):
 )
 def test_the_graph_ends_with_logits(function, ending):
     module = moved(
-        nn.Sequential(Between(nn.ReLU()), function if isinstance(function, nn.Module) else Applied(function))
+        nn.Sequential(Between(nn.ReLU()), function if isinstance(function, nn.Module) else applied(function))
     )
     result = traced(module, (SIDE, SIDE))
     assert result.ending == ending
@@ -210,7 +206,7 @@ REFUSED = {
 def test_what_no_kind_can_say_is_refused(what):
     function, words = REFUSED[what]
     with pytest.raises(BackendError, match=re.escape(words)):
-        trace(Between(Applied(function)), (SIDE, SIDE))
+        trace(Between(applied(function)), (SIDE, SIDE))
 
 
 def test_what_follows_on_log_softmax_is_refused():

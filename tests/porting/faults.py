@@ -1,6 +1,7 @@
 """The task of these tests, and backends with a fault in a place that is known."""
 
 import numpy as np
+from calling import Calling
 
 from xfer.archs import LOGITS
 from xfer.graphs.graph import Graph, Node
@@ -12,19 +13,6 @@ from xfer.testing.kinds import evaluate
 from xfer.testing.numpy_backend import NETWORK, TINY
 
 TASK = Task("tiny", noise(10, 16, seed=0), batch_size=4, steps=3)
-
-
-class Calling:
-    """A train step that is called in another way."""
-
-    def __init__(self, step, call):
-        self.step, self.call = step, call
-
-    def __call__(self, parts, lrs):
-        return self.call(parts, lrs)
-
-    def __getattr__(self, name):
-        return getattr(self.step, name)
 
 
 class At(Delegate):

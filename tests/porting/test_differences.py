@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from faults import TASK, Calling, Stage, Step
+from calling import Calling
+from faults import TASK, Stage, Step
 
 from xfer.porting import differences, text
 from xfer.porting import task as task_file

@@ -5,7 +5,8 @@ import math
 
 import numpy as np
 import pytest
-from faults import TASK, Calling
+from calling import Calling
+from faults import TASK
 
 from xfer.backend import OptimizerSpec
 from xfer.nets.freeze import FreezePolicy, resolve

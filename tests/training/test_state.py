@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from calling import Calling
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stopped_runs import recipe_of, train
@@ -127,7 +128,7 @@ def test_a_loss_that_is_not_finite_leaves_the_state_before(recipe, tmp_path, unt
                     model.weights["fc.bias"][0] = np.nan
                 return call(batch, lrs)
 
-            return Wrapped(step, explode)
+            return Calling(step, explode)
 
     with pytest.raises(XferError, match=r"step 4 of epoch 3.*Cure"):
         xfer.train(recipe, Exploding(), output=tmp_path / "run", checkpoint_every=1e-9)
@@ -135,17 +136,6 @@ def test_a_loss_that_is_not_finite_leaves_the_state_before(recipe, tmp_path, unt
     assert (state.point.epoch, state.point.step) == (2, 3)
     assert state.usable
     assert (tmp_path / "run" / "best.safetensors").exists()
-
-
-class Wrapped:
-    def __init__(self, step, call):
-        self.step, self.call = step, call
-
-    def __call__(self, parts, lrs):
-        return self.call(parts, lrs)
-
-    def __getattr__(self, name):
-        return getattr(self.step, name)
 
 
 def test_a_state_is_not_saved_more_than_once_a_second(recipe, tmp_path, monkeypatch):

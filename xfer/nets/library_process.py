@@ -21,7 +21,7 @@ from xfer.graphs.graph import Graph
 from xfer.graphs.stages import arch_of
 from xfer.nets.library import BACKEND, LIBRARY
 from xfer.nets.network_file import write_network
-from xfer.nets.traced import with_canonical_names
+from xfer.nets.traced import own_logits, with_canonical_names
 from xfer.nets.weights import refuse_unusable
 from xfer.pixels.colour import Normalize
 from xfer.system import processes
@@ -54,9 +54,7 @@ def write_traced(backend: Backend, name: str, file: Path, pretrained: bool) -> N
 def _gap(backend: Backend, graph: Graph, weights: Weights, module: OwnModule, found: LibraryModule) -> float:
     """The largest difference of logits over the module's largest, of noise."""
     pixels = np.random.default_rng(0).integers(0, 256, (2, *graph.size, 3), np.uint8)
-    mean, std = (np.array(values, np.float32) for values in (found.mean, found.std))
-    scaled = (pixels.astype(np.float32) / np.float32(255) - mean) / std
-    expected = module.predict(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)))
+    expected = own_logits(module, pixels, found.mean, found.std)
     built = backend.build(NetworkSpec(graph, found.mean, found.std), "cpu")
     backend.import_weights(built, weights)
     first = arch_of("network", graph).stage_names[0]

@@ -23,7 +23,7 @@ from xfer.graphs.graph import Graph
 from xfer.graphs.shapes import shapes_of
 from xfer.graphs.stages import arch_of
 from xfer.nets.network_file import SUFFIX, is_file, read_network, write_network
-from xfer.nets.traced import with_canonical_names
+from xfer.nets.traced import Triple, own_logits, with_canonical_names
 from xfer.nets.weights import merge, refuse_unusable
 from xfer.nets.wrapped import unwrapped
 from xfer.pixels.colour import Normalize
@@ -41,7 +41,6 @@ from xfer.system.files import json_text
 SOURCE = "torch"
 """The backend whose modules are ported."""
 BATCH = 8
-Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -261,13 +260,8 @@ def _taken(graph: Graph, own: Mapping[str, Float32], target: str) -> tuple[Graph
 
 def _logits(module: OwnModule, pixels: Array, normalize: Normalize) -> Float32:
     """(N, C) of pictures (N, H, W, 3) uint8."""
-    mean, std = (np.array(values, np.float32) for values in (normalize.mean, normalize.std))
-
-    def given(part: Array) -> Float32:
-        scaled = (part.astype(np.float32) / np.float32(255) - mean) / std
-        return module.predict(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)))
-
-    return np.concatenate([given(pixels[part]) for part in chunks(np.arange(len(pixels)), BATCH)])
+    parts = chunks(np.arange(len(pixels)), BATCH)
+    return np.concatenate([own_logits(module, pixels[part], normalize.mean, normalize.std) for part in parts])
 
 
 def _proof(
