@@ -69,9 +69,8 @@ def jumps(
             parts = [(lengths.apart_squared, lengths.squared) for lengths in each.values()]
             whole = Lengths(0, sum(apart for apart, _ in parts), 0, sum(squared for _, squared in parts))
             for name, lengths in each.items():
-                figures = _figures(lengths)
-                figures[1] = max(figures[1], whole.relative_squared)
-                found[what][name] = figures / [1, neighbours, 1]
+                squared = max(lengths.relative_squared, whole.relative_squared) / neighbours
+                found[what][name] = np.array([0, squared, 0])  # of single elements nothing is known
     return found
 
 
@@ -103,6 +102,15 @@ def _rounded(weight: Array, movement: Array) -> Float64:
     halves = np.spacing(np.abs(weight.astype(np.float32))).astype(np.float64) / 2
     to = lengths_of(movement, movement)
     return _figures(Lengths(float(halves.max()), float((halves**2).sum()), to.largest, to.squared))
+
+
+def at_least(floors: Floors, others: Floors) -> Floors:
+    """Raised to others by lengths, and by what elements are apart: of a tensor of zeros that alone counts."""
+    raised = {
+        what: {name: np.maximum(floors[what][name], [0, *other[1:]]) for name, other in tensors.items()}
+        for what, tensors in others.items()
+    }
+    return {what: {**tensors, **raised.get(what, {})} for what, tensors in floors.items()}
 
 
 def largest(draws: Sequence[Floors]) -> Floors:

@@ -11,14 +11,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from xfer.arrays import Float64
 from xfer.backend import Backend
 from xfer.backends import load_backend, pick_device, settle
 from xfer.errors import XferError
 from xfer.porting.differences import alike
-from xfer.porting.floors import JUMPING, Floors, band_of, jumps, largest, moves, of_multiples, of_rounding, shaken
+from xfer.porting.floors import (
+    JUMPING,
+    Floors,
+    at_least,
+    band_of,
+    jumps,
+    largest,
+    moves,
+    of_multiples,
+    of_rounding,
+    shaken,
+)
 from xfer.porting.subject import LR, MOMENTUM, Subject, subject_of
 from xfer.porting.task import (
     GRADIENTS,
@@ -75,19 +84,11 @@ def _with_floors(subject: Subject, still: Measurement) -> Measurement:
         strongly = shaken(still.arrays[START], seed, JUMPING)
         jumped.append(jumps(gradients, subject.gradients(strongly), still.stages, JUMPING))
         bands += [losses, subject.trained(strongly)[1]]
-    floors = _at_least(largest(draws), largest(jumped))
+    floors = at_least(largest(draws), largest(jumped))
     floors[UPDATE] = _of_multiples(floors[GRADIENTS], still, UPDATE, 1 + MOMENTUM)
-    floors = _at_least(floors, {ONE_STEP: _of_multiples(floors[GRADIENTS], still, ONE_STEP, LR)})
-    floors = _at_least(floors, {ONE_STEP: of_rounding(still.arrays[START], still.arrays[ONE_STEP])})
+    floors = at_least(floors, {ONE_STEP: _of_multiples(floors[GRADIENTS], still, ONE_STEP, LR)})
+    floors = at_least(floors, {ONE_STEP: of_rounding(still.arrays[START], still.arrays[ONE_STEP])})
     return replace(still, floors=floors, band=band_of(still.losses, bands))
-
-
-def _at_least(floors: Floors, others: Floors) -> Floors:
-    """By their squares: what is to be expected of ReLUs that turn is known of lengths alone."""
-    for what, tensors in others.items():
-        for name, (_, squared, _) in tensors.items():
-            floors[what][name][1] = np.maximum(floors[what][name][1], squared)
-    return floors
 
 
 def _of_multiples(floors: Mapping[str, Float64], still: Measurement, what: str, factor: float) -> dict[str, Float64]:
