@@ -10,6 +10,8 @@ from torch.nn import functional
 
 Sides = Sequence[int] | Literal["same"]  # (above, below, left, right), or TensorFlow's SAME
 ONCE = (1, 1)
+VECTOR = 8
+"""Channels, below which torch 2.14 writes beyond its memory, see `conv`."""
 
 
 def same_padding(
@@ -38,4 +40,10 @@ def conv(
     own = (top, left)
     if own != (bottom, right):  # alike on both sides, the convolution pads by itself, without a copy
         x, own = functional.pad(x, (left, right, top, bottom)), (0, 0)
+    if tuple(weight.shape[2:]) == ONCE and tuple(stride) != ONCE and x.shape[1] < VECTOR and groups == 1:
+        # The gradient of such maps, channels last, spoils the heap on processors with AVX-512 where the last pixels are
+        # not used: the process dies later, anywhere. The used pixels alone, one by one, are the same convolution.
+        if any(own):
+            x, own = functional.pad(x, (own[1], own[1], own[0], own[0])), (0, 0)
+        x, stride = x[:, :, :: stride[0], :: stride[1]], ONCE
     return functional.conv2d(x, weight, bias, tuple(stride), own, tuple(dilation), groups)

@@ -1,5 +1,9 @@
 """Every kind of node on torch, against torch's own modules and functions."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -39,6 +43,15 @@ def of_convolution(padding, wanted, groups=1, bias=True, stride=(2, 1), dilation
     weights = {"weight": weight} | ({"bias": draw(6)} if bias else {})
     attributes = {"stride": [*stride], "padding": padding, "dilation": [*dilation], "groups": groups}
     return ("conv", attributes, (MAP,), weights, wanted(weight, weights.get("bias")))
+
+
+def of_single_pixels(padding, stride=(2, 2)):
+    weight = draw(6, 4, 1, 1)
+    sides = [padding[0], padding[0], padding[1], padding[1]]
+    attributes = {"stride": [*stride], "padding": sides, "dilation": [1, 1], "groups": 1}
+    padded = functional.pad(MAP, (padding[1], padding[1], padding[0], padding[0]))
+    wanted = functional.conv2d(padded, weight, None, stride)
+    return ("conv", attributes, (MAP,), {"weight": weight}, wanted)
 
 
 def of_norm():
@@ -83,6 +96,8 @@ def rows():
     yield of_convolution(
         "same", lambda w, b: same_by_hand(MAP, w, (5, 1), (1, 1)), bias=False, stride=(5, 1), dilation=(1, 1)
     )
+    for padding, stride in (((0, 0), (2, 2)), ((1, 2), (2, 1)), ((0, 0), (3, 4))):
+        yield of_single_pixels(padding, stride)
     yield "linear", {}, (VECTORS,), {"weight": weight, "bias": bias}, VECTORS @ weight.T + bias
     yield "linear", {}, (draw(2, 3, 5),), {"weight": weight}, draw(2, 3, 5) @ weight.T
     yield of_norm()
@@ -157,6 +172,24 @@ def test_a_kind_gives_what_torchs_own_modules_give(row):
     given = result_of(kind, attributes, *inputs, weights=weights)
     assert given.shape == wanted.shape
     assert (given - wanted).abs().max() < 1e-5
+
+
+def test_gradients_of_single_pixels_spoil_no_memory():
+    """In a process of its own, whose allocator looks at what it is given back."""
+    program = """
+import torch
+from xfer_torch.layers import conv
+for stride in ((2, 2), (1, 2), (4, 4)):
+    for channels in (2, 7):
+        for _ in range(10):
+            maps, weight = torch.randn(4, channels, 16, 16), torch.randn(6, channels, 1, 1)
+            x, w = (t.contiguous(memory_format=torch.channels_last).requires_grad_() for t in (maps, weight))
+            conv(x, w, stride=stride, padding=(0, 0, 0, 0)).sum().backward()
+            used = [bytes(1000 * size) for size in range(1, 20)]
+"""
+    checked = os.environ | {"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], env=checked, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_no_kind_goes_untested():
