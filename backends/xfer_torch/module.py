@@ -34,7 +34,16 @@ def _own_of_torchvision(net: Network) -> nn.Module | None:
     more = {"init_weights": False} if heads else {}
     module: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=graph.classes, **heads, **more)
     # It lacks the bias of a head that torchvision makes without one.
-    return None if module.load_state_dict(net.tensors, strict=False, assign=True).unexpected_keys else module
+    return None if module.load_state_dict(_state(net, module), strict=False, assign=True).unexpected_keys else module
+
+
+def _state(net: Network, module: nn.Module) -> dict[str, Tensor]:
+    """The network's tensors as a state dict of the module: MNASNet's loads none that does not say its version."""
+    state = module.state_dict()
+    for name in [*state]:
+        del state[name]
+    state.update(net.tensors)
+    return state
 
 
 class Native(nn.Module):

@@ -111,6 +111,17 @@ def test_a_network_of_torchvisions_is_torchvisions_module_and_a_changed_one_is_n
     assert relative(given, BACKEND.make_predict_step(net, "stem", LOGITS)(images)) < 1e-5
 
 
+@pytest.mark.parametrize("name", ["mnasnet0_5", "googlenet", "inception_v3", "vit_b_32"])
+def test_torchvisions_odd_ones_load_too(name):
+    """MNASNet asks for the version of its weights; two have auxiliary heads that are left out; a ViT has tables."""
+    graph = graph_named(name).with_classes(3)
+    net = BACKEND.build(NetworkSpec(graph, (0.5,) * 3, (0.5,) * 3, name=name), "cpu")
+    module = BACKEND.native_model(net)
+    assert type(module).__module__.startswith("torchvision.models")
+    own = module.state_dict()
+    assert all(own[key].data_ptr() == tensor.data_ptr() for key, tensor in net.tensors.items())
+
+
 def test_weights_of_a_layer_may_have_any_names():
     norm, shapes = batch_norm("bn", "image", 3)
     odd = Node("bn", "batch_norm", ("image",), norm.attributes, norm.weights | {"bias": "shift"})
