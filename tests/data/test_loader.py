@@ -11,12 +11,13 @@ from PIL import Image
 
 from xfer.data import loader
 from xfer.data.dataset import open_dataset
-from xfer.data.loader import picture_digest, read_batches, read_now
+from xfer.data.loader import read_batches, read_now
 from xfer.data.order import chunks, sample_order
 from xfer.data.split import Files, Split, joined, take
 from xfer.errors import ConfigError, DataError
 from xfer.pixels.augment import ColorJitter, HorizontalFlip, RandomCrop, RandomResizedCrop, Resize, apply, default_eval
 from xfer.pixels.images import open_image, open_lazily
+from xfer.pixels.reading import picture_digest
 from xfer.system.parallel import MOST_AT_ONCE, map_ahead
 from xfer.testing.pictures import write_class_folders
 
@@ -218,7 +219,7 @@ def test_two_batches_are_read_while_one_is_used(split, monkeypatch):
             count[0] += 1
         return open_lazily(*given)
 
-    monkeypatch.setattr("xfer.data.loader.open_lazily", counted)
+    monkeypatch.setattr("xfer.pixels.reading.open_lazily", counted)
     batches = read_batches(split, RANDOM, chunks(np.arange(N), 4), seed=0, view=0, workers=2)
     next(batches)
     deadline = time.monotonic() + 5

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from threading import Lock
 from typing import Any, TypeAlias
 
@@ -15,6 +15,7 @@ from PIL import Image
 from xfer.arrays import Pixels
 from xfer.data.find import find_images
 from xfer.data.lists import Skipped
+from xfer.data.readers import map_parts, pool_for
 from xfer.errors import DataError
 from xfer.pixels.augment import Transform, is_random, output_size, transformed
 from xfer.pixels.bounds import Share
@@ -22,9 +23,12 @@ from xfer.pixels.faults import reason_for, too_large
 from xfer.pixels.images import SUFFIXES, open_lazily, upright
 from xfer.pixels.lazy import Jpeg
 from xfer.pixels.levels import Levels, levels_of
+from xfer.pixels.reading import Reader, Tolerant
 from xfer.system.parallel import map_ahead
+from xfer.system.worker_pool import WorkerPool
 
 AHEAD = 64  # pictures
+AT_ONCE = 16  # that share the memory they are read into
 
 Given: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
 """A file, a folder or a pattern; a picture of Pillow's, of any mode; an array (H, W, 3) uint8, red, green and blue."""
@@ -62,11 +66,34 @@ def read_given(
 ) -> Generator[Pixels | Skipped, None, None]:
     """What the transforms make of each named picture, (H, W, 3), or why it cannot be used; in their order.
 
-    Random ones draw as for the same picture of a split, with seed 0. `workers` threads (0: one for each processor) read
-    AHEAD pictures ahead, and end when the iterator is closed. What was given in memory is left as it was. Raises
+    Random ones draw as for the same picture of a split, with seed 0. `workers` threads or, for files alone, processes
+    (0: one for each processor) read AHEAD pictures ahead. What was given in memory is left as it was. Raises
     ConfigError when the pictures would have different sizes.
     """
-    output_size(transforms)
+    size = output_size(transforms)
+    files = [picture for _, picture in pictures if isinstance(picture, str)]
+    with ExitStack() as held:
+        if len(files) == len(pictures) and (pool := pool_for(held, "auto", workers, len(files))):
+            yield from _of_files(pool, files, transforms, (*size, 3))
+        else:
+            yield from _of_all(pictures, transforms, workers)
+
+
+def _of_files(
+    pool: WorkerPool, files: Sequence[str], transforms: Sequence[Transform], shape: tuple[int, int, int]
+) -> Iterator[Pixels | Skipped]:
+    places = [(index, file, None) for index, file in enumerate(files)]
+    parts = (places[i : i + AT_ONCE] for i in range(0, len(places), AT_ONCE))
+    read, names = Tolerant(Reader(tuple(transforms), 0, 0, draft=False)), iter(files)
+    with closing(map_parts(pool, read, parts, AT_ONCE, shape, AHEAD // AT_ONCE)) as results:
+        for together, reasons in results:
+            for pixels, reason, name in zip(together, reasons, names, strict=False):
+                yield Skipped(name, reason) if reason else pixels
+
+
+def _of_all(
+    pictures: Sequence[tuple[str, Picture]], transforms: Sequence[Transform], workers: int
+) -> Iterator[Pixels | Skipped]:
     random, levels, loading = is_random(transforms), levels_of(transforms), Lock()
 
     def read(place: tuple[int, tuple[str, Picture]]) -> Pixels | Skipped:

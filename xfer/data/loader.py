@@ -1,23 +1,20 @@
-"""Pictures in, batches out: decoded and augmented by threads, the same bits whatever their number and the order."""
+"""Pictures in, batches out: decoded and augmented by threads or processes, the same bits whatever their number."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import islice
 
 import numpy as np
-import xxhash
 
-from xfer.arrays import Int64, Pixels
+from xfer.arrays import Digests, Int64, Pixels
 from xfer.backend import Labelled
+from xfer.data.readers import Readers, map_parts, pool_for
 from xfer.data.split import Split
-from xfer.errors import DataError
-from xfer.pixels.augment import Transform, is_random, output_size, transformed, working_pixels
-from xfer.pixels.bounds import Share
-from xfer.pixels.images import open_lazily
-from xfer.pixels.levels import levels_of
+from xfer.pixels.augment import Transform, output_size, working_pixels
+from xfer.pixels.reading import Place, Reader
 from xfer.system.memory import refuse_memory
 from xfer.system.parallel import map_ahead, processors
 
@@ -33,40 +30,55 @@ def read_batches(
     view: int,
     workers: int,
     draft: bool = False,
-) -> Generator[tuple[Labelled, Pixels], None, None]:
+    readers: Readers = "threads",
+) -> Generator[tuple[Labelled, Digests], None, None]:
     """A batch for each array of positions in the split, and the digests of its pictures (N, 16) uint8.
 
-    A picture's random numbers come from (seed, view, its position) and nothing else. `draft` decodes large JPEG files
-    faster and less exactly, see `xfer.pixels.lazy.Jpeg`. `workers` threads (0: one for each processor) read
-    BATCHES_AHEAD batches ahead, and end when the iterator is closed. Raises ConfigError when the pictures would have
-    different sizes, and DataError, with the file, for one that cannot be read any more, or that holds something else
-    by now.
+    `seed`, `view` and `draft` as in `xfer.pixels.reading.Reader`. `workers` threads or processes (0: one for each
+    processor) read BATCHES_AHEAD batches ahead; threads end when the iterator is closed. Raises ConfigError when the
+    pictures would have different sizes, and DataError, with the file, for one that cannot be read any more, or that
+    holds something else by now.
     """
-    size = output_size(transforms)
-    random = is_random(transforms)
+    size, reader = output_size(transforms), Reader(tuple(transforms), seed, view, draft)
+    with ExitStack() as held:
+        if (pool := pool_for(held, readers, workers, sum(map(len, chunks)))) is None:
+            yield from _by_threads(reader, split, chunks, size, workers)
+            return
+        parts, longest = (list(_places(split, part)) for part in chunks), max(map(len, chunks), default=1)
+        read = held.enter_context(closing(map_parts(pool, reader, parts, longest, (*size, 3), BATCHES_AHEAD)))
+        for part, (pixels, digests) in zip(chunks, read, strict=True):
+            yield Labelled(pixels, split.labels[part]), _as_rows(b"".join(digests))
+
+
+def _by_threads(
+    reader: Reader, split: Split, chunks: Sequence[Int64], size: tuple[int, int], workers: int
+) -> Iterator[tuple[Labelled, Digests]]:
     room: deque[Pixels] = deque()  # of the batches that are being read
 
-    def places() -> Iterator[tuple[int, Pixels]]:
+    def places() -> Iterator[tuple[Place, Pixels]]:
         for part in chunks:
             room.append(np.empty((len(part), *size, 3), np.uint8))
-            yield from zip(part.tolist(), room[-1], strict=True)
+            yield from zip(_places(split, part), room[-1], strict=True)
 
-    def read(place: tuple[int, Pixels]) -> bytes:
-        index, pixels = place
-        if split.changed(index):
-            raise DataError(
-                f"data {split.files[index]}: changed since it was checked. "
-                "Cure: bring it back as it was, or train anew on what is there now"
-            )
-        rng = np.random.default_rng((seed, view, index)) if random else None
-        pixels[:] = _read_picture(str(split.files[index]), transforms, rng, draft)
-        return picture_digest(pixels)
+    def read(task: tuple[Place, Pixels]) -> bytes:
+        place, pixels = task
+        pixels[:], digest = reader(place)
+        return digest
 
     ahead = BATCHES_AHEAD * max(map(len, chunks), default=1)
-    with closing(map_ahead(read, places(), workers, ahead)) as pictures:
+    with closing(map_ahead(read, places(), workers, ahead)) as digests:
         for part in chunks:
-            digests = b"".join(islice(pictures, len(part)))
-            yield Labelled(room.popleft(), split.labels[part]), np.frombuffer(digests, np.uint8).reshape(-1, 16)
+            together = b"".join(islice(digests, len(part)))
+            yield Labelled(room.popleft(), split.labels[part]), _as_rows(together)
+
+
+def _places(split: Split, part: Int64) -> Iterator[Place]:
+    for index in part.tolist():
+        yield index, str(split.files[index]), split.known(index)
+
+
+def _as_rows(digests: bytes) -> Digests:
+    return np.frombuffer(digests, np.uint8).reshape(-1, 16)
 
 
 def refuse_large_batches(transforms: Sequence[Transform], count: int, workers: int, device: str, cure: str) -> None:
@@ -88,21 +100,3 @@ def read_now(split: Split, transforms: Sequence[Transform], indices: Int64, seed
     """
     ((batch, _),) = read_batches(split, transforms, [indices], seed=seed, view=0, workers=0)
     return batch.inputs
-
-
-def _read_picture(path: str, transforms: Sequence[Transform], rng: np.random.Generator | None, draft: bool) -> Pixels:
-    """One picture (H, W, 3). Raises DataError, with the file."""
-    with Share() as share:
-        image = open_lazily(path, draft, levels_of(transforms), share)
-        try:
-            return np.asarray(transformed(image, transforms, rng))
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from None
-
-
-def picture_digest(pixels: Pixels) -> bytes:
-    """16 bytes of XXH3-128 over shape and pixels (H, W, 3) uint8."""
-    # Against chance, not against forgers: SHA-256 takes a twentieth of the time of reading a picture, this a hundredth.
-    digest = xxhash.xxh3_128(np.array(pixels.shape, "<i8").tobytes())
-    digest.update(np.ascontiguousarray(pixels).data)
-    return digest.digest()

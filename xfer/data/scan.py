@@ -14,12 +14,12 @@ import numpy as np
 
 from xfer.data.layout import has_suffix, is_hidden, walk_files
 from xfer.data.lists import Skipped
+from xfer.data.readers import map_files
 from xfer.data.split import Files, Split
 from xfer.pixels.content import EMPTY
 from xfer.pixels.images import MORE_SUFFIXES, SUFFIXES
-from xfer.pixels.inspected import Inspected, inspect_image
+from xfer.pixels.inspected import Inspect, Inspected
 from xfer.progress import Progress
-from xfer.system.parallel import map_ahead
 
 PICTURES_AHEAD = 64
 
@@ -59,11 +59,12 @@ def suffixes_cure(skipped: Iterable[Skipped]) -> str | None:
 def inspect_all(split: Split, workers: int, progress: Progress) -> Generator[Inspected, None, None]:
     """What each file of a split is, in their order; nothing is kept of it here.
 
-    `workers` threads (0: one for each processor) read PICTURES_AHEAD files ahead, and end when the iterator is closed.
+    `workers` threads or processes (0: one for each processor) read PICTURES_AHEAD files ahead.
     """
     empty = [_is_empty(path) for path in split.files]  # to hand such a file to a thread takes longer than to look at it
     filled = compress(split.files, map(not_, empty))
-    with closing(map_ahead(inspect_image, filled, workers, ahead=PICTURES_AHEAD)) as pictures:
+    count = len(empty) - sum(empty)
+    with closing(map_files(Inspect(), filled, count, workers, ahead=PICTURES_AHEAD)) as pictures:
         for done, nothing in enumerate(empty, start=1):
             progress("checking pictures", done, len(empty))
             yield Inspected(EMPTY) if nothing else next(pictures)

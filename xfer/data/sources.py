@@ -10,11 +10,13 @@ import numpy as np
 from xfer.arrays import Digests, Int64
 from xfer.backend import Backend, InputSpec, Labelled
 from xfer.capabilities import capability
-from xfer.data.loader import picture_digest, read_batches
+from xfer.data.loader import read_batches
 from xfer.data.order import Source
+from xfer.data.readers import Readers
 from xfer.data.split import Split
 from xfer.errors import BackendError, ConfigError
 from xfer.pixels.augment import Transform
+from xfer.pixels.reading import picture_digest
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,18 @@ class Pictures:
     seed: int
     workers: int
     draft: bool = False  # see `xfer.pixels.lazy.Jpeg`
+    readers: Readers = "auto"
 
     def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Labelled, Digests]]:
         return read_batches(
-            self.split, self.transforms, chunks, seed=self.seed, view=view, workers=self.workers, draft=self.draft
+            self.split,
+            self.transforms,
+            chunks,
+            seed=self.seed,
+            view=view,
+            workers=self.workers,
+            draft=self.draft,
+            readers=self.readers,
         )
 
 
@@ -59,10 +69,11 @@ def open_source(
     seed: int,
     workers: int,
     draft: bool = False,
+    readers: Readers = "auto",
 ) -> Source:
     """The source that `data.pipeline` names. Raises BackendError when the backend offers no native one."""
     if pipeline == "core":
-        return Pictures(split, transforms, seed, workers, draft)
+        return Pictures(split, transforms, seed, workers, draft, readers)
     if draft:
         raise ConfigError("data.decode = 'draft': the native pipeline decodes by itself. Cure: data.pipeline = 'core'")
     native = capability(backend, "native_batches")

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from xfer.arrays import Int64
 from xfer.errors import DataError
-from xfer.pixels.content import file_digest, stamp
 from xfer.system.memory import shortage
 
 T = TypeVar("T", bound=np.generic)
@@ -61,15 +60,12 @@ class Split:
     digests: NDArray[np.uint8] | None = None
     stamps: Int64 | None = None
 
-    def changed(self, index: int) -> bool:
-        """Whether the file there holds other bytes than when it was checked. One that is gone has not changed."""
+    def known(self, index: int) -> tuple[tuple[int, int], bytes] | None:
+        """The stamp and the digest of the file there, where it was read."""
         if self.digests is None or self.stamps is None:
-            return False
-        try:
-            same = stamp(self.files[index]) == tuple(self.stamps[index])
-            return not same and file_digest(self.files[index]) != self.digests[index].tobytes()
-        except OSError:
-            return False
+            return None
+        size, changed = self.stamps[index].tolist()
+        return (size, changed), self.digests[index].tobytes()
 
 
 def divide(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:

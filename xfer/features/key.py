@@ -34,7 +34,7 @@ from xfer.pixels import augment
 FORMAT = 1
 """Of keys and of what lies behind them; another number leaves all old entries to the limit."""
 
-_NO_PART = ("split", "workers", "seed")  # of a source: the first and the last have places of their own in the key
+_NO_PART = ("split", "seed", "workers", "readers")  # of a source: the first two have places of their own in the key
 
 
 @dataclass(frozen=True)

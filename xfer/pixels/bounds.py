@@ -15,6 +15,7 @@ from PIL import Image
 
 from xfer.errors import DataError
 from xfer.system.limits import limit, variable_of
+from xfer.system.shared import SharedBudget
 
 SMALL = 2**26
 """Bytes that are not counted: a photograph of 16 million pixels. No thread waits for another for less."""
@@ -53,16 +54,24 @@ class _Budget:
             self._given_back.wait_for(lambda: not self._held or self._held + size <= most)
             self._held += size
 
-    def give_back(self, size: int) -> None:
+    def give_back(self, size: int, most: int) -> None:
         with self._given_back:
             self._held -= size
             self._given_back.notify_all()
 
 
-_FILES, _DECODED = _Budget(), _Budget()
+_FILES: _Budget | SharedBudget = _Budget()
+_DECODED: _Budget | SharedBudget = _Budget()
+
+
+def share_budgets(files: _Budget | SharedBudget, decoded: _Budget | SharedBudget) -> None:
+    """What this process holds from now on, it holds of these."""
+    global _FILES, _DECODED
+    _FILES, _DECODED = files, decoded
+
 
 if hasattr(os, "register_at_fork"):  # what other threads hold at that moment, they never give back in the child
-    os.register_at_fork(after_in_child=lambda: (_FILES.__init__(), _DECODED.__init__()))  # type: ignore[misc]
+    os.register_at_fork(after_in_child=lambda: share_budgets(_Budget(), _Budget()))
 
 
 class Share:
@@ -84,7 +93,7 @@ class Share:
     def __exit__(self, *_: object) -> None:
         self._open = False
         if self._file:
-            _FILES.give_back(self._file)
+            _FILES.give_back(self._file, picture_limits().memory)
         self._give_back()
 
     def hold_file(self, path: str | os.PathLike[str]) -> None:
@@ -114,5 +123,5 @@ class Share:
 
     def _give_back(self) -> None:
         if self._decoded:
-            _DECODED.give_back(self._decoded)
+            _DECODED.give_back(self._decoded, picture_limits().memory)
             self._decoded = 0

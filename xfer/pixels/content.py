@@ -58,4 +58,12 @@ def content_digest(content: bytes) -> bytes:
     return _hash(content).digest()
 
 
+def has_changed(path: str | os.PathLike[str], came: tuple[int, int], digest: bytes) -> bool:
+    """Whether the file holds other bytes than those of that stamp and digest. One that is gone has not changed."""
+    try:
+        return stamp(path) != came and file_digest(path) != digest
+    except OSError:
+        return False
+
+
 _hash = partial(hashlib.blake2b, digest_size=16)

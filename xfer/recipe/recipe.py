@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from xfer.archs import MOST_BLOCKS, MOST_HIDDEN, MOST_WIDTH, Padding
 from xfer.backend import Precision
 from xfer.data.leaks import OnLeak
+from xfer.data.readers import Readers
 from xfer.errors import ConfigError
 from xfer.nets.freeze import NormStats
 from xfer.nets.head import HeadPolicy
@@ -52,6 +53,7 @@ class Data(Section):
     decode: Literal["exact", "draft"] = "exact"
     depth: Depth = WIDE  # bits that 16-bit values use
     workers: Annotated[int, Field(ge=0, le=MOST_WORKERS)] = 0  # that decode; 0: one for each processor
+    readers: Readers = "auto"  # what they are
 
 
 class Augment(Section):

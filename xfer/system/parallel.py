@@ -22,6 +22,11 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def group_size(ahead: int, workers: int) -> int:
+    """How many items each of so many workers is given at once, where so many are to be worked at."""
+    return min(max(ahead // (2 * workers), 1), MOST_AT_ONCE)  # two for each: the next is there when one ends
+
+
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead: int
 ) -> Generator[Result, None, None]:
@@ -33,7 +38,7 @@ def map_ahead(
     result.
     """
     threads, closed = workers or processors(), Event()
-    size = min(max(ahead // (2 * threads), 1), MOST_AT_ONCE)  # two for each thread: the next is there when one ends
+    size = group_size(ahead, threads)
 
     def work(group: list[Item]) -> tuple[list[Result], Exception | None]:
         results: list[Result] = []

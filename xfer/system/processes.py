@@ -45,14 +45,17 @@ class Answer:
         return f"{ending(self.code)}: {self.last_words}"
 
 
-def end_with_parent() -> None:
-    """To be called first in a process that is started here. Nothing it did can be of use when nobody waits for it."""
+def end_with_parent(other_end: int = 0) -> None:
+    """To be called first in a process that is started here. Nothing it did can be of use when nobody waits for it.
+
+    `other_end`: the descriptor of what the parent alone has the other end of.
+    """
     if not hasattr(select, "poll"):  # Windows
         return
 
     def watch() -> None:
         poll = select.poll()
-        poll.register(0, 0)  # standard input, of which nothing is read: hanging up is always told
+        poll.register(other_end, 0)  # nothing is read of it: hanging up is always told
         poll.poll()
         os._exit(1)
 

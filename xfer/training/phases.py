@@ -92,7 +92,7 @@ def _pictures(p: Prepared) -> tuple[Source, Source]:
     sides = ((p.data.train, p.data.seen(augment.train_transforms)), (p.data.val, p.data.seen(augment.eval_transforms)))
     seed, draft = p.recipe.seed, data.decode == "draft"
     train, val = (
-        open_source(p.net.backend, data.pipeline, split, transforms, seed, data.workers, draft)
+        open_source(p.net.backend, data.pipeline, split, transforms, seed, data.workers, draft, data.readers)
         for split, transforms in sides
     )
     return train, val

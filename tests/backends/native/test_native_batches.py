@@ -17,7 +17,6 @@ from native_pictures import picture, read
 from PIL import Image
 
 from xfer.data.dataset import open_dataset
-from xfer.data.loader import picture_digest
 from xfer.data.order import chunks
 from xfer.errors import BackendError, DataError
 from xfer.pixels.augment import (
@@ -34,6 +33,7 @@ from xfer.pixels.augment import (
     apply,
 )
 from xfer.pixels.images import open_image
+from xfer.pixels.reading import picture_digest
 from xfer.recipe.load import as_recipe
 from xfer.section import Section
 from xfer.system.locks import locked

@@ -1,0 +1,264 @@
+"""Processes that work for another: results in order, errors and deaths in their place, and nobody left behind."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pool_functions import Do
+
+from xfer.errors import DataError, XferError
+from xfer.system import worker_pool
+from xfer.system.shared import CAN_SHARE, Room, Rooms, SharedBudget
+from xfer.system.worker_pool import Group, WorkerPool, close_idle, pool_of
+
+pytestmark = pytest.mark.skipif(not CAN_SHARE, reason="this system has no memory and no counters without a name")
+HERE = str(Path(__file__).parent)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def found():
+    """The processes find the functions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([HERE, *sys.path]))
+        yield
+
+
+@pytest.fixture(scope="module")
+def shared():
+    with closing(WorkerPool("pool_functions", 2)) as pool:
+        yield pool
+
+
+@pytest.fixture
+def pool():
+    with closing(WorkerPool("pool_functions", 2)) as pool:
+        yield pool
+
+
+def groups(*words, size=3):
+    items = list(zip(words, range(len(words)), strict=True))
+    return [Group(items[i : i + size]) for i in range(0, len(items), size)]
+
+
+def pids(pool):
+    return [process.pid for process in pool._processes]
+
+
+def is_there(pid):
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+def wait_for(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return condition()
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 50])
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_results_come_in_the_order_of_the_items(shared, size, ahead):
+    assert list(shared.map_ahead(Do(), groups(*["ok"] * 40, size=size), ahead)) == [10 * i for i in range(40)]
+
+
+def test_all_processes_work(shared):
+    assert set(shared.map_ahead(Do(0.02), groups(*["pid"] * 20, size=1), 8)) == set(pids(shared))
+
+
+def test_no_more_groups_than_those_ahead_are_taken(shared):
+    taken = []
+
+    def counted():
+        for group in groups(*["ok"] * 30):
+            taken.append(group)
+            yield group
+
+    results = shared.map_ahead(Do(), counted(), 4)
+    for done in range(30):
+        assert next(results) == 10 * done
+        assert len(taken) <= done // 3 + 4
+    results.close()
+
+
+@pytest.mark.parametrize(
+    ("word", "kind", "said"), [("fail", DataError, "item 4"), ("odd", XferError, "OddError: 4 and 4")]
+)
+def test_an_exception_comes_behind_the_results_before_it(shared, word, kind, said):
+    results = shared.map_ahead(Do(), groups("ok", "ok", "ok", "ok", word, *["ok"] * 50), 4)
+    assert [next(results) for _ in range(4)] == [0, 10, 20, 30]
+    with pytest.raises(kind, match=said):
+        next(results)
+    assert list(shared.map_ahead(Do(), groups("ok", "ok"), 4)) == [0, 10]
+
+
+def test_what_is_left_of_a_session_that_was_closed_is_not_worked_at(shared, tmp_path):
+    log = tmp_path / "log"
+    results = shared.map_ahead(Do(0.02, str(log)), groups(*["ok"] * 90, size=30), 3)
+    next(results)
+    results.close()
+    before = log.stat().st_size
+    assert before < 80
+    assert list(shared.map_ahead(Do(), groups("ok"), 2)) == [0]
+    time.sleep(0.1)
+    assert log.stat().st_size == before
+
+
+def test_nothing_is_written_once_a_session_is_closed(shared):
+    """Its memory may be another's by then."""
+    with closing(Room(40)) as room:
+        parts = [Group([("room", i + 1)], room.handle, 4 * i, 4) for i in range(10)]
+        results = shared.map_ahead(Do(0.1), parts, 6)
+        next(results)
+        results.close()
+        before = room.array((40,), lambda room: None).tobytes()
+        time.sleep(0.3)
+        assert room.array((40,), lambda room: None).tobytes() == before
+
+
+def test_bytes_go_into_the_room(shared):
+    room = Room(100)
+    items = [("room", i) for i in range(10)]
+    parts = [Group(items[:4], room.handle, 8, 4), Group(items[4:], room.handle, 40, 6)]
+    assert list(shared.map_ahead(Do(), parts, 2)) == [10 * i for i in range(10)]
+    expected = np.zeros(100, np.uint8)
+    expected[8:24] = np.repeat(np.arange(4), 4)
+    expected[40:76].reshape(6, 6)[:, :4] = np.arange(4, 10)[:, None]
+    np.testing.assert_array_equal(room.array((100,), lambda room: None), expected)
+    room.close()
+
+
+def test_a_process_that_dies_is_named_with_what_it_had(pool):
+    results = pool.map_ahead(Do(), groups(*["ok"] * 7, "die", *["ok"] * 20), 4)
+    with pytest.raises(XferError, match=r"^item 7: its reader was killed by SIGKILL.*Cure: fewer data\.workers"):
+        list(results)
+    assert not any(map(is_there, pids(pool)))
+
+
+def test_one_that_died_with_nothing_to_do_is_replaced(pool):
+    assert list(pool.map_ahead(Do(), groups("ok"), 2)) == [0]
+    os.kill(pids(pool)[0], signal.SIGKILL)
+    assert wait_for(lambda: not is_there(pids(pool)[0]))
+    assert list(pool.map_ahead(Do(), groups(*["ok"] * 20), 2)) == [10 * i for i in range(20)]
+
+
+def test_an_interrupt_ends_the_processes_at_once(pool):
+    results = pool.map_ahead(Do(), groups("ok", *["stay"] * 20, size=1), 4)
+    next(results)
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            next(results)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert not any(map(is_there, pids(pool)))
+
+
+@pytest.mark.parametrize("word", ["ok", "stay"])
+def test_they_end_with_the_process_that_was_killed(word):
+    program = f"""
+import sys, time
+from pool_functions import Do
+from xfer.system.worker_pool import Group, WorkerPool
+if __name__ == "__main__":
+    pool = WorkerPool("pool_functions", 2)
+    results = pool.map_ahead(Do(), [Group([("ok", 0)]), *[Group([({word!r}, 0)])] * 40], 8)
+    next(results)
+    print(*[process.pid for process in pool._processes], flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        left = list(map(int, parent.stdout.readline().split()))
+        assert len(left) == 2
+        assert all(map(is_there, left))
+        parent.kill()
+    assert wait_for(lambda: not any(map(is_there, left)))
+
+
+def test_idle_processes_are_used_again():
+    with pool_of("pool_functions", 1, WorkerPool) as first:
+        list(first.map_ahead(Do(), groups("ok"), 1))
+        with pool_of("pool_functions", 1, WorkerPool) as second:
+            assert second is not first
+    with pool_of("pool_functions", 1, WorkerPool) as third:
+        assert third in (first, second)
+    close_idle()
+    assert not worker_pool._idle
+    assert not any(map(is_there, pids(first)))
+
+
+def test_processes_that_died_are_not_kept():
+    with pytest.raises(XferError), pool_of("pool_functions", 1, WorkerPool) as pool:
+        list(pool.map_ahead(Do(), groups("die"), 1))
+    assert not worker_pool._idle
+
+
+def test_a_room_is_anothers_only_when_no_view_of_it_is_left():
+    rooms = Rooms()
+    room = rooms.take(12)
+    pixels = rooms.lend(room, (2, 6))
+    view = memoryview(pixels[1:].reshape(3, 2)[:, 0])
+    del pixels
+    gc.collect()
+    assert rooms.take(12) is not room
+    os.pwrite(room.handle, b"\7" * 12, 0)
+    assert view.tolist() == [7, 7, 7]
+    del view
+    assert rooms.take(12) is room
+    rooms.give_back(room)
+    assert rooms.take(13) is not room
+
+
+def test_whoever_keeps_many_batches_gets_copies():
+    rooms = Rooms()
+    kept, handles = list[np.ndarray](), set[int]()
+    for number in range(3 * Rooms.MOST):
+        room = rooms.take(8)
+        os.pwrite(room.handle, bytes([number] * 8), 0)
+        handles.add(room.handle)
+        kept.append(rooms.lend(room, (8,)))
+        del room
+    assert [int(pixels[0]) for pixels in kept] == list(range(3 * Rooms.MOST))
+    assert len(handles) == Rooms.MOST + 1
+    rooms.close()
+    kept.clear()
+    assert rooms._unused == []
+
+
+def test_memory_is_shared_in_whole_units_and_what_is_larger_is_held_alone():
+    most = 3 * SharedBudget.UNIT
+    budget = SharedBudget.of(most)
+    held = []
+
+    def hold(size):
+        budget.take(size, most)
+        held.append(size)
+
+    hold(1)
+    hold(SharedBudget.UNIT + 1)
+    waiting = [threading.Thread(target=hold, args=(size,), daemon=True) for size in (100 * most, 2)]
+    for thread in waiting:
+        thread.start()
+        time.sleep(0.05)
+    assert len(held) == 2  # the small one does not overtake
+    budget.give_back(1, most)
+    time.sleep(0.05)
+    assert len(held) == 2
+    budget.give_back(SharedBudget.UNIT + 1, most)
+    assert wait_for(lambda: held[2:] == [100 * most])
+    budget.give_back(100 * most, most)
+    assert wait_for(lambda: held[3:] == [2])
+    for thread in waiting:
+        thread.join()
+    budget.close()

@@ -1,0 +1,104 @@
+"""Whether threads or processes read pictures, and the processes that do."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from itertools import islice
+from typing import Any, Literal
+
+from xfer.arrays import Pixels
+from xfer.pixels.bounds import picture_limits
+from xfer.system.parallel import group_size, map_ahead, processors
+from xfer.system.shared import CAN_SHARE, Room, SharedBudget
+from xfer.system.worker_pool import Function, Group, WorkerPool, pool_of
+
+Readers = Literal["auto", "threads", "processes"]
+"""What reads pictures. `auto`: processes from ENOUGH_WORKERS and ENOUGH_PICTURES on."""
+
+ENOUGH_WORKERS = 4
+"""Fewer threads than that rarely wait for the interpreter's lock: see docs/scaling.md."""
+ENOUGH_PICTURES = 2000
+"""Read since the program began and about to be read: so many that starting the processes pays."""
+
+MODULE = "xfer.pixels.worker"
+
+
+class _Count:
+    """Of the pictures that this program has set out to read."""
+
+    pictures = 0
+
+
+def pool_for(held: ExitStack, readers: Readers, workers: int, pictures: int) -> WorkerPool | None:
+    """Processes that are to read so many pictures, until `held` ends; None where threads are to.
+
+    `workers` 0: one for each processor.
+    """
+    _Count.pictures += pictures
+    enough = (workers or processors()) >= ENOUGH_WORKERS and _Count.pictures >= ENOUGH_PICTURES
+    if not CAN_SHARE or readers == "threads" or (readers == "auto" and not enough):
+        return None
+    try:
+        return held.enter_context(pool_of(MODULE, workers or processors(), _pool))
+    except OSError as error:
+        warnings.warn(
+            f"pictures are read by threads: no processes to read them ({error.strerror or error})", stacklevel=2
+        )
+        return None
+
+
+def _pool(module: str, count: int) -> WorkerPool:
+    budgets = [SharedBudget.of(picture_limits().memory) for _ in ("files", "decoded")]
+    return WorkerPool(module, count, [handle for budget in budgets for handle in budget.handles])
+
+
+def map_files(
+    function: Function, files: Iterable[str], count: int, workers: int, ahead: int
+) -> Generator[Any, None, None]:
+    """What `function` gives for each of `count` files, in their order, by threads or by processes.
+
+    It is pickled, and so is what it gives, which is to be short. `ahead` files are worked at.
+    """
+    with ExitStack() as held:
+        if (pool := pool_for(held, "auto", workers, count)) is None:
+            yield from held.enter_context(closing(map_ahead(function, files, workers, ahead)))
+            return
+        left, size = iter(files), group_size(ahead, pool.count)
+        groups = map(Group, iter(lambda: list(islice(left, size)), []))
+        yield from held.enter_context(closing(pool.map_ahead(function, groups, -(-ahead // size))))
+
+
+def map_parts(
+    pool: WorkerPool,
+    function: Function,
+    parts: Iterable[Sequence[Any]],
+    longest: int,
+    shape: tuple[int, int, int],
+    ahead: int,
+) -> Generator[tuple[Pixels, list[Any]], None, None]:
+    """For each part, of `longest` items at most: the pixels (n, H, W, 3) and the results that `function` gives of each.
+
+    Pixels are of `shape`, or none, which leaves what was there. So many parts are read `ahead`.
+    """
+    area, size = math.prod(shape), group_size(ahead * longest, pool.count)
+    rooms = deque[tuple[Room, int]]()  # of what is being read
+
+    def groups() -> Iterator[Group]:
+        for part in parts:
+            rooms.append((pool.rooms.take(longest * area), len(part)))
+            for begin in range(0, len(part), size):
+                yield Group(part[begin : begin + size], rooms[-1][0].handle, begin * area, area)
+
+    try:
+        with closing(pool.map_ahead(function, groups(), ahead * -(-longest // size))) as results:
+            for first in results:
+                together = [first, *islice(results, rooms[0][1] - 1)]
+                room, count = rooms.popleft()
+                yield pool.rooms.lend(room, (count, *shape)), together
+    finally:
+        for room, _ in rooms:
+            pool.rooms.give_back(room)
