@@ -39,7 +39,7 @@ def child(module: str, *arguments: object, env: Mapping[str, str] | None = None)
     A process for each case: no framework sees another's threads, settings or memory.
     """
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    environment = {**os.environ, "XFER_CACHE_LIMIT": "0", **(env or {})}
+    environment = {**os.environ, "XFER_CACHE_LIMIT": "0", "XFER_LIMIT_CHECKED": "0", **(env or {})}
     process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if process.returncode:
         message = (process.stderr.strip() or f"exit code {process.returncode}").splitlines()[-1]

@@ -33,6 +33,7 @@ DOORS = {
     "network": "fuzz.networks",
     "state": "fuzz.states",
     "features": "fuzz.kept",
+    "known": "fuzz.kept",
 }
 """Door -> the module whose `DOORS` has it."""
 

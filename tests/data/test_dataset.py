@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from xfer.data.dataset import open_dataset
+from xfer.data.files import Files
 from xfer.data.find import find_images
 from xfer.data.lists import Skipped, write_skipped_csv
-from xfer.data.split import Files
 from xfer.errors import ConfigError, DataError
 
 GOOD = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8))

@@ -216,3 +216,13 @@ def test_a_training_without_copies_says_nothing_and_takes_an_old_list_away(pictu
 def test_the_recipe_says_what_to_do():
     assert make_recipe({}, {}).data.on_leak == "warn"
     assert make_recipe({}, {"on_leak": "drop"}).data.on_leak == "drop"
+
+
+def test_digests_that_begin_alike_are_no_copies():
+    digests = np.zeros((4, 16), np.uint8)
+    digests[:, 12] = [1, 2, 1, 3]
+    labels = np.zeros(4, np.int64)
+    files = ["0", "1", "2", "3"]
+    leaks = find_leaks((files[:2], files[2:]), (labels[:2], labels[2:]), (digests[:2], digests[2:]))
+    assert [tuple(row) for row in leaks.rows()] == [("0", "2", SPLITS)]
+    assert leaks.drops.tolist() == [[0, 2]]

@@ -11,9 +11,10 @@ from PIL import Image
 
 from xfer.data import loader
 from xfer.data.dataset import open_dataset
+from xfer.data.files import Files
 from xfer.data.loader import read_batches, read_now
 from xfer.data.order import chunks, sample_order
-from xfer.data.split import Files, Split, joined, take
+from xfer.data.split import Split, joined, take
 from xfer.errors import ConfigError, DataError
 from xfer.pixels.augment import ColorJitter, HorizontalFlip, RandomCrop, RandomResizedCrop, Resize, apply, default_eval
 from xfer.pixels.images import open_image, open_lazily

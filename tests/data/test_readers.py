@@ -11,12 +11,13 @@ from PIL import Image
 
 from xfer.data import readers
 from xfer.data.dataset import open_dataset
+from xfer.data.files import Files
 from xfer.data.given import read_given
 from xfer.data.lists import Skipped
 from xfer.data.loader import read_batches
 from xfer.data.order import chunks, sample_order
 from xfer.data.scan import inspect_all
-from xfer.data.split import Files, Split
+from xfer.data.split import Split
 from xfer.errors import DataError, XferError
 from xfer.pixels.augment import ColorJitter, HorizontalFlip, Levels, RandomCrop, RandomResizedCrop, default_eval
 from xfer.progress import silent

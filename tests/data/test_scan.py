@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from xfer.data import scan as scan_module
 from xfer.data.scan import inspect_all, scan
 from xfer.pixels.inspected import inspect_image
 
@@ -43,3 +44,16 @@ def test_leaving_early_stops_the_threads(split):
     for _ in inspect_all(split, 2, lambda *step: None):
         break
     assert not [t for t in threading.enumerate() if t.name.startswith("xfer-read")]
+
+
+def test_many_files_are_counted_while_they_are_listed(tmp_path, monkeypatch):
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            (tmp_path / name / f"{i}.png").touch()
+        (tmp_path / name / "notes.txt").touch()
+    monkeypatch.setattr(scan_module, "MANY", 4)
+    steps = []
+    split, skipped = scan(tmp_path, "abc", (".png",), lambda *step: steps.append(step))
+    assert (len(split.files), len(skipped)) == (9, 3)
+    assert steps == [("listing pictures", 4, None), ("listing pictures", 8, None)]

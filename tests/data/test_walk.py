@@ -1,15 +1,17 @@
 """Folders below a folder: each once, whatever links lead where, and no deeper than a limit."""
 
 import os
+import pickle
 from glob import glob
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from xfer.data.files import Files, chained
 from xfer.data.find import find_images
 from xfer.data.layout import walk_files
 from xfer.data.scan import scan
-from xfer.data.split import Files
 from xfer.errors import DataError
 from xfer.system import memory
 
@@ -109,4 +111,40 @@ def test_names_that_do_not_fit_into_memory_are_refused(monkeypatch):
     with pytest.raises(
         DataError, match=r"101 names, the longest of 10 bytes: needs about 1 KiB of memory, this machine has"
     ):
-        Files.below("/r", ["x" * 10] + ["x"] * 100)
+        Files.below("/r", ["x" * 10] * 101)
+
+
+def test_a_long_name_makes_no_other_longer(monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda: 10_000)
+    names = ["x" * 250, *(str(i) for i in range(1000))]
+    files = Files.below("/r", names)
+    assert list(files) == [files[i] for i in range(1001)] == [f"/r/{name}" for name in names]
+
+
+def test_a_selection_has_the_names_of_what_it_was_taken_from_and_no_copy_of_them():
+    files = Files.below("/r", ["a", "", "bc", "d\udcff"])
+    taken = files[np.array([3, 0])][1:]
+    assert (list(taken), taken.buffer is files.buffer) == (["/r/a"], True)
+    assert list(pickle.loads(pickle.dumps(taken))) == ["/r/a"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "root"),
+    [
+        ([Files.below("/r", ["a", "b"])[:1], Files.below("/r", ["c"])], "/r"),
+        ([Files.below("/r/train", ["a", "b"]), Files.below("/r/val", ["c"])], "/r"),
+        ([Files.below("/train", ["a"]), Files.below("/val", ["a"])], "/"),
+        ([Files.below("/r", ["a"]), ["c"]], None),
+        ([], None),
+    ],
+)
+def test_files_one_part_after_the_other(parts, root):
+    whole = chained(parts)
+    assert list(whole) == [whole[i] for i in range(len(whole))] == [file for part in parts for file in part]
+    assert getattr(whole, "root", None) == root
+
+
+def test_parts_of_one_list_share_its_names():
+    files = Files.below("/r", ["a", "b", "c"])
+    whole = chained([files[2:], files[:2]])
+    assert (list(whole), whole.buffer is files.buffer) == (["/r/c", "/r/a", "/r/b"], True)

@@ -115,8 +115,8 @@ def ls(json_: bool) -> None:
 
     store, most = open_store(), limit("data_cache")
     there = disk.read_cache(store)
-    features, sets, downloads = (
-        sum(entry.bytes for entry in kept) for kept in (there.features, there.sets, there.downloads)
+    features, sets, downloads, checked = (
+        sum(entry.bytes for entry in kept) for kept in (there.features, there.sets, there.downloads, there.checked)
     )
     if json_:
         rows = [{"key": e.key, "bytes": e.bytes, "used": e.used, **e.about} for e in entries(store)]
@@ -124,9 +124,10 @@ def ls(json_: bool) -> None:
             {"path": str(store.root), "limit": store.limit, "total": features, "entries": rows}
             | {"sets": {"limit": most, "total": sets, "entries": [_row(entry) for entry in there.sets]}}
             | {"downloads": {"total": downloads, "entries": [_row(entry) for entry in there.downloads]}}
+            | {"checked": {"total": checked, "entries": [_row(entry) for entry in there.checked]}}
         )
         return
-    for entry in (*there.features, *there.sets, *there.downloads):
+    for entry in (*there.features, *there.sets, *there.checked, *there.downloads):
         name = entry.path.name if entry in there.downloads else entry.path.name[:12]
         console.say(f"{name:12s}  {_size(entry.bytes):>9s}  {_time(entry.used)}  {entry.about}")
     console.say(f"{len(there.features)} entries, {_size(features)} of at most {_size(store.limit)} in {store.root}")
@@ -134,6 +135,8 @@ def ls(json_: bool) -> None:
         f"{len(there.sets)} sets of pictures, {_size(sets)} of at most {_size(most)}, "
         f"and {len(there.downloads)} downloads, {_size(downloads)}, in {cache_dir()}"
     )
+    if there.checked:
+        console.say(f"{len(there.checked)} records of checks, {_size(checked)} of at most {_size(limit('checked'))}")
 
 
 def _row(entry: Kept) -> dict[str, Any]:
@@ -166,7 +169,7 @@ def prune(to: str | None, all_: bool) -> None:
     for study in Path("studies").glob("*"):
         sweep_studies(study)
     there = disk.read_cache(store)
-    left = [*there.features, *there.sets, *there.downloads]
+    left = [*there.features, *there.sets, *there.downloads, *there.checked]
     removed = f"{len(gone)} entries removed, {_size(sum(entry.bytes for entry in gone))}"
     console.say(f"{removed}; {len(left)} left, {_size(sum(entry.bytes for entry in left))}")
 

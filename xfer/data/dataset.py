@@ -18,11 +18,13 @@ from xfer.data.leaks import Leaks, OnLeak, find_leaks
 from xfer.data.lists import Skipped
 from xfer.data.made import UNPACKED
 from xfer.data.named import NAMED, fetch
-from xfer.data.scan import inspect_all, scan, suffixes_cure
+from xfer.data.recheck import CURE, Earlier, inspect_changed
+from xfer.data.scan import scan, suffixes_cure
 from xfer.data.split import Split, divide, take
 from xfer.errors import ConfigError, DataError, expected
 from xfer.pixels.augment import Transform
 from xfer.pixels.images import SUFFIXES
+from xfer.pixels.inspected import Inspected
 from xfer.pixels.levels import WIDE, Extent, Levels, all_levels, levels_of, misfit_of
 from xfer.progress import Progress, silent
 from xfer.system.download import cache_dir
@@ -38,6 +40,7 @@ class Dataset:
 
     `leaks` are the copies among all readable pictures, also where `on_leak` has dropped them from the splits. `source`
     is what finds it from any folder: the name of a named set, or the absolute path of a folder or an archive.
+    `wrong`: what was not as an earlier check had kept it, in sentences.
     `flawed`: pictures that are used although something is wrong with their files, and what. `levels`: what is black
     and white in all of them, where some have more than 8 bits. `misfit`: as `xfer.pixels.levels.misfit_of`.
     """
@@ -54,13 +57,16 @@ class Dataset:
     test: Path | None = None  # the folder kept for the end, that nobody has looked into
     levels: Levels | None = None
     misfit: tuple[str, str] | None = None
+    wrong: tuple[str, ...] = ()
 
     def seen(self, transforms: Sequence[Transform]) -> tuple[Transform, ...]:
         """These augmentations with the `levels` of all pictures before them, for whatever reads pictures later."""
         return (self.levels, *transforms) if self.levels and not levels_of(transforms) else tuple(transforms)
 
     def warnings(self) -> Iterator[str]:
-        """A line about flawed files, and one about a depth that does not fit, where there are any."""
+        """A line about each thing of an earlier check that was wrong, about a depth that does not fit, and flaws."""
+        for text in self.wrong:
+            yield f"warning: {text}. Cure: {CURE}"
         if self.misfit:
             yield f"warning: {self.misfit[0]}. Cure: {self.misfit[1]}"
         if not self.flawed:
@@ -88,6 +94,7 @@ def open_dataset(
     workers: int = 0,
     depth: int = WIDE,
     cache: Path | None = None,
+    remember: bool = True,
     progress: Progress = silent,
 ) -> Dataset:
     """Find and check every picture of a named set, a folder or an archive.
@@ -96,23 +103,28 @@ def open_dataset(
     two or more keeps one on each side; None splits nothing off, and `val` is empty. `held_out`: the folder that
     becomes `val`; `test` is refused where train has no third split beside it.
     `workers` 0: one thread for each processor. `cache` None: the user's. `depth`: bits that 16-bit values use.
+    `remember`: pictures that were checked before, and have not changed since, are not read again; the result is the
+    same.
     Raises DataError when there is nothing to train on, an unreadable picture where `on_bad_image` is `error`, or a
     picture in both splits or in two classes where `on_leak` is; `drop` leaves such out, see
     `xfer.data.leaks.find_leaks`.
     """
     if val_fraction is not None and not 0 < val_fraction < 1:
         raise ConfigError(f"val_fraction = {val_fraction}: expected a number between 0 and 1, both left out")
-    name, root = locate(source, cache or cache_dir(), progress)
+    cache = cache or cache_dir()
+    name, root = locate(source, cache, progress)
+    earlier = Earlier(cache if remember else None)
     layout = find_layout(root)
     parts, classes, skipped = _parts(layout, held_out, val_fraction is None), layout.classes, list[Skipped]()
-    splits, flawed, extents = list[Split](), list[Skipped](), list[Extent]()
+    splits, flawed, extents = list[Split](), list[Skipped](), dict[str, Extent]()
     for part in parts:
-        listed, ignored = _listed(part, layout, suffixes)
+        listed, ignored = _listed(part, layout, suffixes, progress)
         skipped += ignored
         first = not splits
         if first:
             _refuse_empty(parts, [listed], classes, skipped)
-        split, unreadable = _check(listed, on_bad_image, workers, progress, flawed, extents, every_class=first)
+        pictures = inspect_changed(listed, workers, progress, earlier)
+        split, unreadable = _check(listed, pictures, on_bad_image, flawed, extents, every_class=first)
         skipped += unreadable
         splits.append(split)
         _refuse_empty(parts, splits, classes, skipped)
@@ -139,8 +151,9 @@ def open_dataset(
         _anywhere(source),
         tuple(flawed),
         layout.splits.test,
-        all_levels(extents, depth),
-        misfit_of(extents, depth),
+        all_levels(extents.values(), depth),
+        misfit_of(extents.values(), depth),
+        tuple(earlier.wrong),
     )
 
 
@@ -161,11 +174,11 @@ def _divided(split: Split, fraction: float | None, seed: int) -> tuple[Split, Sp
     return (split, take(split, np.zeros(0, np.int64))) if fraction is None else divide(split, fraction, seed)
 
 
-def _listed(part: Path, layout: Layout, suffixes: Sequence[str]) -> tuple[Split, list[Skipped]]:
+def _listed(part: Path, layout: Layout, suffixes: Sequence[str], progress: Progress) -> tuple[Split, list[Skipped]]:
     """The files of a folder that may lack some of the classes, with labels that count all of them."""
     train, classes = layout.splits.train, layout.classes
     present = classes if part == train else refuse_unknown(train, classes, part)
-    split, ignored = scan(part, present, suffixes)
+    split, ignored = scan(part, present, suffixes, progress)
     return replace(split, labels=np.searchsorted(classes, present)[split.labels]), ignored
 
 
@@ -196,14 +209,15 @@ def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
 
 def _check(
     split: Split,
+    pictures: Iterator[Inspected],
     on_bad_image: str,
-    workers: int,
-    progress: Progress,
     flawed: list[Skipped],
-    extents: list[Extent],
+    extents: dict[str, Extent],
     every_class: bool,
 ) -> tuple[Split, list[Skipped]]:
-    """Read every picture. The split without the unreadable ones, with digests; and those. Adds to `flawed`, `extents`.
+    """Ask for every picture. The split without the unreadable ones, with digests; and those. Adds to the last two.
+
+    `extents`: the widest of each kind of values.
 
     `every_class`: where one turns out to have no picture at all, the others are not read: of 100,000 files that takes
     seconds, and nothing will come of them.
@@ -212,7 +226,7 @@ def _check(
     ends = {end - 1: begin for begin, end in pairwise([*begins, len(split.labels)])} if every_class else {}
     keep, skipped = np.ones(len(split.files), bool), []
     digests, stamps = np.zeros((len(keep), 16), np.uint8), np.zeros((len(keep), 2), np.int64)
-    for i, picture in enumerate(inspect_all(split, workers, progress)):
+    for i, picture in enumerate(pictures):
         if picture.reason and on_bad_image == "error":
             cure = "Cure: remove or replace it, or on_bad_image = 'skip'"
             raise DataError(f"data {split.files[i]}: cannot be used: {picture.reason}. {cure}")
@@ -222,7 +236,8 @@ def _check(
         else:
             digests[i], stamps[i] = np.frombuffer(picture.digest, np.uint8), picture.stamp
             if picture.extent:
-                extents.append(picture.extent)
+                kind = picture.extent.kind
+                extents[kind] = picture.extent.with_those_of(extents.get(kind, picture.extent))
             if picture.flaw:
                 flawed.append(Skipped(split.files[i], picture.flaw))
         if i in ends and not keep[ends[i] : i + 1].any():

@@ -146,8 +146,9 @@ def walk_files(folder: str) -> Iterator[str]:
     """Paths of all files below a folder, relative to it, in torchvision's order. Raises DataError as `walk`."""
     for path, files in sorted(walk(folder)):
         inside = os.path.relpath(path, folder)
-        for name in sorted(files):
-            yield os.path.normpath(os.path.join(inside, name))
+        before = "" if inside == os.curdir else os.path.join(inside, "")
+        files.sort()
+        yield from (before + name for name in files)
 
 
 def walk(folder: str) -> Iterator[tuple[str, list[str]]]:
@@ -168,13 +169,20 @@ def walk(folder: str) -> Iterator[tuple[str, list[str]]]:
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
+            files, inside = list[str](), list[tuple[str, bool]]()
             with os.scandir(path) as found:
-                entries = [(e.name, _is_folder(e), e.is_symlink()) for e in found if not is_hidden(e.name)]
+                for entry in found:
+                    if is_hidden(entry.name):
+                        continue
+                    if _is_folder(entry):
+                        inside.append((entry.name, entry.is_symlink()))
+                    else:
+                        files.append(entry.name)
         except OSError as error:
             raise DataError(f"data {error.filename}: cannot be read ({error.strerror})") from error
-        yield path, [name for name, is_folder, _ in entries if not is_folder]
-        for name, is_folder, is_link in entries:
-            if is_folder and not (is_link and _is_above(path, name)):
+        yield path, files
+        for name, is_link in inside:
+            if not (is_link and _is_above(path, name)):
                 (links if is_link else folders).append((os.path.join(path, name), depth + 1))
 
 

@@ -95,17 +95,20 @@ def find_leaks(
     Of a picture in both splits the training copy is to be dropped, so that validation stays comparable; of one in two
     classes every copy, since nobody knows which label is right.
     """
-    label, in_train = np.concatenate(labels), np.repeat([True, False], [len(part) for part in labels])
-    place = np.arange(len(label))
-    same = _groups(np.ascontiguousarray(np.concatenate(digests)).view("S16").ravel())
-    first = _first(same, place)
-    contrary = _first(same, place[label != label[first]])  # the first whose label is not that of the first
-    train, val = _first(same, place[in_train]), _first(same, place[~in_train])
-    again = _first(_groups(np.stack([same, label, in_train], axis=1), axis=0), place)
+    place = _repeated(digests)  # the others are alone; of a million pictures they would take 200 MB in what follows
+    before = len(labels[0])
+    in_train = place < before
+    label = np.concatenate(labels)[place]
+    same = _groups(np.concatenate([digests[0][place[in_train]], digests[1][place[~in_train] - before]]).view("S16"))
+    at = np.arange(len(place))
+    first = _first(same, at)
+    contrary = _first(same, at[label != label[first]])  # the first whose label is not that of the first
+    train, val = _first(same, at[in_train]), _first(same, at[~in_train])
+    again = _first(_groups((same * (label.max(initial=0) + 1) + label) * 2 + in_train), at)
     kinds = (
         (first, label != label[first]),
         (train, ~in_train & (train >= 0)),
-        (again, again != place),
+        (again, again != at),
     )
     torn = contrary >= 0
     leaking = in_train & (val >= 0) & ~torn
@@ -113,16 +116,25 @@ def find_leaks(
     gone = np.flatnonzero(torn | leaking)
     return Leaks(
         *files,
-        np.concatenate([np.stack([origin[where], place[where]], axis=1) for origin, where in kinds]),
+        place[np.concatenate([np.stack([origin[where], at[where]], axis=1) for origin, where in kinds])],
         np.repeat(np.arange(3), [int(where.sum()) for _, where in kinds]),
-        np.stack([gone, copy[gone]], axis=1),
+        place[np.stack([gone, copy[gone]], axis=1)],
         np.where(torn[gone], _TWO_CLASSES, _SPLITS),
     )
 
 
-def _groups(values: NDArray[np.generic], axis: int | None = None) -> Int64:
+def _repeated(digests: Sequence[NDArray[np.uint8]]) -> Int64:
+    """Positions of all that may have a copy, in order: their digests begin with the same 8 bytes."""
+    begins = np.concatenate([np.ascontiguousarray(part).view(np.uint64)[:, 0] for part in digests])
+    order = np.argsort(begins)
+    begins = begins[order]
+    equal = begins[1:] == begins[:-1]
+    return np.union1d(order[1:][equal], order[:-1][equal])
+
+
+def _groups(values: NDArray[np.generic]) -> Int64:
     """For each value the number of its equals."""
-    return np.unique(values, return_inverse=True, axis=axis)[1].reshape(-1).astype(np.int64)
+    return np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def _first(group: Int64, members: Int64) -> Int64:

@@ -6,28 +6,35 @@ import os
 import stat
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from itertools import compress
+from itertools import compress, count
 from operator import not_
 from pathlib import Path
 
 import numpy as np
 
+from xfer.data.files import Files
 from xfer.data.layout import has_suffix, is_hidden, walk_files
 from xfer.data.lists import Skipped
 from xfer.data.readers import map_files
-from xfer.data.split import Files, Split
+from xfer.data.split import Split
 from xfer.pixels.content import EMPTY
 from xfer.pixels.images import MORE_SUFFIXES, SUFFIXES
 from xfer.pixels.inspected import Inspect, Inspected
-from xfer.progress import Progress
+from xfer.progress import Progress, silent
 
 PICTURES_AHEAD = 64
+MANY = 10_000  # files between two tellings of how many are listed
 
 NOT_A_SUFFIX = "not an image suffix"
 
 
-def scan(part: Path, classes: Sequence[str], suffixes: Sequence[str]) -> tuple[Split, list[Skipped]]:
-    """All files with the suffixes, class by class, and those without, or in no class."""
+def scan(
+    part: Path, classes: Sequence[str], suffixes: Sequence[str], progress: Progress = silent
+) -> tuple[Split, list[Skipped]]:
+    """All files with the suffixes, class by class, and those without, or in no class.
+
+    Progress is told of whole MANY files: fewer are listed in no time.
+    """
     counts: list[int] = []
     with os.scandir(part) as found:
         named = (entry for entry in found if has_suffix(entry.name, suffixes) and not is_hidden(entry.name))
@@ -35,12 +42,16 @@ def scan(part: Path, classes: Sequence[str], suffixes: Sequence[str]) -> tuple[S
     skipped = [Skipped(str(part / name), "in no class folder") for name in outside]
 
     def names() -> Iterator[str]:
+        listed = count(1)
         for name in classes:
             counts.append(0)
+            before = os.path.join(name, "")
             for inside in walk_files(str(part / name)):
                 if has_suffix(inside, suffixes):
                     counts[-1] += 1
-                    yield os.path.join(name, inside)
+                    yield before + inside
+                    if not (n := next(listed)) % MANY:
+                        progress("listing pictures", n, None)
                 else:
                     skipped.append(Skipped(str(part / name / inside), NOT_A_SUFFIX))
 

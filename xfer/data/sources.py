@@ -54,7 +54,7 @@ class NativePictures:
     workers: int
 
     def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Labelled, Digests]]:
-        files, labels = [str(f) for f in self.split.files], self.split.labels
+        files, labels = self.split.files, self.split.labels
         seed = int(np.random.default_rng((self.seed, view)).integers(2**31))
         for batch in self.read(InputSpec(files, labels, self.transforms, chunks, seed, self.workers)):
             digests = b"".join(picture_digest(image) for image in batch.inputs)

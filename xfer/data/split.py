@@ -2,49 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xfer.arrays import Int64
-from xfer.errors import DataError
-from xfer.system.memory import shortage
+from xfer.data.files import Files, chained
 
 T = TypeVar("T", bound=np.generic)
-
-
-class Files(Sequence[str]):
-    """Absolute paths of pictures, kept as short bytes: 100,000 of them take a few megabytes."""
-
-    def __init__(self, root: str, names: NDArray[np.bytes_]) -> None:
-        self.root = root
-        self.names = names  # relative to the root
-
-    @classmethod
-    def below(cls, root: str, names: Iterable[str]) -> Files:
-        encoded = [os.fsencode(name) for name in names]
-        longest = max(map(len, encoded), default=0)
-        if short := shortage(longest * len(encoded)):  # each takes as much as the longest
-            raise DataError(f"data {root}: {len(encoded):,} names, the longest of {longest} bytes: {short}. "
-                            "Cure: shorter names, or fewer pictures at a time")  # fmt: skip
-        return cls(root, np.array(encoded, np.bytes_))
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @overload
-    def __getitem__(self, index: int | np.integer[Any]) -> str: ...
-    @overload
-    def __getitem__(self, index: slice | Int64) -> Files: ...
-    def __getitem__(self, index: int | np.integer[Any] | slice | Int64) -> str | Files:
-        selected = self.names[index]
-        if isinstance(selected, bytes):
-            return os.path.join(self.root, os.fsdecode(selected))
-        return Files(self.root, selected)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +48,9 @@ def divide(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
 
 
 def take(split: Split, indices: Int64) -> Split:
-    """The pictures at these places of a split."""
+    """The pictures at these places of a split; the split itself where these are all of them, in order."""
+    if np.array_equal(indices, np.arange(len(split.labels))):
+        return split
     assert isinstance(split.files, Files)
     digests = None if split.digests is None else split.digests[indices]
     stamps = None if split.stamps is None else split.stamps[indices]
@@ -89,7 +59,7 @@ def take(split: Split, indices: Int64) -> Split:
 
 def joined(splits: Sequence[Split]) -> Split:
     """One split after the other."""
-    files = [file for part in splits for file in part.files]
+    files = chained([part.files for part in splits])
     labels = np.concatenate([part.labels for part in splits])
     return Split(files, labels, _known([part.digests for part in splits]), _known([part.stamps for part in splits]))
 

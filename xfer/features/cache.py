@@ -14,7 +14,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from operator import eq
 from typing import Any, Literal
 
 import numpy as np
@@ -146,10 +148,10 @@ class FeatureCache:
 def _unchanged(split: Split) -> bool:
     """Whether the files are those that the key stands for: they may have been edited after they were checked."""
     try:
-        digests = b"".join(map_ahead(file_digest, split.files, workers=0, ahead=64))
+        with closing(map_ahead(file_digest, split.files, workers=0, ahead=64)) as digests:
+            return split.digests is not None and all(map(eq, digests, map(bytes, split.digests)))
     except OSError:
         return False
-    return split.digests is not None and digests == split.digests.tobytes()
 
 
 def _narrowed(values: Float32) -> Floats:

@@ -1,4 +1,4 @@
-"""All that lies on disk below the cache folder: features of `xfer.features.store`, sets of pictures, downloads."""
+"""All that lies on disk below the cache folder: features, sets of pictures, downloads, and records of checks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from xfer.data.checked import FOLDER as CHECKED
+from xfer.data.checked import checked_folders
 from xfer.data.made import DATASETS, UNPACKED, made_sets
 from xfer.features import store as features
 from xfer.features.store import Entry, Store
@@ -23,6 +25,7 @@ class Cache:
     features: list[Kept]
     sets: list[Kept]
     downloads: list[Kept]
+    checked: list[Kept]
 
 
 def read_cache(store: Store) -> Cache:
@@ -31,6 +34,7 @@ def read_cache(store: Store) -> Cache:
         [_of_features(store, entry) for entry in features.entries(store)],
         sorted(made_sets(cache_dir()), key=lambda entry: entry.used),
         sorted(downloads(cache_dir()), key=lambda entry: entry.used),
+        sorted(checked_folders(cache_dir()), key=lambda entry: entry.used),
     )
 
 
@@ -40,13 +44,14 @@ def prune_cache(store: Store, to: int | None) -> list[Kept]:
     The least recently used go first, and what is in use stays. Downloads go only where `to` says so: it may be that
     they were put there by hand. Gives what is gone. Raises OSError.
     """
-    for name in (UNPACKED, DATASETS, *FOLDERS):
+    for name in (UNPACKED, DATASETS, CHECKED, *FOLDERS):
         kept.sweep(cache_dir() / name)
     features.sweep(store)
     there = read_cache(store)
     if to is not None:
-        return kept.prune([*there.features, *there.sets, *there.downloads], to)
-    return kept.prune(there.features, store.limit) + kept.prune(there.sets, limit("data_cache"))
+        return kept.prune([*there.features, *there.sets, *there.downloads, *there.checked], to)
+    gone = kept.prune(there.features, store.limit) + kept.prune(there.sets, limit("data_cache"))
+    return gone + kept.prune(there.checked, limit(CHECKED))
 
 
 def _of_features(store: Store, entry: Entry) -> Kept:

@@ -16,7 +16,8 @@ from xfer.data.dataset import leaks_of, locate
 from xfer.data.layout import class_names, find_splits, two_or_more
 from xfer.data.leaks import Leaks
 from xfer.data.lists import Skipped
-from xfer.data.scan import inspect_all, scan
+from xfer.data.recheck import Earlier, inspect_changed
+from xfer.data.scan import scan
 from xfer.data.split import Split, divide, take
 from xfer.errors import DataError
 from xfer.pixels.augment import default_eval, output_size, transformed
@@ -63,7 +64,8 @@ class DataCheck:
     """`train` and `val` are as training would have them: split off where there is one part, and bad files left out.
 
     `samples` (k, 96, 96, 3) uint8 with `sample_labels` (k,) are pictures of as many classes as there is room for.
-    `size`: height and width in pixels that training makes of every picture.
+    `size`: height and width in pixels that training makes of every picture. `known` pictures were read by an earlier
+    check, and are as they were then; `wrong`: what was not as it had kept it, in sentences.
     """
 
     name: str
@@ -78,6 +80,8 @@ class DataCheck:
     size: tuple[int, int]
     test: Path | None  # the folder kept for the end: not looked into
     depth: int = WIDE
+    known: int = 0
+    wrong: tuple[str, ...] = ()
 
     @property
     def counts(self) -> Int64:
@@ -115,14 +119,16 @@ def check_data(source: str, recipe: Recipe, progress: Progress = silent) -> Data
     Raises DataError only for what cannot be used at all: nothing there, fewer than two classes, no usable picture.
     """
     size = output_size(recipe.augment.train_transforms)
-    name, root = locate(source, cache_dir(), progress)
+    cache = cache_dir()
+    name, root = locate(source, cache, progress)
     splits = find_splits(root)
     folders = [folder for folder in (splits.train, splits.val) if folder]
     present = [class_names(folder) for folder in folders]
     classes = two_or_more(folders[0].parent if len(folders) > 1 else root, sorted(set(chain.from_iterable(present))))
     data = recipe.data
+    earlier = Earlier(cache if data.cache else None)
     parts = tuple(
-        _inspect(folder, names, classes, data.suffixes, data.workers, progress)
+        _inspect(folder, names, classes, data.suffixes, data.workers, progress, earlier)
         for folder, names in zip(folders, present, strict=True)
     )
     for part in parts:
@@ -135,7 +141,22 @@ def check_data(source: str, recipe: Recipe, progress: Progress = silent) -> Data
     levels = all_levels(chain.from_iterable(part.extents for part in parts), data.depth)
     samples, labels = _samples(parts, recipe.seed, levels)
     leaks = leaks_of(train, val)
-    return DataCheck(name, root, classes, parts, train, val, leaks, samples, labels, size, splits.test, data.depth)
+    return DataCheck(
+        name,
+        root,
+        classes,
+        parts,
+        train,
+        val,
+        leaks,
+        samples,
+        labels,
+        size,
+        splits.test,
+        data.depth,
+        earlier.known,
+        tuple(earlier.wrong),
+    )
 
 
 def _inspect(
@@ -145,15 +166,16 @@ def _inspect(
     suffixes: Sequence[str],
     workers: int,
     progress: Progress,
+    earlier: Earlier,
 ) -> Part:
-    split, ignored = scan(folder, present, suffixes)
+    split, ignored = scan(folder, present, suffixes, progress)
     n = len(split.labels)
     digests, sizes, why = np.zeros((n, 16), np.uint8), np.zeros((n, 2), np.int32), np.full(n, -1)
     reasons: dict[str, int] = {}
     kinds: Counter[str] = Counter()
     flawed: list[Skipped] = []
     extents: list[Extent | None] = []
-    for i, picture in enumerate(inspect_all(split, workers, progress)):
+    for i, picture in enumerate(inspect_changed(split, workers, progress, earlier)):
         if picture.reason:
             why[i] = reasons.setdefault(picture.reason, len(reasons))
         else:

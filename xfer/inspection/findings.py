@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.data.leaks import KINDS
+from xfer.data.recheck import CURE
 from xfer.data.scan import suffixes_cure
 from xfer.errors import Finding
 from xfer.inspection.check import DataCheck
@@ -151,6 +152,7 @@ def _span(extent: Extent) -> float:
 
 
 def _others(c: DataCheck) -> Iterator[Finding]:
+    yield from (Finding("warning", text, CURE) for text in c.wrong)
     flawed = [skipped for part in c.parts for skipped in part.flawed]
     for flaw, n in Counter(skipped.reason for skipped in flawed).items():
         first = next(skipped.path for skipped in flawed if skipped.reason == flaw)

@@ -34,6 +34,7 @@ def as_record(c: DataCheck, findings: Sequence[Finding]) -> dict[str, Any]:
         "split_off": len(c.parts) == 1,
         "n_train": len(c.train.labels),
         "n_val": len(c.val.labels),
+        "n_known": c.known,
         "test": None if c.test is None else str(c.test),
         "classes": [
             {"name": name, "train": int(n[0]), "val": int(n[1])} for name, n in zip(c.classes, c.counts, strict=True)
@@ -54,6 +55,8 @@ def lines(c: DataCheck, findings: Sequence[Finding]) -> Iterator[str]:
     yield f"{c.name}: {len(c.train.labels):,} training and {len(c.val.labels):,} validation pictures{note} in {c.root}"
     if c.test is not None:
         yield f"kept      {c.test}: not looked at, and not in training; for xfer evaluate --split test"
+    if c.known:
+        yield f"known     {c.known:,} pictures from an earlier check: by size and times they are as they were then"
     train = c.counts[:, 0]
     balance = f", the largest has {train.max() / max(train.min(), 1):.1f} times the pictures of the smallest"
     yield f"classes   {len(c.classes)}{balance if train.min() else ''}"

@@ -26,6 +26,10 @@ class Extent(NamedTuple):
     low: float
     high: float
 
+    def with_those_of(self, other: Extent) -> Extent:
+        """Of both pictures together, which are of one kind."""
+        return Extent(self.kind, min(self.low, other.low), max(self.high, other.high))
+
 
 class Levels(Section):
     """Floats from the first of `floats` to the second, and 16-bit values from 0 to 2^`depth` - 1, go from 0 to 255.

@@ -150,6 +150,7 @@ def open_data(
         on_leak=data.on_leak,
         workers=data.workers,
         depth=data.depth,
+        remember=data.cache,
         progress=progress,
     )
 

@@ -54,6 +54,7 @@ class Data(Section):
     depth: Depth = WIDE  # bits that 16-bit values use
     workers: Annotated[int, Field(ge=0, le=MOST_WORKERS)] = 0  # that decode; 0: one for each processor
     readers: Readers = "auto"  # what they are
+    cache: bool = True  # what was found out of pictures that have not changed since; False: read all, keep nothing
 
 
 class Augment(Section):

@@ -11,10 +11,11 @@ from typing import Any, Literal
 from xfer.backend import Backend
 from xfer.backends import load_backend, pick_device
 from xfer.data.dataset import HeldOut, is_there
+from xfer.data.files import Files
 from xfer.data.given import Given
 from xfer.data.leaks import ACROSS, Leaks
 from xfer.data.lists import Skipped
-from xfer.data.split import Files, Split, joined
+from xfer.data.split import Split, joined
 from xfer.errors import CheckpointError, DataError
 from xfer.metrics import Evaluation
 from xfer.progress import Progress, silent

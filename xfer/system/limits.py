@@ -45,6 +45,7 @@ LIMITS: dict[str, Limit] = {
     "download_stall": Limit(20, "seconds", "until it begins, or with less than 1 kB a second", "a slow line has more"),
     "download_seconds": Limit(7200, "seconds", "all of a download", "0.3 GB at 50 kB a second"),
     "data_cache": Limit(10**11, "bytes", "unpacked and drawn sets kept together", "what is in use stays all the same"),
+    "checked": Limit(10**9, "bytes", "what is known of checked pictures", "a million take 48 MB; 0 keeps nothing"),
     "picture_file": Limit(2**29, "bytes", "a picture's file", "uncompressed, the most pixels in 24 bits"),
     "picture_pixels": Limit(178_956_970, "pixels", "a picture", "of more, Pillow says that they are bombs"),
     "picture_ratio": Limit(100, "times", "a picture's longer side to the shorter", "its shorter side resized to 256"),

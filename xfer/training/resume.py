@@ -51,8 +51,9 @@ def data_digest(data: Dataset) -> str:
     total = hashlib.sha256("\n".join(data.classes).encode())
     root = os.path.join(data.root, "")
     for split in (data.train, data.val):
-        names = "\n".join(str(file).removeprefix(root) for file in split.files)
-        total.update(names.encode("utf-8", "surrogateescape"))
+        for i, file in enumerate(split.files):  # one by one: all names together may take a hundred megabytes
+            name = str(file).removeprefix(root)
+            total.update((f"\n{name}" if i else name).encode("utf-8", "surrogateescape"))
         total.update(split.labels.tobytes())
         total.update(b"" if split.digests is None else split.digests.tobytes())
     return total.hexdigest()
