@@ -49,7 +49,7 @@ def train(
                seconds at most. False: nothing. Or a function that is told of it, see `xfer.progress`
     set        any keys of the recipe by their dotted names, as `--set` on the command line: {"optimizer.momentum": 0.8}
     overrides  the usual ones by the names of their flags: `data`, `weights`, `arch`, `epochs`, `batch_size`, `lr`,
-               `seed`, `train_from`, `size`, `views`, `on_leak`
+               `seed`, `train_from`, `size`, `views`, `on_leak`, `fast`
 
     Raises XferError, in one line with its cure, for whatever a user can put right. Ctrl-C ends the step, saves the
     state and then raises KeyboardInterrupt; a second one raises it at once.

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from xfer.arrays import Float32, Int64, Weights
 from xfer.graphs.graph import Graph
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "tf32", "bfloat16", "float16"]
+"""`tf32`: numbers are float32, and what enters a product or a convolution is rounded to 10 bits."""
 LossName = Literal["softmax", "sigmoid"]
 Model = Any
 Lazy = Callable[[], tuple[float, Float32]]
@@ -33,10 +34,14 @@ class NetworkSpec:
     graph      the whole network, of kinds that the backend lists. It names every weight
     mean, std  the network normalises its uint8 images itself, on the device, as `(x / 255 - mean) / std` in float32,
                channels in the order red, green, blue
-    precision  what the body computes in, where `bfloat16` is faster and rougher. Weights, what crosses a boundary,
-               what lies behind the entry of the head, and the loss are float32 in any case. A backend without it
-               raises BackendError that names it
+    precision  what the body computes in: `float32` is exact, and all others are faster and rougher. Weights, what
+               crosses a boundary and the loss are float32 in any case, and so is all behind the entry of the head,
+               whose products `tf32` alone rounds; `float16` scales the loss, see `TrainStep.export_state`. A backend
+               without it raises BackendError that names it; `xfer.capabilities.Capabilities.precisions` lists those
+               that it has on a device
     name       for people, and for a framework that has such a network of its own
+    fast       a leave, which a backend need not take: what is faster may be used even if the same steps end with
+               other bits the next time. Without it they end with the same ones, on the same device
     """
 
     graph: Graph
@@ -44,6 +49,7 @@ class NetworkSpec:
     std: tuple[float, float, float]
     precision: Precision = "float32"
     name: str = ""
+    fast: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ class TrainStep(Protocol):
 
         The update comes once, behind the last part. Batch statistics are those of each part, and running ones follow
         part by part. Logits are of all samples, in order. `lrs` holds one rate for each group in `groups.trainable`.
-        Forces no wait for the device.
+        Forces no wait for the device, but in float16.
         """
         ...
 
@@ -155,6 +161,10 @@ class TrainStep(Protocol):
 
         Slots: `momentum` (sgd, where it is above 0), `m` and `v` (adam, adamw), each float32 of the weight's shape;
         and `step`, an int64 scalar, the number of steps taken. Before the first step: only `step`.
+
+        A step in float16 multiplies the loss with a scale of its own, as gradients would be 0 without, and moves no
+        weight where they overflow. That goes on from three scalars more: `loss_scale` (float32), and as int64 `growth`,
+        the steps since it last changed, and `skipped`, those of all steps that moved no weight.
         """
         ...
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from xfer.arrays import Float32, Weights
-from xfer.backend import Backend, Diagnosis, InputSpec, Labelled, Model
+from xfer.backend import Backend, Diagnosis, InputSpec, Labelled, Model, Precision
 from xfer.graphs.graph import Graph
 
 
@@ -76,6 +76,10 @@ class Capabilities(Protocol):
     numerics: str
     networks: Mapping[str, Graph]
 
+    def precisions(self, device: str) -> tuple[Precision, ...]:
+        """All that it can build a network with on a device of its own, `float32` first."""
+        ...
+
     def native_batches(self, spec: InputSpec) -> Iterator[Labelled]:
         """The framework's own input pipeline: pictures for each of the chunks, in order, uint8 `(N, H, W, 3)`.
 
@@ -127,6 +131,7 @@ _ABSENT: Mapping[str, Any] = {
     "shares_features": True,
     "numerics": "",
     "networks": {},
+    "precisions": lambda device: ("float32",),
     "native_batches": None,
     "native_model": None,
     "own_module": None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from types import ModuleType
 
 import mindspore as ms
@@ -74,7 +75,7 @@ class MindSporeBackend:
         if spec.precision != "float32":
             raise BackendError(expected("precision on backend 'mindspore'", spec.precision, ["float32"]))
         refuse_unknown(spec.graph)
-        _bind(device)
+        _bind(device, spec.fast)
         return model_of(spec)
 
     def export_weights(self, model: Model) -> Weights:
@@ -118,9 +119,15 @@ def _numbered(kind: str, context: ModuleType) -> tuple[str, ...]:
     return tuple(f"{kind}:{i}" for i in range(count))
 
 
-def _bind(device: str) -> None:
-    """Bind this process to a device: MindSpore takes one in each process, before its first computation."""
+def _bind(device: str, fast: bool) -> None:
+    """Bind this process to a device: MindSpore takes one in each process, before its first computation.
+
+    Not `fast`, kernels are those that give the same bits each time: also for the whole process, and for good.
+    """
     kind, _, number = device.partition(":")
+    if kind != "cpu" and not fast:
+        with suppress(RuntimeError):  # it can be set once: by a network before this one, or by the program itself
+            ms.set_deterministic(True)
     wanted = (TARGETS[kind], int(number or 0))
     if ms.get_current_device() != wanted:
         try:

@@ -24,6 +24,7 @@ from xfer.backend import (
     NetworkSpec,
     OptimizerSpec,
     ParamGroups,
+    Precision,
     PredictStep,
 )
 from xfer.capabilities import LibraryModule, Traced
@@ -31,6 +32,7 @@ from xfer_torch.kinds import KINDS
 from xfer_torch.module import native
 from xfer_torch.network import Network, Resting, build
 from xfer_torch.own import OwnModule
+from xfer_torch.settings import precisions
 from xfer_torch.step import TrainStep, to_numpy
 
 
@@ -43,6 +45,9 @@ class TorchBackend:
 
     def devices(self) -> tuple[str, ...]:
         return (*_named("cuda", torch.cuda), *_named("npu", _npu()), "cpu")
+
+    def precisions(self, device: str) -> tuple[Precision, ...]:
+        return precisions(device)
 
     def diagnose(self) -> tuple[Diagnosis, ...]:
         limit = os.environ.get("ONEDNN_MAX_CPU_ISA")

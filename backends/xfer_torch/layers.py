@@ -1,10 +1,11 @@
-"""Convolutions whose padding torch has no word for."""
+"""Convolutions whose padding torch has no word for, and means that it computes by chance."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -47,3 +48,12 @@ def conv(
             x, own = functional.pad(x, (own[1], own[1], own[0], own[0])), (0, 0)
         x, stride = x[:, :, :: stride[0], :: stride[1]], ONCE
     return functional.conv2d(x, weight, bias, tuple(stride), own, tuple(dilation), groups)
+
+
+def bins(x: Tensor, axis: int, count: int) -> Tensor:
+    """Means over `count` parts of an axis of n: part i from floor(i * n / count) to ceil((i + 1) * n / count)."""
+    length = x.shape[axis]
+    if length == count:
+        return x
+    edges = [(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]
+    return torch.cat([x.narrow(axis, a, b - a).mean(axis, keepdim=True) for a, b in edges], axis)

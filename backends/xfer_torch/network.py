@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -11,12 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from xfer.archs import is_statistic
-from xfer.backend import NetworkSpec
+from xfer.backend import NetworkSpec, Precision
+from xfer.errors import BackendError, expected
 from xfer.graphs.graph import Graph, Node
 from xfer.graphs.parts import Merge, Part, at_rest, part_of
 from xfer_torch.kinds import FUNCTIONS, IDLE, OVERWRITABLE, OVERWRITING
+from xfer_torch.settings import before_cublas, on_gpu, precisions
 
 Tensors = Mapping[str, Tensor]
+ROUGH: Mapping[Precision, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,10 @@ class Network:
         # An NHWC array seen as NCHW is already laid out channels_last, which oneDNN and cuDNN like best.
         return torch.addcmul(self.shift, inputs.permute(0, 3, 1, 2).float(), self.scale)
 
+    def computing(self, training: bool = False) -> AbstractContextManager[None]:
+        """While it does; `training`: forwards and backwards. On a GPU, see `xfer_torch.settings.on_gpu`."""
+        return on_gpu(self.spec, training) if self.device.type == "cuda" else nullcontext()
+
     def put(self, array: Tensor) -> Tensor:
         if self.device.type == "cuda":
             array = array.pin_memory()  # from pageable memory, a copy waits for the device
@@ -53,11 +61,10 @@ class Network:
 def build(spec: NetworkSpec, device: str) -> Network:
     """A network on `device`, with weights of no value."""
     target = torch.device(device)
+    if spec.precision not in precisions(device):
+        raise BackendError(expected(f"precision on {device} of backend 'torch'", spec.precision, precisions(device)))
     if target.type == "cuda":
-        # TensorFloat-32 keeps 10 bits of a float32: enough to train with, but no longer the same run as on a CPU.
-        # Off for the whole process, and for good: a context around each step would miss what is done with `Native`,
-        # and torch refuses to say what to go back to where a program has set its newer switches, one per operator.
-        torch.backends.cudnn.allow_tf32 = False
+        before_cublas()
     tensors = {}
     for name, shape in spec.graph.weights.items():
         # In the strides that torch calls channels_last, of 1x1 kernels too: others take a gradient's copy at each step.
@@ -99,7 +106,7 @@ class Program:
         follows: frozenset[str] = frozenset(),
         masked: bool = False,
     ) -> None:
-        self.part, self.rough = part, spec.precision == "bfloat16"
+        self.part, self.rough = part, ROUGH.get(spec.precision)
         steps, self.result = _steps(part, tensors, follows, masked)
         before = _before_head(spec.graph)
         count = sum(step.name in before for step in steps)
@@ -110,7 +117,7 @@ class Program:
         values, masks = {self.part.source: x}, masks or {}
         if self.body:
             # The head stays in float32: it costs nothing, and bfloat16 would leave 8 bits of the logits.
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=self.rough):
+            with torch.autocast(x.device.type, self.rough or torch.bfloat16, enabled=self.rough is not None):
                 _run(self.body, values, masks)
         if self.rough and self.head:
             values = {name: value.float() for name, value in values.items()}
@@ -179,7 +186,7 @@ class Resting:
         self.versions: dict[str, tuple[int, ...]] = {}
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        with torch.no_grad():
+        with torch.no_grad(), self.net.computing():
             for merge in self.merges:
                 self._follow(merge)
             return self.program(self.net.entering(inputs, self.program.part))

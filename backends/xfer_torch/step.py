@@ -19,6 +19,8 @@ from xfer.graphs.parts import part_of
 from xfer_torch.network import Network, Program, Resting, laid_out
 
 SLOTS = {"momentum": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq"}  # the seam's name -> torch's
+SCALE = 2.0**16  # of the loss in float16, at first: torch halves it at an overflow, and doubles it after 2,000 steps
+SLOTS_OF = {"sgd": ("momentum",), "adam": ("m", "v"), "adamw": ("m", "v")}
 
 
 Put = Callable[[NDArray[Any]], Tensor]
@@ -60,9 +62,16 @@ class TrainStep:
         tensors = {name: tensor.detach() for name, tensor in net.tensors.items()} | self.params
         self.program = Program(net.spec, part, tensors, groups.updating, masked=True)
         self.optimizer = _optimizer(optimizer, groups, self.params)
-        self.steps = 0
+        self.slots = SLOTS_OF[optimizer.kind] if optimizer.kind != "sgd" or optimizer.momentum else ()
+        self.steps = self.skipped = 0
+        # Of float16 alone: gradients below 6e-8 would be 0. A step whose gradients overflow is left out.
+        self.scaler = torch.amp.GradScaler(net.device.type, SCALE, enabled=net.spec.precision == "float16")
 
     def __call__(self, parts: Sequence[Batch], lrs: Sequence[float]) -> Lazy:
+        with self.net.computing(training=True):
+            return self._step(parts, lrs)
+
+    def _step(self, parts: Sequence[Batch], lrs: Sequence[float]) -> Lazy:
         for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):
             group["lr"] = lr
         self.net.changed(self.moving)  # also by a step that fails halfway
@@ -73,12 +82,16 @@ class TrainStep:
             loss, gradient = self.losses(given.detach(), part, self._put)
             if number == 0:  # not before: the next gradients take the memory of the last ones
                 self.optimizer.zero_grad(set_to_none=True)
-            given.backward(gradient)  # type: ignore[no-untyped-call]
+            given.backward(self.scaler.scale(gradient))  # type: ignore[no-untyped-call]
             losses.append(loss)
             logits.append(given.detach())
         if self.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.params.values(), self.clip_norm)
-        self.optimizer.step()
+        before = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)  # in float16 it waits for the device, to know whether there was an overflow
+        self.scaler.update()
+        self.skipped += self.scaler.get_scale() < before
         self.steps += 1
         return _lazy(losses, logits)
 
@@ -101,15 +114,25 @@ class TrainStep:
 
     def export_state(self) -> dict[str, NDArray[Any]]:
         state: dict[str, NDArray[Any]] = {"step": np.array(self.steps, np.int64)}
+        if self.steps == 0:
+            return state
         for name, parameter in self.params.items():
             slots = self.optimizer.state.get(parameter, {})
-            for slot, key in SLOTS.items():
-                if slots.get(key) is not None:
-                    state[f"{slot}:{name}"] = to_numpy(slots[key])
+            for slot in self.slots:
+                value = slots.get(SLOTS[slot])  # none where all steps were left out, which is as good as 0
+                state[f"{slot}:{name}"] = to_numpy(torch.zeros_like(parameter) if value is None else value)
+        if self.scaler.is_enabled():
+            scaler = self.scaler.state_dict()
+            state["loss_scale"] = np.array(scaler["scale"], np.float32)
+            state["growth"] = np.array(scaler["_growth_tracker"], np.int64)
+            state["skipped"] = np.array(self.skipped, np.int64)
         return state
 
     def import_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        self.steps = int(state["step"])
+        self.steps, self.skipped = int(state["step"]), int(state.get("skipped", 0))
+        if self.scaler.is_enabled():
+            own = {"scale": float(state.get("loss_scale", SCALE)), "_growth_tracker": int(state.get("growth", 0))}
+            self.scaler.load_state_dict(self.scaler.state_dict() | own)
         for name, parameter in self.params.items():
             slots: dict[str, Any] = {
                 key: torch.from_numpy(np.array(state[f"{slot}:{name}"])).to(parameter.device)
@@ -117,7 +140,7 @@ class TrainStep:
                 if f"{slot}:{name}" in state
             }
             if "exp_avg" in slots:
-                slots["step"] = torch.tensor(float(self.steps))
+                slots["step"] = torch.tensor(float(self.steps - self.skipped))
             self.optimizer.state[parameter] = slots
 
 

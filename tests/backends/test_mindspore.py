@@ -206,3 +206,25 @@ def test_the_loss_of_several_labels_is_the_formula_and_so_is_its_gradient(mode):
     slope = (1 / (1 + np.exp(-z)) - batch.targets) * batch.factors[:, None]
     moved = net.weights["fc.bias"].astype(np.float64) - net.export()["fc.bias"]
     np.testing.assert_allclose(moved, slope.sum(0), atol=1e-6)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_the_same_bits_are_asked_for_before_a_device_is_bound_and_once(monkeypatch, fast):
+    asked, module = [], backend_module.backend
+
+    def once(value):
+        if ("deterministic", value) in asked:
+            raise RuntimeError("The 'mindspore.set_deterministic' can not be set repeatedly.")
+        asked.append(("deterministic", value))
+
+    monkeypatch.setattr(module.ms, "set_deterministic", once)
+    monkeypatch.setattr(module.ms, "get_current_device", lambda: ("CPU", 0))
+    monkeypatch.setattr(module.ms, "set_device", lambda *device: asked.append(device))
+    for _ in range(2):
+        module._bind("npu:0", fast)
+    assert asked == [*([] if fast else [("deterministic", True)]), ("Ascend", 0), ("Ascend", 0)]
+
+
+def test_on_the_cpu_nothing_is_asked_for(monkeypatch):
+    monkeypatch.setattr(backend_module.backend.ms, "set_deterministic", None)
+    made("convnet")

@@ -2,6 +2,7 @@
 
 import copy
 from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ NETWORKS = {
 }
 NORMALIZE = {"op": "Normalize", "mean": [0.3, 0.5, 0.6], "std": [0.2, 0.3, 0.4]}
 EVAL = [{"op": "Resize", "size": [32, 40]}]
+EXACT = SimpleNamespace(precision="float32", fast=False)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,8 @@ def normalised(run, data):
 def logits(name, module, images):
     if name == "torch":
         torch = import_module("torch")
-        with torch.no_grad():
+        exact = import_module("xfer_torch.settings").on_gpu(EXACT, training=False)  # it goes by the program's own
+        with torch.no_grad(), exact:
             return module(torch.from_numpy(images).to(next(module.parameters()).device)).cpu().numpy()
     return module(import_module("mindspore").Tensor(images)).asnumpy()
 

@@ -16,7 +16,7 @@ from xfer.testing.fixtures import require, targets
 from xfer.testing.pictures import write_class_folders
 from xfer.testing.resuming import assert_same_end, assert_same_folders, ended, resumptions
 
-TARGETS = [target for target in targets() if target.backend != "numpy" and target.kind == "cpu"]
+TARGETS = [target for target in targets() if target.backend != "numpy" and target.kind in ("cpu", "cuda")]
 CHILD = """
 import sys
 import xfer.training.gallery
@@ -25,14 +25,14 @@ import xfer.api, xfer.training.record
 from xfer.backends import load_backend
 xfer.training.record.STATE_EVERY = 0.0
 xfer.training.record.STATE_SHARE = float("inf")
-backend, config, *paths = sys.argv[1:]
+backend, device, config, *paths = sys.argv[1:]
 load_backend(backend)
 ready = []
 def progress(what, done, total):
     if what.startswith("epoch") and not ready:
         ready.append(print("training", flush=True))
 for path in paths:
-    xfer.api.train(config, backend, output=path, resume="auto", checkpoint_every=1e-9, progress=progress)
+    xfer.api.train(config, backend, device=device, output=path, resume="auto", checkpoint_every=1e-9, progress=progress)
 """
 
 
@@ -81,27 +81,27 @@ def test_stopped_at_boundaries_of_chance_it_ends_the_same(data, tmp_path, target
     assert_same_end(whole, ended(recipe, [backend], stops, tmp_path, device))
 
 
-def start(backend, config, *paths):
-    words = [sys.executable, "-c", CHILD, backend.name, str(config), *map(str, paths)]
+def start(backend, device, config, *paths):
+    words = [sys.executable, "-c", CHILD, backend.name, device, str(config), *map(str, paths)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 @pytest.mark.parametrize("most", [2, pytest.param(5, marks=pytest.mark.long)])
 def test_sigkill_at_moments_of_chance_loses_nothing(data, tmp_path, target, most):
     """So many kills, each in a part of the run in which training has begun; then the rest."""
-    backend, _ = target
+    backend, device = target
     content = recipe_of(data, arch="convnet", train_from="stem", epochs=20, **RULES["adam"])
     (tmp_path / "recipe.toml").write_text(to_toml(content))
     kills, chance = 0, random.Random(11)
     while kills < most:
-        process = start(backend, tmp_path / "recipe.toml", tmp_path / "run")
+        process = start(backend, device, tmp_path / "recipe.toml", tmp_path / "run")
         assert process.stdout.readline() == "training\n"
         time.sleep(chance.uniform(0, 0.3))
         process.kill()
         process.communicate()
         kills += process.returncode == -9
         assert process.returncode == -9, "it should last longer"
-    process = start(backend, tmp_path / "recipe.toml", tmp_path / "run", tmp_path / "whole")
+    process = start(backend, device, tmp_path / "recipe.toml", tmp_path / "run", tmp_path / "whole")
     process.communicate()
     assert process.returncode == 0
     assert not (tmp_path / "run" / STATE).exists()

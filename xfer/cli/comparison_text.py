@@ -16,7 +16,7 @@ MOST_LISTED = 20  # images on which runs disagree; compare.json has them all
 def compared(c: Comparison) -> None:
     """The runs, what differs in how they were made, and each against the first."""
     for number, run in enumerate(c.runs, start=1):
-        say(f"run {number}: {run.path} ({run.backend} on {run.device})")
+        say(f"run {number}: {run.path} ({run.backend} on {run.device}, {run.precision})")
     table(result_table(c.runs))
     if c.settings:
         table(setting_table(c.settings))

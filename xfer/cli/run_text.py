@@ -70,6 +70,10 @@ def describe(p: Prepared) -> None:
     counts = f"{len(p.data.train.labels)} training and {len(p.data.val.labels)} validation images"
     versions = ", ".join(f"{name} {version}" for name, version in p.net.backend.versions().items())
     say(f"{p.net.backend.name} on {p.net.device} ({versions})")
+    if p.net.spec.precision != "float32":
+        say(f"computes in {p.net.spec.precision}; train.precision = 'float32' is exact")
+    if p.net.spec.fast:
+        say("train.fast: on a GPU, the same run may end with other bits the next time")
     say(f"{p.data.name}: {counts}, {len(p.data.classes)} classes: {_short(p.data.classes)}")
     if p.data.test is not None:
         say(f"{p.data.test} is kept for xfer evaluate --split test: training does not look at it")

@@ -81,6 +81,7 @@ def _folder(ctx: click.Context, param: click.Parameter, folder: str | None) -> s
 @click.option("--views", metavar="N|fresh|auto", help="Augmented views of each picture.")
 @click.option("--size", type=int, help="Side of the pictures the network sees, in pixels.")
 @click.option("--seed", type=int)
+@click.option("--fast", is_flag=True, default=None, help="On a GPU: faster, and not the same bits each time.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any key of the recipe; may be repeated.")
 @click.option(
     "--against-random/--no-against-random",

@@ -14,10 +14,10 @@ import numpy as np
 from xfer.comparison.predicted import Predicted, mismatch
 from xfer.comparison.statistics import Interval, mcnemar, paired_difference, wilson
 from xfer.comparison.whole import predicted_by
-from xfer.errors import ConfigError, refuse_outside
+from xfer.errors import CheckpointError, ConfigError, refuse_outside
 from xfer.recipe.keys import Setting, differing, flat
 from xfer.recipe.recipe import MOST_SEED, Recipe
-from xfer.results.records import Result, check_as
+from xfer.results.records import CURE, Result, check_as
 from xfer.results.run import Run
 
 Verdict = Literal["equivalent", "different", "not shown"]
@@ -26,11 +26,15 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Summary:
-    """One run. Accuracy is a share in [0, 1] with its Wilson 95 % interval; `peak_memory` in bytes, where known."""
+    """One run. Accuracy is a share in [0, 1] with its Wilson 95 % interval; `peak_memory` in bytes, where known.
+
+    `precision` is what was computed in, whoever chose it.
+    """
 
     path: str
     backend: str
     device: str
+    precision: str
     accuracy: float
     interval: Interval
     n_val: int
@@ -144,6 +148,7 @@ def _summary(run: Run) -> Summary:
         path=str(run.path),
         backend=r.backend,
         device=r.device,
+        precision=_precision(run),
         accuracy=r.val_accuracy,
         interval=wilson(round(r.val_accuracy * r.n_val), r.n_val),
         n_val=r.n_val,
@@ -160,8 +165,17 @@ def _summary(run: Run) -> Summary:
 def _settings(run: Run) -> dict[str, Any]:
     """All that is said about how a run was made, by dotted key."""
     recipe = run.recipe.model_dump(mode="json", exclude_none=True)
+    recipe["train"]["precision"] = _precision(run)
     environment = {key: run.result.get(key) for key in ("backend", "device", "versions")}
     return dict(flat(recipe | environment))
+
+
+def _precision(run: Run) -> str:
+    """What was computed in. Raises CheckpointError where the recipe left that to the device, and nothing says more."""
+    used = str(run.result.get("precision") or run.recipe.train.precision)
+    if used == "auto":
+        raise CheckpointError(f"{run.path}/result.json: precision is missing, and its recipe says 'auto'. {CURE}")
+    return used
 
 
 def pair(run: int, first: Predicted, candidate: Predicted, margin: float, seed: int) -> Pair | Unpaired:

@@ -33,6 +33,7 @@ class ModelSpec:
                 they are
     extra       widths of linear layers, each followed by ReLU, between the pooled features and the head: a stage
                 `extra` of their own, with the weights `extra.0.weight`, `extra.0.bias`, `extra.1.weight`, ...
+    precision   and `fast`: see `NetworkSpec`
     padding     of its strided layers; it changes no name
     graph       the network with all of these changes in it; None until it was looked up
     """
@@ -47,12 +48,13 @@ class ModelSpec:
     precision: Precision = "float32"
     padding: Padding = "symmetric"
     graph: Graph | None = None
+    fast: bool = False
 
     @property
     def network(self) -> NetworkSpec:
         """What a backend builds. It is to be asked of a spec `with_graph`."""
         assert self.graph is not None, "with_graph looks it up"
-        return NetworkSpec(self.graph, self.mean, self.std, self.precision, self.arch)
+        return NetworkSpec(self.graph, self.mean, self.std, self.precision, self.arch, self.fast)
 
     @property
     def described(self) -> Arch:

@@ -70,6 +70,14 @@ def validated(kind: type[S], content: Mapping[str, Any], name: str) -> S:
         raise ConfigError(f"{name}: {complaints.first(error, kind)}") from None
 
 
+def as_recorded(content: Mapping[str, Any], name: str) -> Recipe:
+    """The recipe that a run wrote down, with all its keys. One of before `train.precision` computed in float32."""
+    recipe = make_recipe(content, {}, name)
+    if "precision" in recipe.train.model_fields_set:
+        return recipe
+    return make_recipe(content, {"train.precision": "float32"}, name)
+
+
 def parse_override(text: str) -> tuple[str, Any]:
     """`a.b=c` -> ("a.b", c), with c read as a TOML value, or as a plain string where it is none."""
     key, equals, value = text.partition("=")

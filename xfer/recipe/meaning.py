@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from xfer.archs import Arch, Padding
 from xfer.arrays import Int64
-from xfer.backend import Backend, OptimizerSpec, ParamGroups
+from xfer.backend import Backend, OptimizerSpec, ParamGroups, Precision
+from xfer.capabilities import capability
 from xfer.data import loader
 from xfer.data.dataset import Dataset, HeldOut, locate, open_dataset
 from xfer.data.layout import find_splits
-from xfer.errors import ConfigError, XferError, expected
+from xfer.errors import BackendError, ConfigError, XferError, expected
 from xfer.graphs.depth import depths
 from xfer.graphs.graph import Graph
 from xfer.graphs.split import split_at
@@ -103,14 +104,37 @@ def image_size(recipe: Recipe) -> tuple[int, int]:
     return size
 
 
+def precision(recipe: Recipe, backend: Backend, device: str) -> Precision:
+    """What the network computes in there. Where the recipe leaves it open: `tf32` if the device has it, or `float32`.
+
+    Raises BackendError for one that the backend does not have on that device.
+    """
+    asked, usable = recipe.train.precision, capability(backend, "precisions")(device)
+    if asked == "auto":
+        return "tf32" if "tf32" in usable else "float32"
+    if asked not in usable:
+        raise BackendError(
+            f"train.precision = {asked!r}: backend '{backend.name}' has {', '.join(usable)} on {device}. "
+            "Cure: one of these, or 'auto'"
+        )
+    return asked
+
+
+def as_begun(asked: Recipe, own: Recipe) -> Recipe:
+    """What is asked for of a run whose recipe is `own`: one of before `auto` said `float32` where nobody had asked."""
+    if asked.train.precision == "auto" and own.train.precision == "float32":
+        return asked.model_copy(update={"train": asked.train.model_copy(update={"precision": "float32"})})
+    return asked
+
+
 def model_spec(
-    recipe: Recipe, arch: Arch, classes: int, size: tuple[int, int], metadata: Mapping[str, str]
+    recipe: Recipe, arch: Arch, classes: int, size: tuple[int, int], metadata: Mapping[str, str], precision: Precision
 ) -> ModelSpec:
     """`metadata` is that of the weights that training starts from."""
     mean, std = _normalization(recipe, arch, metadata)
     model = recipe.model
-    precision = recipe.train.precision
-    return ModelSpec(arch.name, classes, size, mean, std, model.layers, model.extra, precision, padding(recipe))
+    spec = ModelSpec(arch.name, classes, size, mean, std, model.layers, model.extra, precision, padding(recipe))
+    return replace(spec, fast=recipe.train.fast)
 
 
 def padding(recipe: Recipe) -> Padding:
@@ -232,7 +256,8 @@ def small_from_random(recipe: Recipe) -> Recipe:
     For the demo, where the network of the recipe would take several times as long as the demo itself.
     """
     data = recipe.data.model_dump(mode="json", exclude_none=True)
-    train = {"epochs": -(-epochs(recipe) // 2), "batch_size": recipe.train.batch_size}
+    train = recipe.train.model_dump(mode="json", include={"batch_size", "precision", "fast"})
+    train |= {"epochs": -(-epochs(recipe) // 2)}
     content = {"seed": recipe.seed, "data": data, "train": train, "weights": {"source": "random"}}
     return from_random(make_recipe(content | {"model": {"arch": SMALL}, "augment": {"size": 64}}, {}), "stem")
 

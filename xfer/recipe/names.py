@@ -16,6 +16,7 @@ FLAGS = {
     "batch_size": "train.batch_size",
     "views": "train.views",
     "lr": "optimizer.lr",
+    "fast": "train.fast",
 }
 """Plain flag, or keyword of `xfer.train` -> the key of the recipe it overrides."""
 
@@ -61,6 +62,8 @@ _NAMES = {
     # the machine, and what is left behind
     "data.workers": "workers num-workers n-workers dataloader-num-workers threads j",
     "train.precision": "precision amp-dtype",
+    "train.precision=tf32": "tf32 allow-tf32",
+    "--fast": "cudnn-benchmark",
     "train.precision=bfloat16": "amp fp16 bf16 half mixed-precision use-amp native-amp autocast",
     "--device": "device accelerator devices",
     "--device cuda": "cuda gpu gpus use-cuda use-gpu",
@@ -76,6 +79,7 @@ _NAMES = {
 }
 _NEEDLESS = {
     "the classes are the folders of the data": "num-classes nb-classes n-classes nc classes num-labels",
+    "two runs end with the same bits, but with --fast": "deterministic cudnn-deterministic",
     "a run keeps the weights of its best epoch": "patience early-stopping early-stop save-best save-best-only",
 }
 

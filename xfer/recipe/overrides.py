@@ -33,6 +33,7 @@ class StudyOverrides(TypedDict, total=False):
     batch_size: int
     views: int | Literal["fresh", "auto"]
     lr: float
+    fast: bool
 
 
 class Overrides(StudyOverrides, total=False):

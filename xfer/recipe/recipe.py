@@ -109,7 +109,8 @@ class Train(Section):
     """`views` counts the augmented views of each picture: epoch e uses view e mod views; `fresh`: always a new one.
 
     `auto` means 4 views where a frozen prefix makes their features worth keeping, and fresh ones elsewhere.
-    `precision = "bfloat16"` computes all but the head in 8 bits of precision, on devices that gain from it.
+    `precision = "auto"` is `tf32` where the device has it, and else `float32`; see `xfer.recipe.meaning.precision`.
+    `fast` takes what is faster on a GPU even if two runs then end with other bits.
     """
 
     train_from: str = "head"
@@ -117,7 +118,8 @@ class Train(Section):
     epochs: Epochs = 10
     batch_size: Annotated[int, Field(ge=1, le=MOST_BATCH)] = 16
     views: Epochs | Literal["fresh", "auto"] = "auto"
-    precision: Precision = "float32"
+    precision: Literal["auto", Precision] = "auto"
+    fast: bool = False
 
 
 class Optimizer(Section):

@@ -10,8 +10,9 @@ from typing import Any
 from xfer.data.dataset import is_there
 from xfer.errors import CheckpointError
 from xfer.metrics import Epoch
-from xfer.recipe.load import load_recipe
+from xfer.recipe.load import as_recorded
 from xfer.recipe.recipe import Recipe
+from xfer.recipe.toml import read_toml
 from xfer.results.records import CURE, Environment, Result, parse_as
 from xfer.system import doors
 from xfer.system.outputs import read_record
@@ -114,7 +115,8 @@ def read_recipe(path: Path) -> Recipe:
     """The resolved recipe of a run folder."""
     if not (path / "config.toml").exists():
         raise CheckpointError(f"{path}: expected the folder of a run, with a config.toml")
-    return load_recipe(path / "config.toml")
+    file = path / "config.toml"
+    return as_recorded(read_toml(file), str(file))
 
 
 def is_run(path: Path) -> bool:

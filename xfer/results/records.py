@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
+from xfer.backend import Precision
 from xfer.errors import CheckpointError
 from xfer.metrics import Count, Digest, Epoch, NonNegative, Place, Share
 from xfer.recipe import meaning
@@ -39,10 +40,14 @@ class Parent(Section):
 
 
 class Result(Section):
-    """`result.json`. Accuracies are fractions, those of the best epoch; `peak_memory` in bytes, where it is known."""
+    """`result.json`. Accuracies are fractions, those of the best epoch; `peak_memory` in bytes, where it is known.
+
+    precision   what was computed in; None of before it was written down: what the recipe says
+    """
 
     backend: str
     device: str
+    precision: Precision | None = None
     arch: str
     dataset: str
     classes: Annotated[list[str], Field(min_length=1)]
@@ -83,6 +88,7 @@ class Environment(Section):
 
     backend: str
     device: str
+    precision: Precision | None = None
     versions: dict[str, str]
     data: str | None = None
     weights: str | None = None

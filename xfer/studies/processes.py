@@ -12,7 +12,7 @@ from typing import Any
 
 from xfer.errors import CheckpointError, XferError
 from xfer.recipe.keys import differing, flat
-from xfer.recipe.meaning import splits_off
+from xfer.recipe.meaning import as_begun, splits_off
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import is_finished, read_recipe, read_result
 from xfer.studies.files import changed_files
@@ -50,7 +50,8 @@ def _differs(run: Planned, path: Path, device: str) -> str:
         return f"which cannot be read: {error}"
     trained_on, kind = str(result.get("device")).split(":")[0], device.split(":")[0]
     actual = {"backend": result.get("backend"), "device": trained_on, **_content(recipe)}
-    wanted = {"backend": run.backend, "device": trained_on if kind == "auto" else kind, **_content(run.recipe)}
+    asked = _content(as_begun(run.recipe, recipe))
+    wanted = {"backend": run.backend, "device": trained_on if kind == "auto" else kind, **asked}
     settings = differing([dict(flat(actual)), dict(flat(wanted))])
     if any(setting.key == "data.split_seed" for setting in settings) and not splits_off(run.recipe):
         settings = [setting for setting in settings if setting.key != "data.split_seed"]

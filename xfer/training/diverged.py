@@ -15,7 +15,7 @@ LARGEST = 1e30
 
 def cure(precision: Precision) -> str:
     """What helps where steps were too large for the numbers."""
-    finer = ", or train.precision = 'float32'" if precision == "bfloat16" else ""
+    finer = ", or train.precision = 'float32'" if precision in ("bfloat16", "float16") else ""
     return f"a smaller optimizer.lr, or optimizer.clip_norm = 1.0{finer}"
 
 

@@ -23,6 +23,7 @@ from xfer.training.prepared import Prepared
 from xfer.training.state import CURE, State, moved_until
 
 _FRESH = Point().digest
+SMALLEST, LARGEST = 1e-30, 1e30  # of the scale of a loss
 Shapes = Mapping[str, tuple[int, ...]]
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -103,14 +104,34 @@ def _optimizer(p: Prepared, state: State, phase: PlannedPhase) -> Iterator[str]:
     taken = (state.point.epoch - phase.first_epoch) * steps + state.point.step
     step = slots.pop("step", None)
     if step is None or step.dtype != np.int64 or step.shape != () or int(step) != taken:
-        received = "missing" if step is None else f"{step.dtype} {step.tolist() if step.size == 1 else step.shape}"
-        yield f"optimizer/step is {received}, expected int64 {taken}"
+        yield f"optimizer/step is {_received(step)}, expected int64 {taken}"
+    if p.net.spec.precision == "float16":
+        yield from _scaling(slots, taken)
     kinds = ("m", "v") if rule.kind != "sgd" else ("momentum",) if rule.momentum else ()
     names = p.groups[phase.number].trainable_names
     yield from _named("optimizer", slots, {f"{kind}:{name}": p.net.shapes[name] for kind in kinds for name in names})
     for key, array in slots.items():
         if key.startswith("v:") and (array < 0).any():
             yield f"optimizer/{key} holds values below 0: it is a mean of squares"
+
+
+def _scaling(slots: dict[str, NDArray[Any]], taken: int) -> Iterator[str]:
+    """What a step in float16 has besides; it is taken out of the slots."""
+    for key, kind, low, high in (
+        ("loss_scale", np.float32, SMALLEST, LARGEST),
+        ("growth", np.int64, 0, taken),
+        ("skipped", np.int64, 0, taken),
+    ):
+        value = slots.pop(key, None)
+        if value is None or value.dtype != kind or value.shape != () or not low <= value <= high:
+            yield f"optimizer/{key} is {_received(value)}, expected {np.dtype(kind)} of {low:g} to {high:g}"
+
+
+def _received(array: NDArray[Any] | None) -> str:
+    """A number with its type, or whatever stands there in place of one."""
+    if array is None:
+        return "missing"
+    return f"{array.dtype} {array.tolist() if array.size == 1 else array.shape}"
 
 
 def _evaluations(p: Prepared, state: State) -> Iterator[str]:

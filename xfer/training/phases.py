@@ -53,7 +53,7 @@ def open_phase(p: Prepared, phase: PlannedPhase, progress: Progress) -> tuple[Tr
         seed=recipe.seed,
         classes=net.spec.num_classes,
         loss=p.loss,
-        precision=recipe.train.precision,
+        precision=net.spec.precision,
     )
     return training, sum(cache.seconds for cache in kept)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from xfer.backend import Backend
 from xfer.errors import CheckpointError
+from xfer.recipe.meaning import as_begun
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import AS_GIVEN, STATE, Places, is_run, read_recipe
 from xfer.training import record
@@ -25,7 +26,7 @@ def pursue(
 
     Any other run that lies there is replaced, and so is one that cannot go on; not where only the disk is at fault.
     """
-    if (path / STATE).exists() and is_run(path) and read_recipe(path) == recipe:
+    if (path / STATE).exists() and is_run(path) and as_begun(recipe, own := read_recipe(path)) == own:
         with closing(record.resume(path, recipe, backend, device, watch)) as events:
             try:
                 first = next(events)

@@ -15,7 +15,8 @@ from xfer.errors import CheckpointError, ConfigError, XferError
 from xfer.nets.net import Net
 from xfer.nets.network_file import is_file
 from xfer.recipe.keys import differing, flat
-from xfer.recipe.load import as_recipe, load_recipe, make_recipe
+from xfer.recipe.load import as_recipe, as_recorded
+from xfer.recipe.meaning import as_begun
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import ENV, STATE, is_finished, is_run, read_environment, read_recipe
 from xfer.system.outputs import read_record
@@ -63,7 +64,7 @@ def refuse_changes(p: Prepared, stored: Mapping[str, Any], path: Path) -> None:
     """Raises CheckpointError, naming it, when something is not what it was when the state was written."""
     now = identity(p)
     try:
-        stored_recipe = make_recipe(stored["recipe"], {}, f"{path / STATE}: identity.recipe")
+        stored_recipe = as_recorded(stored["recipe"], f"{path / STATE}: identity.recipe")
     except XferError as error:
         raise CheckpointError(f"{str(error).rstrip('.')}. {CURE}") from None
     was = stored_recipe.model_dump(mode="json")  # with keys that are younger than it
@@ -145,8 +146,8 @@ def _last_written(path: Path) -> float:
 
 def own_recipe(path: Path, asked: Recipe | None) -> Recipe:
     """The recipe of a run. Raises ConfigError when another one is asked for."""
-    recipe = load_recipe(path / "config.toml")
-    if asked is not None and asked != recipe:
+    recipe = read_recipe(path)
+    if asked is not None and as_begun(asked, recipe) != recipe:
         key = _first_difference(recipe.model_dump(mode="json"), asked.model_dump(mode="json"))
         raise ConfigError(f"{path}: a run goes on with its own recipe ({key} asked for). Cure: leave that out")
     return recipe

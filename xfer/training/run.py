@@ -53,6 +53,7 @@ def prepare(
     """
     backend = load_backend(backend) if isinstance(backend, str) else backend
     device, store = pick_device(backend, device), open_store()
+    precision = meaning.precision(recipe, backend, device)
     arch, size, asked = meaning.network(recipe, backend, places.network), meaning.image_size(recipe), recipe.weights
     source = places.weights or settled(asked.source, places.network or arch.name)
     weights, metadata = resolve_source(source, arch.name, progress=progress) or (None, {})
@@ -61,7 +62,7 @@ def prepare(
     loss = meaning.loss_spec(recipe, data)
     meaning.refuse_large_batches(recipe, data, device)
 
-    spec = meaning.model_spec(recipe, arch, len(data.classes), size, metadata)
+    spec = meaning.model_spec(recipe, arch, len(data.classes), size, metadata, precision)
     net = build_net(backend, device, with_graph(spec, backend, places.network), meaning.starts(recipe))
     first = first_weights(
         net, source, weights, metadata, data.classes, seed=recipe.seed, head=asked.head, partial=asked.partial
@@ -142,7 +143,7 @@ def fit(p: Prepared, progress: Progress = silent) -> Iterator[EpochEnd]:
 def _sound_weights(p: Prepared, moved: Sequence[str], epoch: Epoch) -> Weights:
     """All weights of the network. Raises XferError where training has broken them."""
     weights = p.net.export()
-    refuse_broken(weights, moved, epoch, p.recipe.train.precision)
+    refuse_broken(weights, moved, epoch, p.net.spec.precision)
     return weights
 
 

@@ -177,6 +177,7 @@ def environment(p: Prepared) -> dict[str, Any]:
     return {
         "backend": p.net.backend.name,
         "device": p.net.device,
+        "precision": p.net.spec.precision,
         "data": p.data.source,
         "weights": None if p.parent is None else p.parent["path"],
         "network": p.network,
@@ -215,7 +216,7 @@ def finish(
     `seconds`: of it all. `resumed`: {epoch, step, backend} of each time the run went on.
     """
     weights = p.net.export()
-    refuse_broken(weights, moved_until(p, len(p.groups)), last.epoch, p.recipe.train.precision)
+    refuse_broken(weights, moved_until(p, len(p.groups)), last.epoch, p.net.spec.precision)
     _checkpoint(p, weights, last.epoch).save(path / LAST)
     predictions = Predictions(tuple(map(str, p.data.val.files)), p.data.classes, last.best.probabilities)
     save(path / "predictions.csv", predictions, last.best.labels)
@@ -230,6 +231,7 @@ def _result(p: Prepared, path: Path, last: EpochEnd, seconds: float) -> dict[str
     return {
         "backend": p.net.backend.name,
         "device": p.net.device,
+        "precision": p.net.spec.precision,
         "arch": p.net.arch.name,
         "dataset": p.data.name,
         "classes": list(p.data.classes),

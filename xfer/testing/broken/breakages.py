@@ -49,6 +49,7 @@ _FREEZING = (
     _b("the last groups made hold for all", steps.last_groups_for_all, training.a_later_step_changes_no_earlier_one),
     _b("dropout of its own", calls(batch=steps.with_dropout), training.training_without_keep_is_inference),
     _b("features are scaled", calls(batch=steps.scaled_features), training.batches_may_enter_at_any_boundary),
+    _b("sums are of a chance order", stepping(steps.AddsByChance), training.the_same_steps_give_the_same_bits),
     _b("targets are cleared", stepping(steps.ClearsTargets), training.a_step_leaves_its_batch_alone),
     _b(
         "a batch is read late",

@@ -13,6 +13,8 @@ from xfer.arrays import Float32
 from xfer.backend import Backend, Batch, Lazy, ParamGroups
 from xfer.testing.broken.mechanics import Array, Rates, Step, arguments, steps
 
+CHANCE = np.random.default_rng()
+
 
 def statistics_always_follow(g: ParamGroups) -> ParamGroups:
     statistics = frozenset(filter(is_statistic, g.frozen))
@@ -117,6 +119,17 @@ class MovesAFrozenOne(Step):
         lazy, weights = self.inner(parts, lrs), self.backend.export_weights(self.model)
         for name in sorted(name for name in self.groups.frozen if not is_statistic(name))[:1]:
             weights[name] += np.float32(0.5)
+        self.backend.import_weights(self.model, weights)
+        return lazy
+
+
+class AddsByChance(Step):
+    """A weight is in its last bits what no seed decides, as where threads add to it in an order of their own."""
+
+    def __call__(self, parts: Sequence[Batch], lrs: Rates) -> Lazy:
+        lazy, weights = self.inner(parts, lrs), self.backend.export_weights(self.model)
+        name = self.groups.trainable_names[0]
+        weights[name] *= 1 + CHANCE.integers(-8, 9, weights[name].shape).astype(np.float32) * 2.0**-23
         self.backend.import_weights(self.model, weights)
         return lazy
 

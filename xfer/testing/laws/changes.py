@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from xfer.archs import EXTRA
-from xfer.backend import Backend
+from xfer.backend import Backend, Precision
+from xfer.capabilities import capability
 from xfer.errors import BackendError
 from xfer.testing.kit import CLASSES, CLOSE, Bench, Law, assert_close, assert_same, prepare
 from xfer.testing.laws.training import assert_step_changes_the_unfrozen
 
 WIDTHS = (6, 5)
-ROUGHLY = 0.1  # bfloat16 keeps 8 bits, through some twenty layers
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+ROUGHLY = {"tf32": 0.02, "bfloat16": 0.1, "float16": 0.02}  # they keep 11, 8 and 11 bits, through some twenty layers
 
 
 def _changed(plain: Bench, **changes: Any) -> Bench:
@@ -51,22 +53,29 @@ def hidden_layers_stand_before_the_head(backend: Backend, device: str, arch_name
 
 
 def another_precision_is_kept_or_refused(backend: Backend, device: str, arch_name: str) -> None:
-    """Logits and weights are float32 in any case; a backend that computes in float32 all the same has to say so."""
-    plain, refusal = prepare(backend, device, arch_name), "bfloat16"
-    try:
-        bench = prepare(backend, device, arch_name, spec=replace(plain.spec, precision="bfloat16"))
-    except BackendError as error:
-        refusal = str(error)
-        bench = plain
-    assert "bfloat16" in refusal, f"the refusal does not say what of: {refusal}"
-    if bench is plain:
-        return
-    assert_same(bench.export(), bench.weights, "weights of a network that computes in bfloat16")
+    """Logits and weights are float32 in any case; a backend refuses, by its name, each that it does not say it has."""
+    plain, usable = prepare(backend, device, arch_name), capability(backend, "precisions")(device)
+    assert usable[:1] == ("float32",), f"precisions begin with {usable[:1]}, expected float32"
+    for precision in PRECISIONS[1:]:
+        spec, refusal = replace(plain.spec, precision=precision), ""
+        try:
+            _assert_rougher(prepare(backend, device, arch_name, spec=spec), plain)
+        except BackendError as error:
+            refusal = str(error)
+        named, done = precision in usable, "refused" if refusal else "built"
+        assert named == (not refusal), f"{precision} is {done}, and its precisions are {', '.join(usable)}"
+        assert named or precision in refusal, f"the refusal does not say what of: {refusal}"
+
+
+def _assert_rougher(bench: Bench, plain: Bench) -> None:
+    precision = bench.spec.precision
+    assert_same(bench.export(), bench.weights, f"weights of a network that computes in {precision}")
     images = bench.batch().inputs
     logits, wanted = bench.predict(images), plain.predict(images)
     assert logits.dtype == np.float32, f"logits are {logits.dtype}, expected float32"
-    assert_close(logits, wanted, ROUGHLY, "logits in bfloat16, against float32")
-    assert not np.array_equal(logits, wanted), "bfloat16 gives the bits of float32: it was not refused, and not kept"
+    assert_close(logits, wanted, ROUGHLY[precision], f"logits in {precision}, against float32")
+    if precision != "tf32":  # which a device uses where it is worth it
+        assert not np.array_equal(logits, wanted), f"{precision} gives the bits of float32: neither refused nor kept"
 
 
 def padding_is_kept(backend: Backend, device: str, arch_name: str) -> None:
