@@ -13,7 +13,7 @@ import platform
 from pathlib import Path
 from typing import Any, Protocol
 
-from benchmarks import finetune, frozen, memory, reading, step_mindspore
+from benchmarks import finetune, frozen, memory, reading, scaling, step_mindspore
 from benchmarks.common import Figures, Options
 from xfer.data.dataset import open_dataset
 from xfer.nets.pretrained import IMAGENET
@@ -31,6 +31,7 @@ SECTIONS: dict[str, Section] = {
     "frozen": frozen,
     "finetune": finetune,
     "input": reading,
+    "scaling": scaling,
     "step": step_mindspore,
     "memory": memory,
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,14 +51,21 @@ def child(module: str, *arguments: object, env: Mapping[str, str] | None = None)
 
 
 def in_turns(
-    cases: Mapping[str, Sequence[object]], rounds: int, env: Mapping[str, str] | None = None
+    cases: Mapping[str, Sequence[object]],
+    rounds: int,
+    env: Mapping[str, str] | None = None,
+    until: float = math.inf,
 ) -> dict[str, Row]:
     """Each case once, then each again: what drifts on the machine, drifts for all. Numbers become medians.
 
-    A case is a module and its arguments. One that could not be run is not tried again.
+    A case is a module and its arguments. One that could not be run is not tried again. Behind the first round, one
+    that would not be over at `until`, as `time.monotonic` counts, is not begun.
     """
     runs: dict[str, list[Row]] = {name: [] for name in cases}
-    for _ in range(rounds):
+    begun = time.monotonic()
+    for number in range(rounds):
+        if number and time.monotonic() + (time.monotonic() - begun) / number > until:
+            break
         for name, (module, *arguments) in cases.items():
             if not any("missing" in row for row in runs[name]):
                 runs[name].append(child(str(module), *arguments, env=env))

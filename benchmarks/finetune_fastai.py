@@ -6,7 +6,6 @@ import json
 import time
 from functools import partial
 
-import torch
 from fastai.vision.all import (
     SGD,
     CategoryBlock,
@@ -24,7 +23,7 @@ from fastai.vision.all import (
 from fastai.vision.augment import FlipItem
 from torchvision.models import resnet18
 
-from benchmarks.finetune_common import SUFFIXES, WORKERS, arguments, load_body, processor_seconds
+from benchmarks.finetune_common import SUFFIXES, asked, load_body, processor_seconds
 
 
 def pictures(folder):
@@ -32,19 +31,20 @@ def pictures(folder):
 
 
 def main() -> None:
-    images, weights = arguments(__doc__)
+    case = asked(__doc__)
     block = DataBlock(
         blocks=(ImageBlock, CategoryBlock),
         get_items=pictures,
         splitter=GrandparentSplitter("train", "val"),
         get_y=parent_label,
-        item_tfms=[RandomResizedCrop(224, min_scale=0.08), FlipItem()],
+        item_tfms=[RandomResizedCrop(case.size, min_scale=0.08), FlipItem()],
         batch_tfms=Normalize.from_stats(*imagenet_stats),
     )
-    data = block.dataloaders(images, bs=16, val_bs=16, num_workers=WORKERS, device=torch.device("cpu"))
+    sizes = {"bs": case.batch, "val_bs": case.batch}
+    data = block.dataloaders(case.images, **sizes, num_workers=case.workers, device=case.device)
     learner = vision_learner(
         data,
-        lambda **_: load_body(resnet18(), weights),
+        lambda **_: load_body(resnet18(), case.weights),
         pretrained=False,
         normalize=False,
         opt_func=partial(SGD, mom=0.9),

@@ -1,4 +1,4 @@
-"""One epoch of fine-tuning as torchvision's reference for classification does it: presets, meters, loop."""
+"""Epochs of fine-tuning as torchvision's reference for classification does it: presets, meters, loop."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, models, transforms
 
-from benchmarks.finetune_common import WORKERS, arguments, load_body, time_epoch
+from benchmarks.finetune_common import Case, asked, time_epochs
 
 NORMAL = (
     transforms.PILToTensor(),
     transforms.ConvertImageDtype(torch.float),
     transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 )
-TRAIN = transforms.Compose([transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), *NORMAL])
-VAL = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), *NORMAL])
 
 
-def train(net: nn.Module, loader: DataLoader, criterion: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def train(case: Case, net: nn.Module, loader: DataLoader, criterion: nn.Module, optimizer: torch.optim.Optimizer):
     net.train()
-    for images, labels in loader:
-        output = net(images)
-        loss = criterion(output, labels)
+    for batch in loader:
+        images, labels = map(case.moved, batch)
+        with case.autocast():
+            output = net(images)
+            loss = criterion(output, labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -31,32 +31,40 @@ def train(net: nn.Module, loader: DataLoader, criterion: nn.Module, optimizer: t
 
 
 @torch.inference_mode()
-def validate(net: nn.Module, loader: DataLoader, criterion: nn.Module) -> float:
+def validate(case: Case, net: nn.Module, loader: DataLoader, criterion: nn.Module) -> float:
     net.eval()
     right = count = 0
-    for images, labels in loader:
-        output = net(images)
-        criterion(output, labels).item()
+    for batch in loader:
+        images, labels = map(case.moved, batch)
+        with case.autocast():
+            output = net(images)
+            criterion(output, labels).item()
         right += int(output.argmax(1).eq(labels).sum())
         count += len(labels)
     return right / count
 
 
-def loaders(train_set: Dataset, val_set: Dataset) -> tuple[DataLoader, DataLoader]:
-    return (
-        DataLoader(train_set, 16, shuffle=True, num_workers=WORKERS, pin_memory=True),
-        DataLoader(val_set, 16, num_workers=WORKERS, pin_memory=True),
-    )
+def loaders(case: Case, train_set: Dataset, val_set: Dataset) -> tuple[DataLoader, DataLoader]:
+    settings = {"num_workers": case.workers, "pin_memory": True, "persistent_workers": case.epochs > 1}
+    return DataLoader(train_set, case.batch, shuffle=True, **settings), DataLoader(val_set, case.batch, **settings)
 
 
 def main() -> None:
-    images, weights = arguments(__doc__)
+    case = asked(__doc__)
+    crop_and_flip = transforms.RandomResizedCrop(case.size), transforms.RandomHorizontalFlip()
+    shrink_and_crop = transforms.Resize(case.size * 256 // 224), transforms.CenterCrop(case.size)
     train_loader, val_loader = loaders(
-        datasets.ImageFolder(str(images / "train"), TRAIN), datasets.ImageFolder(str(images / "val"), VAL)
+        case,
+        datasets.ImageFolder(str(case.images / "train"), transforms.Compose([*crop_and_flip, *NORMAL])),
+        datasets.ImageFolder(str(case.images / "val"), transforms.Compose([*shrink_and_crop, *NORMAL])),
     )
-    net = load_body(models.resnet18(num_classes=2), weights)
+    net = case.placed(models.resnet18(num_classes=2))
     optimizer, criterion = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9), nn.CrossEntropyLoss()
-    time_epoch(lambda: train(net, train_loader, criterion, optimizer), lambda: validate(net, val_loader, criterion))
+    time_epochs(
+        lambda: train(case, net, train_loader, criterion, optimizer),
+        lambda: validate(case, net, val_loader, criterion),
+        case.epochs,
+    )
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from xfer_torch.network import Network, Resting, build
 from xfer_torch.own import OwnModule
 from xfer_torch.settings import precisions
 from xfer_torch.step import TrainStep, to_numpy
+from xfer_torch.transfer import fetched
 
 
 class TorchBackend:
@@ -79,7 +80,8 @@ class TorchBackend:
         resting = Resting(model, start, stop)
 
         def predict(inputs: NDArray[Any]) -> Float32:
-            return to_numpy(resting(model.put(torch.from_numpy(inputs))))
+            (output,) = fetched([resting(model.put(torch.from_numpy(inputs)))])()
+            return to_numpy(output)
 
         return predict
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,9 @@ from xfer.errors import BackendError, expected
 from xfer.graphs.graph import Graph, Node
 from xfer.graphs.parts import Merge, Part, at_rest, part_of
 from xfer_torch.kinds import FUNCTIONS, IDLE, OVERWRITABLE, OVERWRITING
+from xfer_torch.merging import merged
 from xfer_torch.settings import before_cublas, on_gpu, precisions
+from xfer_torch.transfer import Send, sender
 
 Tensors = Mapping[str, Tensor]
 ROUGH: Mapping[Precision, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -52,10 +54,10 @@ class Network:
         """While it does; `training`: forwards and backwards. On a GPU, see `xfer_torch.settings.on_gpu`."""
         return on_gpu(self.spec, training) if self.device.type == "cuda" else nullcontext()
 
-    def put(self, array: Tensor) -> Tensor:
-        if self.device.type == "cuda":
-            array = array.pin_memory()  # from pageable memory, a copy waits for the device
-        return array.to(self.device, non_blocking=True)
+    @cached_property
+    def put(self) -> Send:
+        """Brings what the host has to the device."""
+        return sender(self.device)
 
 
 def build(spec: NetworkSpec, device: str) -> Network:
@@ -195,7 +197,11 @@ class Resting:
         versions = tuple(self.net.versions[name] for name in merge.sources)
         if self.versions.get(merge.weight) == versions:
             return
-        arrays = {name: self.net.tensors[name].detach().cpu().numpy() for name in merge.sources}
-        for name, array in zip((merge.weight, merge.bias), merge.values(arrays), strict=True):
-            self.made[name].copy_(torch.from_numpy(array))
+        values = merged(merge, self.net.tensors) if self.net.device.type == "cuda" else self._on_host(merge)
+        for name, value in zip((merge.weight, merge.bias), values, strict=True):
+            self.made[name].copy_(value)
         self.versions[merge.weight] = versions
+
+    def _on_host(self, merge: Merge) -> tuple[Tensor, Tensor]:
+        weight, bias = merge.values({name: self.net.tensors[name].detach().cpu().numpy() for name in merge.sources})
+        return torch.from_numpy(weight), torch.from_numpy(bias)

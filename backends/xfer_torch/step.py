@@ -17,6 +17,7 @@ from xfer.backend import Batch, Lazy, LossName, OptimizerSpec, ParamGroups
 from xfer.errors import BackendError
 from xfer.graphs.parts import part_of
 from xfer_torch.network import Network, Program, Resting, laid_out
+from xfer_torch.transfer import fetched
 
 SLOTS = {"momentum": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq"}  # the seam's name -> torch's
 SCALE = 2.0**16  # of the loss in float16, at first: torch halves it at an overflow, and doubles it after 2,000 steps
@@ -61,11 +62,15 @@ class TrainStep:
         # The same memory without a gradient: other steps of the network may train what this one does not.
         tensors = {name: tensor.detach() for name, tensor in net.tensors.items()} | self.params
         self.program = Program(net.spec, part, tensors, groups.updating, masked=True)
-        self.optimizer = _optimizer(optimizer, groups, self.params)
-        self.slots = SLOTS_OF[optimizer.kind] if optimizer.kind != "sgd" or optimizer.momentum else ()
-        self.steps = self.skipped = 0
         # Of float16 alone: gradients below 6e-8 would be 0. A step whose gradients overflow is left out.
         self.scaler = torch.amp.GradScaler(net.device.type, SCALE, enabled=net.spec.precision == "float16")
+        # One kernel for an update in place of several, by the same formulas: what it rounds in between differs in the
+        # last bits. A CPU keeps those that it always had. Where the first step is left out, torch's keeps a momentum
+        # of whatever was in memory.
+        self.fused = net.device.type == "cuda" and not self.scaler.is_enabled()
+        self.optimizer = _optimizer(optimizer, groups, self.params, self.fused or None)
+        self.slots = SLOTS_OF[optimizer.kind] if optimizer.kind != "sgd" or optimizer.momentum else ()
+        self.steps = self.skipped = 0
 
     def __call__(self, parts: Sequence[Batch], lrs: Sequence[float]) -> Lazy:
         with self.net.computing(training=True):
@@ -135,17 +140,24 @@ class TrainStep:
             self.scaler.load_state_dict(self.scaler.state_dict() | own)
         for name, parameter in self.params.items():
             slots: dict[str, Any] = {
-                key: torch.from_numpy(np.array(state[f"{slot}:{name}"])).to(parameter.device)
+                key: torch.empty_like(parameter).copy_(torch.tensor(state[f"{slot}:{name}"]))  # with its strides
                 for slot, key in SLOTS.items()
                 if f"{slot}:{name}" in state
             }
             if "exp_avg" in slots:
-                slots["step"] = torch.tensor(float(self.steps - self.skipped))
+                steps = float(self.steps - self.skipped)
+                slots["step"] = torch.tensor(steps, device=parameter.device if self.fused else "cpu")
             self.optimizer.state[parameter] = slots
 
 
 def _lazy(losses: Sequence[Tensor], logits: Sequence[Tensor]) -> Lazy:
-    return lambda: (sum(loss.item() for loss in losses), np.concatenate([to_numpy(part) for part in logits]))
+    results, count = fetched([*losses, *logits]), len(losses)
+
+    def read() -> tuple[float, Float32]:
+        given = results()
+        return sum(loss.item() for loss in given[:count]), np.concatenate([to_numpy(part) for part in given[count:]])
+
+    return read
 
 
 def to_numpy(tensor: Tensor) -> Float32:
@@ -153,11 +165,13 @@ def to_numpy(tensor: Tensor) -> Float32:
     return np.array(tensor.detach().cpu().numpy(), dtype=np.float32, order="C", copy=True)
 
 
-def _optimizer(spec: OptimizerSpec, groups: ParamGroups, params: Mapping[str, Tensor]) -> torch.optim.Optimizer:
+def _optimizer(
+    spec: OptimizerSpec, groups: ParamGroups, params: Mapping[str, Tensor], fused: bool | None
+) -> torch.optim.Optimizer:
     torch_groups = [
         {"params": [params[n] for n in g.names], "weight_decay": g.weight_decay, "lr": 0.0} for g in groups.trainable
     ]
     if spec.kind == "sgd":
-        return torch.optim.SGD(torch_groups, lr=0.0, momentum=spec.momentum, nesterov=spec.nesterov)
+        return torch.optim.SGD(torch_groups, lr=0.0, momentum=spec.momentum, nesterov=spec.nesterov, fused=fused)
     adam = torch.optim.Adam if spec.kind == "adam" else torch.optim.AdamW
-    return adam(torch_groups, lr=0.0, betas=spec.betas, eps=spec.eps)
+    return adam(torch_groups, lr=0.0, betas=spec.betas, eps=spec.eps, fused=fused)
