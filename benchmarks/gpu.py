@@ -176,14 +176,11 @@ def reason(row: Row) -> str:
     return f"{module[1]} is missing" if module else row["missing"]
 
 
-def machine(card: Row, figures: Figures, sizes: Sizes) -> str:
+def machine(card: Row, sizes: Sizes) -> str:
     """Of what the figures are, in a line."""
-    rows = {name: row for name, row in figures.items() if "deterministic" in row}
-    exact = sorted({name.rsplit(", ", 1)[1] for name, row in rows.items() if row["deterministic"] == "yes"})
     what = ", ".join(f"{name} {value}" for name, value in card.items() if name != "card")
     pictures = f"{sizes.train} + {sizes.val} JPEG files of {sizes.picture[1]}x{sizes.picture[0]}"
-    kernels = f"deterministic kernels: {', '.join(exact) or 'none'}"
-    return f"{card['card']}, {what}; {pictures}, batches of {sizes.batch}; {kernels}"
+    return f"{card['card']}, {what}; {pictures}, batches of {sizes.batch}; steps by deterministic kernels"
 
 
 def main() -> None:
@@ -201,7 +198,7 @@ def main() -> None:
         sys.exit(f"{card['missing']}, and this measures one. Cure: a machine with one; --device cpu --quick tries it")
     sizes = sizes_of(args.quick, int(card["cores"]), vars(args))
     figures = measure(args.device, sizes)
-    print(f"{machine(card, figures, sizes)}\n\n{report(figures, sizes.archs)}", flush=True)
+    print(f"{machine(card, sizes)}\n\n{report(figures, sizes.archs)}", flush=True)
     record = {"machine": card, "sizes": asdict(sizes), "figures": figures}
     args.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 

@@ -3,8 +3,8 @@
     python -m benchmarks.gpu_step xfer|bare ARCH PRECISION [--device cuda] [--batch 64] [--size 224]
 
 Both take the same uint8 pictures from the host at each step, normalise them on the device, and run channels_last with
-SGD and momentum. The bare loop's are pinned once and for all, and it asks for no loss. Prints pictures per second as
-JSON: medians of epochs, each waited for at its end.
+SGD and momentum, by kernels that give the same bits each time. The bare loop has its pictures pinned beforehand, and
+asks for no loss. Prints pictures per second as JSON: medians of epochs, each waited for at its end.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import get_args
 
 import torch
 
-from benchmarks.precision_torch import set_precision
+from benchmarks.precision_torch import set_deterministic, set_precision
 from benchmarks.step_torch import InMemory, Net, bare, build, by_hand, in_memory, with_xfer
 from xfer.backend import Precision
+from xfer.backends import load_backend, settle
 
 Pass = Callable[[], object]
 
@@ -81,13 +82,12 @@ def main() -> None:
             sys.exit(f"xfer has no {args.precision}")
         passes = xfer_passes(build(args.arch, args.device, args.precision, args.size), pictures)
     else:
-        # First what xfer sets for its process, deterministic kernels say, so that the bare loop has the same settings.
-        build(args.arch, args.device, "float32", args.size)
+        settle(load_backend("torch"), args.device)  # as xfer does
         set_precision(args.precision)
+        set_deterministic()
         passes = bare_passes(pictures, args.arch, args.device, args.precision)
     train, infer = (rate(run, len(pictures.labels), args.seconds, args.device) for run in passes)
-    deterministic = torch.are_deterministic_algorithms_enabled() or torch.backends.cudnn.deterministic
-    print(json.dumps({"training": train, "inference": infer, "deterministic": "yes" if deterministic else "no"}))
+    print(json.dumps({"training": train, "inference": infer}))
 
 
 if __name__ == "__main__":

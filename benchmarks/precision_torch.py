@@ -1,7 +1,8 @@
-"""Precision by name, as a bare PyTorch loop sets it."""
+"""Precision by name, and the same bits each time, as a bare PyTorch loop sets them."""
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 
 import torch
@@ -10,6 +11,14 @@ import torch
 def set_precision(precision: str) -> None:
     """For the process: float32 as it is, or in products and convolutions with TensorFloat-32's 10 bits."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def set_deterministic() -> None:
+    """For the process, before it computes anything."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cudnn.deterministic = True
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

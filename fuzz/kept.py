@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from xfer.features import store
 from xfer.pixels.inspected import Inspected
 from xfer.pixels.levels import Extent
 from xfer.system.doors import parse_json
+from xfer.system.limits import variable_of
 
 KEY = "0" * 64
 
@@ -50,6 +53,7 @@ def read(path: Path) -> None:
     store.entries(kept)
 
 
+@patch.dict(os.environ, {variable_of(checked.FOLDER): "1MB"})
 def known() -> Mapping[str, bytes]:
     """What is written of two pictures, without the digest at its end."""
     seeds = {}
@@ -63,6 +67,7 @@ def known() -> Mapping[str, bytes]:
     return seeds
 
 
+@patch.dict(os.environ, {variable_of(checked.FOLDER): "1MB"})
 def read_known(path: Path) -> None:
     """As `checked.read`, of a file whose digest is right and that says to be of this code."""
     line, end, rest = path.read_bytes().partition(b"\n")

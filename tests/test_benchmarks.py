@@ -79,7 +79,7 @@ PLACES = (Path("pictures"), Path("few"), Path("weights"))
 def gpu_figures(**changed):
     """Of every case of the plan: a step of xfer's takes as long as a bare one, and all else is as wanted."""
     once, often = gpu.plan("cuda", gpu.Sizes(), *PLACES)
-    figures = {name: {"training": 100.0, "inference": 50.0, "deterministic": "no"} for name in often}
+    figures = {name: {"training": 100.0, "inference": 50.0} for name in often}
     figures |= {name: {"seconds": 2.0} for name in once}
     figures["frozen"] = {"seconds": 8.0, "seconds_features": 3.0, "seconds_training": 1.0}
     figures["bits"] = {"twice": "the same bits", "resumed": "the same bits"}

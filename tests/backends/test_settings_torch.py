@@ -1,5 +1,6 @@
 """What torch is asked for on a GPU: it holds while a network computes, forwards and backwards, and not any longer."""
 
+import os
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -141,6 +142,13 @@ def test_of_torch_before_2_9_it_is_asked_by_the_older_names(monkeypatch, precisi
     with settings.on_gpu(replace(SPEC, precision=precision), training=False):
         assert [place.allow_tf32 for place in places] == 2 * [precision == "tf32"]
     assert [place.allow_tf32 for place in places] == [True, False]
+
+
+@pytest.mark.parametrize(("own", "wanted"), [(None, ":4096:8"), (":16:8", ":16:8")])
+def test_the_workspace_of_cublas_is_set_unless_it_is(monkeypatch, own, wanted):
+    monkeypatch.setattr(os, "environ", {} if own is None else {settings.WORKSPACE: own})
+    settings.before_cublas()
+    assert os.environ == {settings.WORKSPACE: wanted}
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 6, 7, 9])

@@ -12,6 +12,12 @@ from xfer.data import checked
 from xfer.pixels.inspected import Inspected
 from xfer.pixels.levels import Extent
 
+
+@pytest.fixture(autouse=True)
+def kept(monkeypatch):
+    monkeypatch.delenv("XFER_LIMIT_CHECKED")
+
+
 N = 21
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 from dataclasses import replace
 from io import BytesIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,11 +13,18 @@ from click.testing import CliRunner
 from PIL import Image
 
 from xfer.cli.main import main
-from xfer.data import checked, recheck
+from xfer.data import checked, files, recheck
 from xfer.data.dataset import open_dataset
 from xfer.data.recheck import Earlier, inspect_changed
 from xfer.data.scan import inspect_all, scan
 from xfer.progress import silent
+from xfer.results.run import choose
+
+
+@pytest.fixture(autouse=True)
+def kept(monkeypatch):
+    monkeypatch.delenv("XFER_LIMIT_CHECKED")
+
 
 N = 21  # usable pictures of the set
 
@@ -115,6 +123,19 @@ def test_cold_warm_and_partly_stale_give_what_reading_all_gives(pictures, read, 
 
 
 @pytest.mark.usefixtures("settled")
+def test_parts_of_many_pictures_give_what_few_give(pictures, monkeypatch):
+    whole, steps = afresh(pictures), []
+    for module, name, value in ((recheck, "MANY", 7), (recheck, "AT_ONCE", 3), (files, "AT_ONCE", 4)):
+        monkeypatch.setattr(module, name, value)
+    for _ in range(2):
+        assert told(opened(pictures, progress=lambda *step: steps.append(step))) == whole
+    compared = [step[1:] for step in steps if step[0] == "comparing pictures with an earlier check"]
+    assert compared == [(i, N + 3) for i in (7, 14, 21)] * 2
+    (pictures / "a" / "0.png").unlink()
+    assert told(opened(pictures)) == afresh(pictures)
+
+
+@pytest.mark.usefixtures("settled")
 @pytest.mark.parametrize("bad", ["a/empty.png", "b/bad.png"])
 def test_a_bad_picture_is_an_error_however_much_is_known(pictures, bad):
     opened(pictures)
@@ -150,6 +171,15 @@ def test_what_has_just_changed_is_not_kept(pictures, read):
     assert not place(pictures).exists()
 
 
+@pytest.mark.usefixtures("settled")
+def test_nothing_is_known_of_what_the_clock_says_is_yet_to_come(pictures, read, monkeypatch):
+    opened(pictures)
+    monkeypatch.setattr(recheck, "SETTLED", 10**12)
+    del read[:]
+    opened(pictures)
+    assert read == [0, N + 3]
+
+
 def forged(table):
     """With other digests: as if each file had been exchanged, and all that tells it put back."""
     return replace(table, digests=table.digests ^ 1)
@@ -181,6 +211,22 @@ def test_a_sample_finds_what_no_longer_holds_and_all_are_read(pictures, read, co
         assert next(data.warnings()).startswith(f"warning: {pictures}")
         assert told(opened(pictures)) == whole
     assert read[:2] == [16, N + 3]
+
+
+@pytest.mark.usefixtures("settled")
+def test_whoever_measures_is_told_too(pictures, monkeypatch):
+    monkeypatch.setenv("XFER_CACHE", str(pictures.parent / "cache"))
+
+    def chosen():
+        return choose(SimpleNamespace(classes=("a", "b")), pictures, "all", None, silent)
+
+    assert (len(chosen().split.labels), chosen().warnings) == (N, ())
+    table = checked.read(place(pictures))
+    checked.write(place(pictures), str(pictures), forged(table), np.ones(N, bool))
+    (line,) = chosen().warnings
+    assert line.startswith(f"warning: {pictures}")
+    assert line.endswith(f"every picture was read. Cure: {recheck.CURE}")
+    assert chosen().warnings == ()
 
 
 @pytest.mark.usefixtures("settled")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xfer.data import files as files_module
 from xfer.data.files import Files, chained
 from xfer.data.find import find_images
 from xfer.data.layout import walk_files
@@ -126,6 +127,13 @@ def test_a_selection_has_the_names_of_what_it_was_taken_from_and_no_copy_of_them
     taken = files[np.array([3, 0])][1:]
     assert (list(taken), taken.buffer is files.buffer) == (["/r/a"], True)
     assert list(pickle.loads(pickle.dumps(taken))) == ["/r/a"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 100])
+def test_names_are_told_part_by_part(monkeypatch, count):
+    monkeypatch.setattr(files_module, "AT_ONCE", count)
+    names = [f"{'x' * (i % 3)}{i}" for i in range(4)]
+    assert list(Files.below("/r", names)) == [f"/r/{name}" for name in names]
 
 
 @pytest.mark.parametrize(

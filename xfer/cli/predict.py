@@ -74,8 +74,7 @@ def _about(chosen: Chosen) -> Iterator[str]:
         yield f"left out: {skipped.path}: {skipped.reason}"
     if (more := len(chosen.skipped) - MOST_NAMED) > 0:
         yield f"left out: {more} more"
-    if chosen.warning:
-        yield chosen.warning
+    yield from chosen.warnings
 
 
 @click.command(

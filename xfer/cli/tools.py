@@ -113,7 +113,7 @@ def ls(json_: bool) -> None:
     from xfer.system.download import cache_dir
     from xfer.system.limits import limit
 
-    store, most = open_store(), limit("data_cache")
+    store, most, known = open_store(), limit("data_cache"), limit("checked")
     there = disk.read_cache(store)
     features, sets, downloads, checked = (
         sum(entry.bytes for entry in kept) for kept in (there.features, there.sets, there.downloads, there.checked)
@@ -124,7 +124,13 @@ def ls(json_: bool) -> None:
             {"path": str(store.root), "limit": store.limit, "total": features, "entries": rows}
             | {"sets": {"limit": most, "total": sets, "entries": [_row(entry) for entry in there.sets]}}
             | {"downloads": {"total": downloads, "entries": [_row(entry) for entry in there.downloads]}}
-            | {"checked": {"total": checked, "entries": [_row(entry) for entry in there.checked]}}
+            | {
+                "checked": {
+                    "limit": limit("checked"),
+                    "total": checked,
+                    "entries": [_row(entry) for entry in there.checked],
+                }
+            }
         )
         return
     for entry in (*there.features, *there.sets, *there.checked, *there.downloads):
@@ -136,7 +142,7 @@ def ls(json_: bool) -> None:
         f"and {len(there.downloads)} downloads, {_size(downloads)}, in {cache_dir()}"
     )
     if there.checked:
-        console.say(f"{len(there.checked)} records of checks, {_size(checked)} of at most {_size(limit('checked'))}")
+        console.say(f"{len(there.checked)} records of checks, {_size(checked)} of at most {_size(known)}")
 
 
 def _row(entry: Kept) -> dict[str, Any]:

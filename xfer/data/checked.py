@@ -40,7 +40,7 @@ from xfer.system.limits import limit
 
 FOLDER = "checked"
 FORMAT = 1
-_AT_ONCE = 2**16  # pictures that are written together
+_AT_ONCE = 2**16  # pictures that are moved or written together
 _HEADER = 2**20  # bytes
 _MOST_TEXTS = 1000
 _COLUMNS = (("keys", "u8", 2), ("digests", "u1", 16), ("facts", "u4", 4), ("ends", "f8", 2))
@@ -72,9 +72,25 @@ class Table:
         if not len(self):
             return np.full(len(keys), -1)
         order = np.argsort(self.keys[:, 0])
-        at = np.searchsorted(self.keys[:, 0], keys[:, 0], sorter=order)
-        found = order[np.minimum(at, len(order) - 1)]
-        return np.where((self.keys[found] == keys).all(axis=1), found, -1)
+        places = np.searchsorted(self.keys[:, 0], keys[:, 0], sorter=order)
+        for part in _parts(len(keys)):
+            found = order[np.minimum(places[part], len(order) - 1)]
+            places[part] = np.where((self.keys[found] == keys[part]).all(axis=1), found, -1)
+        return places
+
+    def arrange(self, keys: NDArray[np.uint64], places: Int64) -> None:
+        """Put what is known at these places into this order, as that of files of these keys; nothing where one is -1.
+
+        Column by column: all of both orders would take twice the memory.
+        """
+        new, wide = empty(len(places)), bool(self.ends.any())
+        self.keys = keys
+        for name, _, _ in _COLUMNS[1:]:
+            column, old = getattr(new, name), getattr(self, name)
+            for part in _parts(len(places) if wide or name != "ends" else 0):
+                known = places[part] >= 0
+                column[part][known] = old[places[part][known]]
+            setattr(self, name, column)
 
     def put(self, i: int, picture: Inspected) -> bool:
         """Whether there was room for it."""
@@ -168,10 +184,10 @@ def write(place: Path, folder: str, table: Table, chosen: NDArray[np.bool_]) -> 
             total = _digest(_line(header))
             file.write(_line(header))
             for column in columns:
-                for begin in range(0, len(chosen), _AT_ONCE):
-                    part = column[begin : begin + _AT_ONCE][chosen[begin : begin + _AT_ONCE]].tobytes()
-                    total.update(part)
-                    file.write(part)
+                for part in _parts(len(chosen)):
+                    content = column[part][chosen[part]].tobytes()
+                    total.update(content)
+                    file.write(content)
             file.write(total.digest())
         kept.prune(checked_folders(place.parent.parent), most)
 
@@ -199,6 +215,10 @@ def _columns(wide: bool) -> tuple[tuple[str, str, int], ...]:
 def _width(wide: bool) -> int:
     """Bytes of a picture."""
     return sum(np.dtype(kind).itemsize * width for _, kind, width in _columns(wide))
+
+
+def _parts(n: int) -> Iterator[slice]:
+    return (slice(begin, begin + _AT_ONCE) for begin in range(0, n, _AT_ONCE))
 
 
 def _line(header: dict[str, Any]) -> bytes:

@@ -48,6 +48,11 @@ class Earlier:
     wrong: list[str] = field(default_factory=list)
 
 
+def warnings_of(wrong: Sequence[str]) -> list[str]:
+    """A line for each thing that was wrong with what was kept."""
+    return [f"warning: {text}. Cure: {CURE}" for text in wrong]
+
+
 class _Look(NamedTuple):
     """Of n files now: `keys` (n, 2) uint64, `stamps` (n, 2) int64 as `content.stamp`, and whether they are settled."""
 
@@ -117,18 +122,12 @@ def _runs(values: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
 
 def _recalled(old: Table | None, look: _Look) -> tuple[Table, NDArray[np.bool_]]:
     """What is known of files as they are now, in their order, and of which."""
-    places = np.full(len(look.keys), -1) if old is None else old.places(look.keys)
-    known = (places >= 0) & look.settled
-    if old is not None and known.all() and len(old) == len(known) and (places == np.arange(len(known))).all():
-        return old, known
-    table = checked.empty(len(known))
-    table.keys = look.keys
-    if old is not None:
-        table.texts = old.texts
-        rows = np.flatnonzero(known)
-        for name in ("digests", "facts") + (("ends",) if old.ends.any() else ()):
-            getattr(table, name)[rows] = getattr(old, name)[places[rows]]
-    return table, known
+    table = checked.empty(0) if old is None else old
+    places = table.places(look.keys)
+    places[~look.settled] = -1
+    if not np.array_equal(places, np.arange(len(table))):
+        table.arrange(look.keys, places)
+    return table, places >= 0
 
 
 def _wrong(split: Split, table: Table, known: NDArray[np.bool_], look: _Look, workers: int, progress: Progress) -> str:

@@ -43,8 +43,9 @@ def divide(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
         members = np.flatnonzero(split.labels == label)
         count = min(max(round(len(members) * fraction), 1), len(members) - 1)
         held_out.append(np.random.default_rng((seed, label)).permutation(members)[:count])
-    val = np.sort(np.concatenate(held_out))
-    return take(split, np.setdiff1d(np.arange(len(split.labels)), val)), take(split, val)
+    in_val = np.zeros(len(split.labels), bool)
+    in_val[np.concatenate(held_out)] = True
+    return take(split, np.flatnonzero(~in_val)), take(split, np.flatnonzero(in_val))
 
 
 def take(split: Split, indices: Int64) -> Split:

@@ -15,6 +15,7 @@ from xfer.data.files import Files
 from xfer.data.given import Given
 from xfer.data.leaks import ACROSS, Leaks
 from xfer.data.lists import Skipped
+from xfer.data.recheck import warnings_of
 from xfer.data.split import Split, joined
 from xfer.errors import CheckpointError, DataError
 from xfer.metrics import Evaluation
@@ -34,12 +35,12 @@ Which = Literal["train", "val", "all", "test"]
 class Chosen:
     """What is measured: a split whose labels count a checkpoint's classes, what was left out of it, and its copies.
 
-    `warning` is about pictures that are elsewhere as well, and empty where there are none.
+    `warnings`: of pictures that are elsewhere as well, and of an earlier check that no longer holds.
     """
 
     split: Split
     skipped: tuple[Skipped, ...]
-    warning: str
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -154,17 +155,18 @@ def choose(
     split = predict.relabel(joined(parts), dataset.classes, checkpoint.classes)
     roots = {part.files.root for part in parts if isinstance(part.files, Files)}
     skipped = tuple(s for s in dataset.skipped if any(Path(s.path).is_relative_to(root) for root in roots))
-    return Chosen(split, skipped, _seen(dataset.leaks) if which == "test" else "")
+    seen = _seen(dataset.leaks) if which == "test" else ()
+    return Chosen(split, skipped, (*warnings_of(dataset.wrong), *seen))
 
 
-def _seen(leaks: Leaks) -> str:
+def _seen(leaks: Leaks) -> tuple[str, ...]:
     """What is to be said of pictures kept for the end that training has seen."""
     copies = [leak for leak in leaks.rows() if leak.kind == ACROSS]
     if not copies:
-        return ""
+        return ()
     return (
         f"warning: {len(copies)} of these pictures have a copy in train, which makes the figures too good; the first: "
-        f"{copies[0].copy} = {copies[0].path}. Cure: remove the copies from train, and train again"
+        f"{copies[0].copy} = {copies[0].path}. Cure: remove the copies from train, and train again",
     )
 
 
