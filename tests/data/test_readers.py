@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from xfer.data import readers
 from xfer.data.dataset import open_dataset
@@ -120,7 +120,7 @@ def test_descriptors_and_processes_are_given_back(split):
             read(split, "processes", [RandomCrop(size=64)], batch_size=size)
     assert len(os.listdir("/proc/self/fd")) <= before + worker_pool._idle[0].rooms.MOST
     worker_pool.close_idle()
-    assert len(os.listdir("/proc/self/fd")) < before
+    assert len(os.listdir("/proc/self/fd")) < before - 8  # 4 sockets, memory and 4 counters, at the least
 
 
 def test_errors_are_those_of_threads(tmp_path):
@@ -185,6 +185,42 @@ def test_where_no_process_can_be_started_threads_read_and_a_line_says_so(split, 
     assert_same(batches, read(split, "threads"))
 
 
+def test_where_processes_end_as_they_start_threads_read(split, monkeypatch):
+    """As where Python does not find xfer by itself; it would be so again."""
+    worker_pool.close_idle()
+    monkeypatch.setattr(readers._Count, "failed", False)
+    monkeypatch.setattr(readers, "MODULE", "xfer.no_such_module")
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.warns(UserWarning, match=r"no processes to read them \(a process that reads died with exit code 1\)"):
+        batches = read(split, "processes")
+    assert_same(batches, read(split, "threads"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read(split, "processes")
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_processes_hold_pictures_against_what_this_one_does(tmp_path, monkeypatch):
+    """Whatever the environment says since, and what a program sets of Pillow's."""
+    Image.effect_noise((60, 60), 80).save(tmp_path / "0.jpg")
+    (tmp_path / "0.jpg").write_bytes((tmp_path / "0.jpg").read_bytes()[:-300])
+    split = Split(Files.below(str(tmp_path), ["0.jpg"]), np.zeros(1, np.int64))
+    readers.picture_limits()
+    monkeypatch.setenv("XFER_LIMIT_PICTURE_PIXELS", "1000")
+    worker_pool.close_idle()
+    for by in ("threads", "processes"):
+        with pytest.raises(DataError, match="truncated"):
+            read(split, by)
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    said = []
+    for by in ("threads", "processes"):
+        try:
+            said.append(read(split, by)[0][0].tobytes())
+        except DataError as error:
+            said.append(str(error))
+    assert said[0] == said[1]
+
+
 @pytest.mark.parametrize(
     ("by", "workers", "before", "pictures", "expected"),
     [
@@ -197,7 +233,7 @@ def test_where_no_process_can_be_started_threads_read_and_a_line_says_so(split, 
 )
 def test_processes_are_taken_for_much_to_read_on_many_processors(monkeypatch, by, workers, before, pictures, expected):
     taken = []
-    monkeypatch.setattr(readers, "pool_of", lambda module, count, make: closing(Taken(taken, count)))
+    monkeypatch.setattr(readers, "pool_of", lambda module, count, *how: closing(Taken(taken, count)))
     monkeypatch.setattr(readers._Count, "pictures", before)
     with readers.ExitStack() as held:
         assert (readers.pool_for(held, by, workers, pictures) is not None) is expected
@@ -207,6 +243,9 @@ def test_processes_are_taken_for_much_to_read_on_many_processors(monkeypatch, by
 class Taken:
     def __init__(self, taken, count):
         taken.append(count)
+
+    def start(self):
+        pass
 
     def close(self):
         pass

@@ -47,4 +47,4 @@ class Do:
 
 
 if __name__ == "__main__":
-    serve(*map(int, sys.argv[1:]))
+    serve(*map(int, sys.argv[1:6]))

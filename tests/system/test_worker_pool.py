@@ -16,7 +16,7 @@ from pool_functions import Do
 
 from xfer.errors import DataError, XferError
 from xfer.system import worker_pool
-from xfer.system.shared import CAN_SHARE, Room, Rooms, SharedBudget
+from xfer.system.shared import CAN_SHARE, Room
 from xfer.system.worker_pool import Group, WorkerPool, close_idle, pool_of
 
 pytestmark = pytest.mark.skipif(not CAN_SHARE, reason="this system has no memory and no counters without a name")
@@ -46,6 +46,10 @@ def pool():
 def groups(*words, size=3):
     items = list(zip(words, range(len(words)), strict=True))
     return [Group(items[i : i + size]) for i in range(0, len(items), size)]
+
+
+def made(module, count, numbers):
+    return WorkerPool(module, count)
 
 
 def pids(pool):
@@ -138,6 +142,11 @@ def test_bytes_go_into_the_room(shared):
     room.close()
 
 
+def test_more_answers_than_wait_at_once(shared):
+    """The system keeps some two hundred: processes that wait for room for theirs take nothing."""
+    assert list(shared.map_ahead(Do(), groups(*["ok"] * 1500, size=1), 1500)) == [10 * i for i in range(1500)]
+
+
 def test_a_process_that_dies_is_named_with_what_it_had(pool):
     results = pool.map_ahead(Do(), groups(*["ok"] * 7, "die", *["ok"] * 20), 4)
     with pytest.raises(XferError, match=r"^item 7: its reader was killed by SIGKILL.*Cure: fewer data\.workers"):
@@ -165,6 +174,86 @@ def test_an_interrupt_ends_the_processes_at_once(pool):
     assert not any(map(is_there, pids(pool)))
 
 
+def test_what_all_processes_are_asked_is_for_the_first_to_decide(pool):
+    """Also while they start."""
+    results = pool.map_ahead(Do(0.05), groups(*["ok"] * 10, size=1), 4)
+    pool._start()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        for pid in pids(pool):
+            os.kill(pid, number)
+    assert next(results) == 0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        for pid in pids(pool):
+            os.kill(pid, number)
+    assert list(results) == [10 * i for i in range(1, 10)]
+
+
+def test_a_process_that_was_forked_has_no_part_in_it(shared):
+    """Its end, or that it no longer needs an iterator, ends nothing here; and it keeps nobody alive."""
+    results = shared.map_ahead(Do(), groups(*["ok"] * 40, size=1), 4)
+    assert next(results) == 0
+    if not (child := os.fork()):
+        results.close()
+        os._exit(shared.is_whole)
+    assert os.waitpid(child, 0)[1] == 0
+    assert list(results) == [10 * i for i in range(1, 40)]
+
+
+def test_where_none_can_be_started_nothing_is_left(monkeypatch):
+    handles, before = [os.dup(0) for _ in range(4)], len(os.listdir("/proc/self/fd")) - 4
+    pool = WorkerPool("pool_functions", 2, handles)
+    monkeypatch.setattr(sys, "executable", str(Path(HERE) / "no such program"))
+    with pytest.raises(FileNotFoundError):
+        pool.start()
+    assert not pool.is_whole
+    del pool
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before
+    monkeypatch.undo()
+    handles = [os.dup(0) for _ in range(4)]
+    monkeypatch.setattr(worker_pool, "anonymous_file", lambda name: os.open("/no/such/file", os.O_RDONLY))
+    with pytest.raises(FileNotFoundError):
+        WorkerPool("pool_functions", 2, handles)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_processes_that_end_at_once_are_no_pool():
+    with closing(WorkerPool("no_such_module", 2)) as pool:
+        with pytest.raises(XferError, match=r"^a process that reads died with exit code 1"):
+            pool.start()
+        assert not pool.is_whole
+
+
+def test_standard_streams_may_be_closed():
+    program = """
+import os
+os.closerange(0, 2)
+from pool_functions import Do
+from xfer.system.worker_pool import Group, WorkerPool
+pool = WorkerPool("pool_functions", 2)
+os._exit(list(pool.map_ahead(Do(), [Group([("ok", 7)])], 1)) != [70])
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("end", ["", "results.close(); held.__exit__(None, None, None)"])
+@pytest.mark.parametrize("fork", ["", "import os; os.fork()"])
+def test_nothing_is_said_at_the_end_of_a_program(end, fork):
+    """Whether an iterator was left unfinished, or processes are idle."""
+    program = f"""
+from pool_functions import Do
+from xfer.system.worker_pool import Group, WorkerPool, pool_of
+held = pool_of("pool_functions", 2, lambda *how: WorkerPool(*how[:2]))
+pool = held.__enter__()
+results = pool.map_ahead(Do(), [Group([("ok", 0)]), *[Group([("ok" if {end!r} else "stay", 0)])] * 4], 3)
+next(results)
+{end}
+{fork}
+"""
+    words = [sys.executable, "-X", "dev", "-c", program]
+    assert subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stderr == ""
+
+
 @pytest.mark.parametrize("word", ["ok", "stay"])
 def test_they_end_with_the_process_that_was_killed(word):
     program = f"""
@@ -187,78 +276,20 @@ if __name__ == "__main__":
 
 
 def test_idle_processes_are_used_again():
-    with pool_of("pool_functions", 1, WorkerPool) as first:
+    with pool_of("pool_functions", 1, made) as first:
         list(first.map_ahead(Do(), groups("ok"), 1))
-        with pool_of("pool_functions", 1, WorkerPool) as second:
+        with pool_of("pool_functions", 1, made) as second:
             assert second is not first
-    with pool_of("pool_functions", 1, WorkerPool) as third:
+    with pool_of("pool_functions", 1, made) as third:
         assert third in (first, second)
+    with pool_of("pool_functions", 2, made):  # whoever wants another number no longer wants those
+        assert not worker_pool._idle
     close_idle()
     assert not worker_pool._idle
     assert not any(map(is_there, pids(first)))
 
 
 def test_processes_that_died_are_not_kept():
-    with pytest.raises(XferError), pool_of("pool_functions", 1, WorkerPool) as pool:
+    with pytest.raises(XferError), pool_of("pool_functions", 1, made) as pool:
         list(pool.map_ahead(Do(), groups("die"), 1))
     assert not worker_pool._idle
-
-
-def test_a_room_is_anothers_only_when_no_view_of_it_is_left():
-    rooms = Rooms()
-    room = rooms.take(12)
-    pixels = rooms.lend(room, (2, 6))
-    view = memoryview(pixels[1:].reshape(3, 2)[:, 0])
-    del pixels
-    gc.collect()
-    assert rooms.take(12) is not room
-    os.pwrite(room.handle, b"\7" * 12, 0)
-    assert view.tolist() == [7, 7, 7]
-    del view
-    assert rooms.take(12) is room
-    rooms.give_back(room)
-    assert rooms.take(13) is not room
-
-
-def test_whoever_keeps_many_batches_gets_copies():
-    rooms = Rooms()
-    kept, handles = list[np.ndarray](), set[int]()
-    for number in range(3 * Rooms.MOST):
-        room = rooms.take(8)
-        os.pwrite(room.handle, bytes([number] * 8), 0)
-        handles.add(room.handle)
-        kept.append(rooms.lend(room, (8,)))
-        del room
-    assert [int(pixels[0]) for pixels in kept] == list(range(3 * Rooms.MOST))
-    assert len(handles) == Rooms.MOST + 1
-    rooms.close()
-    kept.clear()
-    assert rooms._unused == []
-
-
-def test_memory_is_shared_in_whole_units_and_what_is_larger_is_held_alone():
-    most = 3 * SharedBudget.UNIT
-    budget = SharedBudget.of(most)
-    held = []
-
-    def hold(size):
-        budget.take(size, most)
-        held.append(size)
-
-    hold(1)
-    hold(SharedBudget.UNIT + 1)
-    waiting = [threading.Thread(target=hold, args=(size,), daemon=True) for size in (100 * most, 2)]
-    for thread in waiting:
-        thread.start()
-        time.sleep(0.05)
-    assert len(held) == 2  # the small one does not overtake
-    budget.give_back(1, most)
-    time.sleep(0.05)
-    assert len(held) == 2
-    budget.give_back(SharedBudget.UNIT + 1, most)
-    assert wait_for(lambda: held[2:] == [100 * most])
-    budget.give_back(100 * most, most)
-    assert wait_for(lambda: held[3:] == [2])
-    for thread in waiting:
-        thread.join()
-    budget.close()

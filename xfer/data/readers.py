@@ -11,7 +11,8 @@ from itertools import islice
 from typing import Any, Literal
 
 from xfer.arrays import Pixels
-from xfer.pixels.bounds import picture_limits
+from xfer.errors import XferError
+from xfer.pixels.bounds import picture_limits, settings
 from xfer.system.parallel import group_size, map_ahead, processors
 from xfer.system.shared import CAN_SHARE, Room, SharedBudget
 from xfer.system.worker_pool import Function, Group, WorkerPool, pool_of
@@ -28,9 +29,10 @@ MODULE = "xfer.pixels.worker"
 
 
 class _Count:
-    """Of the pictures that this program has set out to read."""
+    """Of the pictures that this program has set out to read; and whether processes that were to do so have failed."""
 
     pictures = 0
+    failed = False
 
 
 def pool_for(held: ExitStack, readers: Readers, workers: int, pictures: int) -> WorkerPool | None:
@@ -40,20 +42,27 @@ def pool_for(held: ExitStack, readers: Readers, workers: int, pictures: int) -> 
     """
     _Count.pictures += pictures
     enough = (workers or processors()) >= ENOUGH_WORKERS and _Count.pictures >= ENOUGH_PICTURES
-    if not CAN_SHARE or readers == "threads" or (readers == "auto" and not enough):
+    if not CAN_SHARE or _Count.failed or readers == "threads" or (readers == "auto" and not enough):
         return None
     try:
-        return held.enter_context(pool_of(MODULE, workers or processors(), _pool))
-    except OSError as error:
-        warnings.warn(
-            f"pictures are read by threads: no processes to read them ({error.strerror or error})", stacklevel=2
-        )
+        pool = held.enter_context(pool_of(MODULE, workers or processors(), _pool, settings()))
+        pool.start()
+    except (OSError, XferError) as error:
+        _Count.failed = isinstance(error, XferError)  # as where Python finds no module there: it would be so again
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error).partition(". Cure: ")[0]
+        warnings.warn(f"pictures are read by threads: no processes to read them ({why})", stacklevel=2)
         return None
+    return pool
 
 
-def _pool(module: str, count: int) -> WorkerPool:
-    budgets = [SharedBudget.of(picture_limits().memory) for _ in ("files", "decoded")]
-    return WorkerPool(module, count, [handle for budget in budgets for handle in budget.handles])
+def _pool(module: str, count: int, numbers: Sequence[int]) -> WorkerPool:
+    files = SharedBudget.of(picture_limits().memory)
+    try:
+        decoded = SharedBudget.of(picture_limits().memory)
+    except OSError:
+        files.close()
+        raise
+    return WorkerPool(module, count, (*files.handles, *decoded.handles), numbers)
 
 
 def map_files(

@@ -7,11 +7,12 @@ no more memory than their limit, however large the pictures are that they meet a
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from threading import Condition, Lock
 from typing import NamedTuple
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from xfer.errors import DataError
 from xfer.system.limits import limit, variable_of
@@ -40,6 +41,20 @@ def picture_limits() -> PictureLimits:
     if Image.MAX_IMAGE_PIXELS and limits.pixels > 2 * Image.MAX_IMAGE_PIXELS:  # Pillow refuses twice as many
         Image.MAX_IMAGE_PIXELS = -(-limits.pixels // 2)
     return limits
+
+
+def settings() -> tuple[int, ...]:
+    """What this process holds pictures against: the limits, and what a program may have set of Pillow's own."""
+    return *picture_limits(), Image.MAX_IMAGE_PIXELS or 0, int(ImageFile.LOAD_TRUNCATED_IMAGES)
+
+
+def take_settings(numbers: Sequence[int]) -> None:
+    """Another process's `settings` for this one, whatever its environment says. First of all."""
+    *limits, most, truncated = numbers
+    for name, number in zip(PictureLimits._fields, limits, strict=True):
+        os.environ[variable_of(f"picture_{name}")] = str(number)
+    picture_limits()
+    Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = most or None, bool(truncated)
 
 
 class _Budget:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from xfer.errors import ConfigError
+from xfer.system.control_groups import group_folders
 
 
 def peak_memory() -> int | None:
@@ -42,30 +43,12 @@ def free_memory(root: Path = Path("/")) -> int | None:
     except OSError:
         return None
     left = [int(match[1]) * 1024] if match else []
-    for folder in _control_groups(root):
+    for folder in group_folders("memory", root):
         for most, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
             with suppress(OSError, ValueError):  # "max" is no bound
                 taken = _number(folder / used) - _reclaimable(folder / "memory.stat")
                 left.append(max(_number(folder / most) - taken, 0))
     return min((*left, *_of_process(root)), default=None)
-
-
-def _control_groups(root: Path) -> list[Path]:
-    """The folders of the groups that bound the memory of this process, of version 2 or 1: its own, and those above."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    folders = []
-    for line in lines:
-        _, _, place = line.partition(":")
-        controllers, _, path = place.partition(":")
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        top = root / "sys/fs/cgroup" / ("memory" if controllers else "")
-        group = top / path.strip("/")
-        folders += [group, *(above for above in group.parents if above.is_relative_to(top))]
-    return folders
 
 
 def _of_process(root: Path) -> Iterator[int]:

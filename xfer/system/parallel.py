@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
+from math import ceil
+from pathlib import Path
 from threading import Event
 from typing import TypeVar
+
+from xfer.system.control_groups import group_folders
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -17,9 +22,22 @@ MOST_AT_ONCE = 16
 """Items that a thread is given at once. Waking threads for each picture costs a tenth of the time that it takes."""
 
 
-def processors() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def processors(root: Path = Path("/")) -> int:
+    """How many this process may use: those that it may run on, or the share of them that a container leaves it."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([usable, *(max(1, ceil(share)) for share in _shares(root))])
+
+
+def _shares(root: Path) -> Iterator[float]:
+    """Processors' worth of time in each period, by the control groups that say so."""
+    for folder in group_folders("cpu", root):
+        with suppress(OSError, ValueError):  # "max" is no bound
+            most, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+            yield int(most) / int(period)
+        with suppress(OSError, ValueError):
+            most, period = ((folder / f"cpu.cfs_{name}_us").read_text(encoding="ascii") for name in ("quota", "period"))
+            if int(most) > 0:
+                yield int(most) / int(period)
 
 
 def group_size(ahead: int, workers: int) -> int:

@@ -9,17 +9,35 @@ import os
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 CAN_SHARE = hasattr(os, "memfd_create") and hasattr(os, "eventfd")
 """Linux has both: memory that is a file without a name, and counters that processes wait for."""
+_LAST_STREAM = 2
 
 
 def anonymous_file(name: str) -> int:
     """A descriptor of an empty file in memory, `name` being what the system shows of it. Raises OSError."""
-    return os.memfd_create(name, os.MFD_CLOEXEC)
+    return passable(os.memfd_create(name, os.MFD_CLOEXEC))
+
+
+def passable(handle: int) -> int:
+    """The descriptor, or one in its place that is no standard stream's. Raises OSError.
+
+    A program whose standard input is closed is given its number for what it opens next, and what it starts has another
+    standard input.
+    """
+    if handle > _LAST_STREAM:
+        return handle
+    from fcntl import F_DUPFD_CLOEXEC, fcntl  # not on Windows
+
+    try:
+        return fcntl(handle, F_DUPFD_CLOEXEC, _LAST_STREAM + 1)
+    finally:
+        os.close(handle)
 
 
 class Room:
@@ -47,6 +65,20 @@ class Room:
         del self._pages
 
 
+class _Forks:
+    """How often this process has forked."""
+
+    number = 0
+
+    @classmethod
+    def count(cls) -> None:
+        cls.number += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_Forks.count)
+
+
 class Rooms:
     """Rooms that are used again and again: new memory for each batch would take longer than to copy it."""
 
@@ -68,7 +100,7 @@ class Rooms:
     def lend(self, room: Room, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         """The first bytes of a room, which is given back when nobody uses them any more."""
         self._lent += 1
-        pixels = room.array(shape, self._take_back)
+        pixels = room.array(shape, partial(self._take_back, _Forks.number))
         return pixels if self._lent <= self.MOST else pixels.copy()
 
     def give_back(self, room: Room) -> None:
@@ -83,9 +115,12 @@ class Rooms:
         while self._unused:
             self._unused.pop().close()
 
-    def _take_back(self, room: Room) -> None:
+    def _take_back(self, forks: int, room: Room) -> None:
         self._lent -= 1
-        self.give_back(room)
+        if forks == _Forks.number:
+            self.give_back(room)
+        else:  # a process that was forked meanwhile may look at it still
+            room.close()
 
 
 class SharedBudget:
@@ -104,8 +139,12 @@ class SharedBudget:
     @classmethod
     def of(cls, most: int) -> SharedBudget:
         """A new one, of `most` bytes. Raises OSError."""
-        units = os.eventfd(max(most // cls.UNIT, 1), os.EFD_SEMAPHORE | os.EFD_CLOEXEC)
-        return cls(units, os.eventfd(1, os.EFD_SEMAPHORE | os.EFD_CLOEXEC))
+        units = _counter(cls._units_of(most))
+        try:
+            return cls(units, _counter(1))
+        except OSError:
+            os.close(units)
+            raise
 
     @property
     def handles(self) -> tuple[int, int]:
@@ -133,4 +172,12 @@ class SharedBudget:
             os.eventfd_write(self._turn, 1)
 
     def _count(self, size: int, most: int) -> int:
-        return min(-(-size // self.UNIT), max(most // self.UNIT, 1))
+        return min(-(-size // self.UNIT), self._units_of(most))
+
+    @classmethod
+    def _units_of(cls, most: int) -> int:
+        return min(max(most // cls.UNIT, 1), 2**32 - 2)  # the largest that a counter begins with
+
+
+def _counter(units: int) -> int:
+    return passable(os.eventfd(units, os.EFD_SEMAPHORE | os.EFD_CLOEXEC))

@@ -17,6 +17,18 @@ LARGEST = 2**18
 """Bytes of a message; the system's own bound for a local socket is a little less."""
 
 
+ASKED_TO_END = (signal.SIGINT, signal.SIGTERM)
+"""Signals that a terminal, `timeout` or a job's manager sends to all processes."""
+
+
+class Ready:
+    """A function that does nothing."""
+
+    def __call__(self, item: object, /) -> None: ...
+    def name_of(self, item: object, /) -> str:
+        return "nothing"
+
+
 class Task(NamedTuple):
     """A group of items on its way. What a function answers to an item is `(bytes, answer)` where there is a room.
 
@@ -75,8 +87,9 @@ class Board:
 
 def serve(work: int, answers: int, board: int, process: int, processes: int) -> None:
     """The whole life of such a process. `work`, `answers`: sockets; `board`: memory; `process`: its number, from 0."""
-    # A terminal sends it to all processes; the one that started this one decides, and its end is the end of this one.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The process that started this one decides, and its end is the end of this one.
+    for number in ASKED_TO_END:
+        signal.signal(number, signal.SIG_IGN)
     end_with_parent(work)
     pool, taken, given = Board(board, processes), socket.socket(fileno=work), socket.socket(fileno=answers)
     known: tuple[bytes, Callable[[Any], Any]] | None = None
