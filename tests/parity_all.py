@@ -1,6 +1,6 @@
 """Every network against torchvision's own module on torch, and MindSpore against torch, with the same random weights.
 
-    make parity-all                                          all of them; half an hour on 2 cores, and 12 GB
+    make parity-all                                          all of them; an hour on 2 cores, and 12 GB
     python -m tests.parity_all 'vit_*' --table table.md      those of these names, and the table into a file as well
     python -m tests.parity_all squeezenet1_1 --size 64       on smaller pictures, where the network takes them
 
