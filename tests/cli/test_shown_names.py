@@ -76,7 +76,7 @@ def test_tables_show_markup_as_it_is(trained, pictures, tmp_path, monkeypatch):
     result = run("train", pictures, *words, "-o", other, "--set", "weights.partial=true")
     assert r"takenfrom[red]w[blue]\x1b:smile:.safetensors:tensors" in "".join(result.stdout.split()), "in its title"
     lines = run("compare", trained, other).stdout.splitlines()
-    assert r"run 2: other\n\x1b[7m (numpy on cpu)" in lines
+    assert r"run 2: other\n\x1b[7m (numpy on cpu, float32)" in lines
     assert any(r"[red]w[blue]\x1b:smile:.safetensors" in line for line in lines), "in a cell"
 
 

@@ -20,6 +20,7 @@ def test_the_page_has_every_limit_with_its_default_and_its_reason():
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_the_environment_changes_it(name, monkeypatch):
+    monkeypatch.delenv(variable_of(name), raising=False)
     assert limit(name) == LIMITS[name].default
     monkeypatch.setenv(variable_of(name), "3kB")
     assert limit(name) == 3000

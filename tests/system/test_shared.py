@@ -68,7 +68,7 @@ def test_whoever_keeps_many_batches_gets_copies():
 def test_any_bound_has_its_counter(most):
     budget = SharedBudget.of(most)
     budget.take(1, most)
-    budget.give_back(1, most)
+    budget.give_back(1)
     budget.close()
 
 
@@ -88,12 +88,12 @@ def test_memory_is_shared_in_whole_units_and_what_is_larger_is_held_alone():
         thread.start()
         time.sleep(0.05)
     assert len(held) == 2  # the small one does not overtake
-    budget.give_back(1, most)
+    budget.give_back(1)
     time.sleep(0.05)
     assert len(held) == 2
-    budget.give_back(SharedBudget.UNIT + 1, most)
+    budget.give_back(SharedBudget.UNIT + 1)
     assert wait_for(lambda: held[2:] == [100 * most])
-    budget.give_back(100 * most, most)
+    budget.give_back(100 * most)
     assert wait_for(lambda: held[3:] == [2])
     for thread in waiting:
         thread.join()

@@ -69,7 +69,7 @@ class _Budget:
             self._given_back.wait_for(lambda: not self._held or self._held + size <= most)
             self._held += size
 
-    def give_back(self, size: int, most: int) -> None:
+    def give_back(self, size: int) -> None:
         with self._given_back:
             self._held -= size
             self._given_back.notify_all()
@@ -108,7 +108,7 @@ class Share:
     def __exit__(self, *_: object) -> None:
         self._open = False
         if self._file:
-            _FILES.give_back(self._file, picture_limits().memory)
+            _FILES.give_back(self._file)
         self._give_back()
 
     def hold_file(self, path: str | os.PathLike[str]) -> None:
@@ -138,5 +138,5 @@ class Share:
 
     def _give_back(self) -> None:
         if self._decoded:
-            _DECODED.give_back(self._decoded, picture_limits().memory)
+            _DECODED.give_back(self._decoded)
             self._decoded = 0

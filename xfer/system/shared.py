@@ -6,6 +6,7 @@ import ctypes
 import math
 import mmap
 import os
+import socket
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +39,12 @@ def passable(handle: int) -> int:
         return fcntl(handle, F_DUPFD_CLOEXEC, _LAST_STREAM + 1)
     finally:
         os.close(handle)
+
+
+def message_sockets() -> list[socket.socket]:
+    """Two that are connected, for messages with borders. Raises OSError."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return [socket.socket(fileno=passable(end.detach())) for end in ends]
 
 
 class Room:
@@ -134,7 +141,7 @@ class SharedBudget:
 
     def __init__(self, units: int, turn: int) -> None:
         """Of two counters' descriptors: the units that are left, and one that says whose turn it is to take."""
-        self._units, self._turn = units, turn
+        self._units, self._turn, self._most = units, turn, 0
 
     @classmethod
     def of(cls, most: int) -> SharedBudget:
@@ -156,12 +163,14 @@ class SharedBudget:
 
     def take(self, size: int, most: int) -> None:
         """As a budget of threads does, where `most` is that of `of`: what is larger is held alone."""
+        self._most = most
         with self._my_turn():
-            for _ in range(self._count(size, most)):
+            for _ in range(self._count(size)):
                 os.eventfd_read(self._units)
 
-    def give_back(self, size: int, most: int) -> None:
-        os.eventfd_write(self._units, self._count(size, most))
+    def give_back(self, size: int) -> None:
+        """What was taken here."""
+        os.eventfd_write(self._units, self._count(size))
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:
@@ -171,8 +180,8 @@ class SharedBudget:
         finally:
             os.eventfd_write(self._turn, 1)
 
-    def _count(self, size: int, most: int) -> int:
-        return min(-(-size // self.UNIT), self._units_of(most))
+    def _count(self, size: int) -> int:
+        return min(-(-size // self.UNIT), self._units_of(self._most))
 
     @classmethod
     def _units_of(cls, most: int) -> int:

@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakSet
 
 from xfer.errors import XferError
 from xfer.system.own_process import SAFE_PATH
 from xfer.system.processes import command, ending
-from xfer.system.shared import Rooms, anonymous_file, passable
+from xfer.system.shared import Rooms, anonymous_file, message_sockets
 from xfer.system.worker_loop import ASKED_TO_END, LARGEST, Answer, Board, Ready, Task
 
 PATIENCE = 0.25
@@ -82,10 +83,9 @@ class WorkerPool:
         with ExitStack() as held:
             for handle in handles:
                 held.callback(os.close, handle)
-            # Messages with a border, each of which goes to one process alone: a queue without a lock that could stay
-            # held.
-            self._work, taken = map(held.enter_context, _pair())
-            self._answers, given = map(held.enter_context, _pair())
+            # Each message goes to one process alone: a queue without a lock that could stay held.
+            self._work, taken = map(held.enter_context, message_sockets())
+            self._answers, given = map(held.enter_context, message_sockets())
             self._work.setblocking(False)
             self._answers.settimeout(PATIENCE)
             memory = anonymous_file("xfer-workers")
@@ -95,6 +95,7 @@ class WorkerPool:
             self._inherited = (taken.fileno(), given.fileno(), memory)
             self._handles, self._held = tuple(handles), held.pop_all()
         _pools.add(self)
+        _close_at_exit()
 
     def start(self) -> None:
         """Returns when a process is ready. Raises OSError where one cannot be started, XferError where one ends."""
@@ -231,11 +232,6 @@ class WorkerPool:
             raise
 
 
-def _pair() -> list[socket.socket]:
-    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    return [socket.socket(fileno=passable(end.detach())) for end in ends]
-
-
 @contextmanager
 def _unasked() -> Iterator[None]:
     """What is started in here is not asked to end by a signal to all processes of a terminal or a job."""
@@ -269,7 +265,12 @@ def _forget_all() -> None:
     _idle.clear()
 
 
-atexit.register(_close_all)
+@cache
+def _close_at_exit() -> None:
+    """Not before there is one: whoever imports this need not have any."""
+    atexit.register(_close_all)
+
+
 if hasattr(os, "register_at_fork"):  # the processes are the parent's, and would answer two
     os.register_at_fork(after_in_child=_forget_all)
 
