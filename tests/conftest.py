@@ -1,4 +1,5 @@
 import os
+import sys
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -36,6 +37,13 @@ def no_cache_of_the_user(tmp_path_factory):
         patch.setenv("XFER_CACHE_LIMIT", "0")
         patch.setenv("XFER_LIMIT_CHECKED", "0")
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_pictures_read_before():
+    """No test reads by processes because others before it have read much."""
+    if readers := sys.modules.get("xfer.data.readers"):
+        readers._Count.pictures = 0
 
 
 @pytest.fixture(scope="module")
