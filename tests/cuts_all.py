@@ -4,9 +4,9 @@
 
 For each boundary of each network, everything behind it is trained for a step, once from pictures and once from what
 crosses the boundary, with dropout and stochastic depth where the network has them behind it. What lies before must keep
-every bit, and the two must end with the same bits everywhere. It takes
-some ten minutes for both frameworks, so it is not part of the suite; a small network of each kind is
-(`tests/test_cuts_all.py`).
+every bit, and the two must end with the same bits everywhere. On MindSpore, each cut of a large network compiles its
+gradient, which took 80 s for one of efficientnet_b0 on a loaded machine, and those of vgg11_bn in one process came to
+18 GB. So it is not part of the suite; a small network of each kind is (`tests/test_cuts_all.py`).
 """
 
 from __future__ import annotations

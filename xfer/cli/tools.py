@@ -124,13 +124,7 @@ def ls(json_: bool) -> None:
             {"path": str(store.root), "limit": store.limit, "total": features, "entries": rows}
             | {"sets": {"limit": most, "total": sets, "entries": [_row(entry) for entry in there.sets]}}
             | {"downloads": {"total": downloads, "entries": [_row(entry) for entry in there.downloads]}}
-            | {
-                "checked": {
-                    "limit": limit("checked"),
-                    "total": checked,
-                    "entries": [_row(entry) for entry in there.checked],
-                }
-            }
+            | {"checked": {"limit": known, "total": checked, "entries": [_row(entry) for entry in there.checked]}}
         )
         return
     for entry in (*there.features, *there.sets, *there.checked, *there.downloads):

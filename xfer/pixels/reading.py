@@ -64,7 +64,7 @@ class Tolerant:
             return b"", str(error).removeprefix(f"{place[1]}: ")
 
     def name_of(self, place: Place) -> str:
-        return place[1]
+        return self.reader.name_of(place)
 
 
 def _read_picture(path: str, transforms: Sequence[Transform], rng: np.random.Generator | None, draft: bool) -> Pixels:
