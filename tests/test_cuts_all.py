@@ -34,3 +34,10 @@ def test_features_that_are_not_what_a_step_computes_are_seen(monkeypatch):
     rows = found(monkeypatch, wrong(NumpyBackend()))
     assert not any(row.apart for row in rows if row.cut == "stem")
     assert all(row.apart for row in rows if row.cut != "stem")
+
+
+@pytest.mark.long
+def test_where_memory_is_kept_each_cut_has_a_process_to_itself():
+    require("mindspore")
+    rows = list(cuts_all.each_alone("mindspore", "convnet", 20, ["layer2"]))
+    assert rows == [cuts_all.Verdict("layer2", (), ())]
