@@ -3,7 +3,8 @@
 import os
 import signal
 import warnings
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from xfer.data.loader import read_batches
 from xfer.data.order import chunks, sample_order
 from xfer.data.scan import inspect_all
 from xfer.data.split import Split
-from xfer.errors import DataError, XferError
+from xfer.errors import ConfigError, DataError, XferError
 from xfer.pixels.augment import ColorJitter, HorizontalFlip, Levels, RandomCrop, RandomResizedCrop, default_eval
 from xfer.progress import silent
 from xfer.system import worker_pool
@@ -68,6 +69,30 @@ def assert_same(batches, others):
     for batch, other in zip(batches, others, strict=True):
         for array, another in zip(batch, other, strict=True):
             np.testing.assert_array_equal(array, another)
+
+
+@pytest.mark.parametrize(
+    ("named", "asked", "processes"),
+    [
+        (None, "auto", False),
+        (None, "processes", True),
+        ("auto", "processes", True),
+        ("threads", "processes", False),
+        ("processes", "threads", True),
+        ("processes", "auto", True),
+    ],
+)
+def test_the_environment_goes_before_what_is_asked_for(named, asked, processes, monkeypatch):
+    monkeypatch.setattr(readers, "pool_of", lambda *given: nullcontext(Mock()))
+    monkeypatch.setenv(readers.VARIABLE, named or "")
+    with ExitStack() as held:
+        assert (readers.pool_for(held, asked, 1, 1) is not None) is processes
+
+
+def test_another_word_in_the_environment_is_refused(split, monkeypatch):
+    monkeypatch.setenv(readers.VARIABLE, "thread")
+    with pytest.raises(ConfigError, match=r"^XFER_READERS = 'thread': expected one of auto, threads, processes\. Did"):
+        read(split, "processes")
 
 
 @pytest.mark.parametrize(("workers", "batch_size"), [(1, 5), (2, 1), (2, 100), (3, 7)])

@@ -75,6 +75,7 @@ def training(step, **changes):
         first_epoch=0,
         epochs=2,
         batch_size=3,
+        val_batch=4,
         views=None,
         masks=Masks(),
         seed=0,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from xfer.arrays import Pixels
-from xfer.errors import XferError
+from xfer.errors import ConfigError, XferError, expected
 from xfer.pixels.bounds import picture_limits, settings
 from xfer.system.parallel import group_size, map_ahead, processors
 from xfer.system.shared import CAN_SHARE, Room, SharedBudget
@@ -19,6 +20,9 @@ from xfer.system.worker_pool import Function, Group, WorkerPool, pool_of
 
 Readers = Literal["auto", "threads", "processes"]
 """What reads pictures. `auto`: processes from ENOUGH_WORKERS and ENOUGH_PICTURES on."""
+
+VARIABLE = "XFER_READERS"
+"""Of the environment: another word than `auto` in it goes before a recipe's, and holds for every command."""
 
 ENOUGH_WORKERS = 4
 """Fewer threads than that rarely wait for the interpreter's lock: see docs/scaling.md."""
@@ -38,8 +42,9 @@ class _Count:
 def pool_for(held: ExitStack, readers: Readers, workers: int, pictures: int) -> WorkerPool | None:
     """Processes that are to read so many pictures, until `held` ends; None where threads are to.
 
-    `workers` 0: one for each processor.
+    `workers` 0: one for each processor. Raises ConfigError for an environment that asks for something else.
     """
+    readers = _asked(readers)
     _Count.pictures += pictures
     enough = (workers or processors()) >= ENOUGH_WORKERS and _Count.pictures >= ENOUGH_PICTURES
     if not CAN_SHARE or _Count.failed or readers == "threads" or (readers == "auto" and not enough):
@@ -53,6 +58,14 @@ def pool_for(held: ExitStack, readers: Readers, workers: int, pictures: int) -> 
         warnings.warn(f"pictures are read by threads: no processes to read them ({why})", stacklevel=2)
         return None
     return pool
+
+
+def _asked(readers: Readers) -> Readers:
+    named: Any = os.environ.get(VARIABLE) or "auto"
+    if named not in get_args(Readers):
+        raise ConfigError(expected(VARIABLE, named, get_args(Readers)))
+    asked: Readers = named
+    return readers if asked == "auto" else asked
 
 
 def _pool(module: str, count: int, numbers: Sequence[int]) -> WorkerPool:

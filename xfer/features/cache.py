@@ -30,12 +30,12 @@ from xfer.errors import XferError
 from xfer.features import store as feature_store
 from xfer.features.key import Origin
 from xfer.features.store import Kept, Store
+from xfer.nets.net import PREDICT_BATCH
 from xfer.pixels.content import file_digest
 from xfer.progress import Progress
 from xfer.system.memory import refuse_memory
 from xfer.system.parallel import map_ahead
 
-FEATURE_BATCH = 32  # pictures at a time through the prefix; larger gains nothing on a CPU
 IN_MEMORY = 1 << 30  # bytes of features; more stay in a file, and are mapped
 Floats = NDArray[np.floating[Any]]
 
@@ -55,6 +55,7 @@ class FeatureCache:
     store: Store | None = None
     origin: Origin | None = None
     what: str = "features"
+    batch: int = PREDICT_BATCH  # pictures at a time through the prefix
     filling: tuple[int, ...] = ()  # the views that are obtained together
     seconds: float = 0.0  # spent so far on obtaining features
     views: dict[int, Kept] = field(default_factory=dict)
@@ -88,7 +89,7 @@ class FeatureCache:
         count = len(self.split.labels)
         before, together = (self.filling.index(view), len(self.filling)) if view in self.filling else (0, 1)
         what = f"{self.what}, view {before + 1} of {together}"
-        parts = chunks(np.arange(count), FEATURE_BATCH)
+        parts = chunks(np.arange(count), self.batch)
         values: Floats | None = None
         digests, done = np.empty((count, 16), np.uint8), 0
         # Not kept in a variable: the traceback of an error would keep its threads reading.

@@ -22,7 +22,7 @@ from xfer.data.loader import refuse_large_batches
 from xfer.data.sources import Pictures
 from xfer.data.split import Split
 from xfer.errors import DataError
-from xfer.nets.net import Net
+from xfer.nets.net import PREDICT_BATCH, Net
 from xfer.pixels.images import SUFFIXES
 from xfer.progress import Progress, silent
 from xfer.results import notebook
@@ -31,7 +31,6 @@ from xfer.system.doors import open_regular
 from xfer.system.files import write_json, write_text
 from xfer.system.tables import csv_text
 
-BATCH = 32
 _BEGINNING = 2**22  # bytes in which the first record of a file of predictions ends
 _SHOWN, _WIDTH = 10, 80  # files in what is shown of predictions, and characters of their names
 OnBadImage = Literal["error", "skip"]
@@ -119,7 +118,8 @@ def predict(
     if not pictures:
         raise DataError("nothing to predict: expected at least one picture")
     backend = load_backend(backend) if isinstance(backend, str) else backend
-    step = _net(checkpoint, backend, device, len(pictures)).predict_step()
+    net = _net(checkpoint, backend, device, len(pictures))
+    step, batch = net.predict_step(), net.predict_batch()
     skipped: list[Skipped] = []
 
     def usable() -> Generator[Pixels, None, None]:
@@ -134,7 +134,7 @@ def predict(
                     skipped.append(result)
 
     with closing(usable()) as pixels:
-        logits = [step(np.stack(batch)) for batch in iter(lambda: list(islice(pixels, BATCH)), [])]
+        logits = [step(np.stack(part)) for part in iter(lambda: list(islice(pixels, batch)), [])]
     if not logits:
         raise DataError(_none_usable(skipped))
     lost = {file for file, _ in skipped}
@@ -161,7 +161,7 @@ def evaluate(
     backend = load_backend(backend) if isinstance(backend, str) else backend
     net = _net(checkpoint, backend, device, len(split.labels))
     source = Pictures(split, checkpoint.transforms, seed=0, workers=0)
-    result = metrics.evaluate(net.predict_step(), source, split.labels, BATCH, progress)
+    result = metrics.evaluate(net.predict_step(), source, split.labels, net.predict_batch(), progress)
     metrics.refuse_not_finite(result.logits, split.files.__getitem__, _overflow(checkpoint))
     return result
 
@@ -170,7 +170,7 @@ def _net(checkpoint: Checkpoint, backend: Backend, device: str, count: int) -> N
     """To go through `count` pictures. Raises ConfigError where there is no memory for batches of them."""
     device = pick_device(backend, device)
     cure = "more memory: the checkpoint is for pictures of this size"
-    refuse_large_batches(checkpoint.transforms, min(BATCH, count), 0, device, cure)
+    refuse_large_batches(checkpoint.transforms, min(PREDICT_BATCH, count), 0, device, cure)
     return checkpoint.net(backend, device)
 
 

@@ -217,7 +217,7 @@ class WorkerPool:
             item = group and session.function.name_of(group.items[place])
             who = f"{item}: its reader" if item else "a process that reads"
             self.close()
-            raise XferError(f"{who} {ending(code)}. Cure: fewer data.workers, or data.readers = 'threads'")
+            raise XferError(f"{who} {ending(code)}. Cure: fewer workers, or XFER_READERS=threads")
 
     def _drain(self, session: _Session) -> None:
         """Until no process works at anything."""

@@ -58,6 +58,7 @@ class Training:
     first_epoch: int  # 0-based, over the whole run
     epochs: int
     batch_size: int
+    val_batch: int  # pictures at a time through `predict`
     views: int | None  # None: a fresh one each epoch
     masks: Masks
     seed: int
@@ -85,7 +86,7 @@ def train(t: Training, start: Point, progress: Progress) -> Iterator[Tally | tup
         tally = Tally(point, rates, t.loss, t.precision)
         yield from _train_epoch(t, tally, progress)
         trained, validating = tally.point(), time.perf_counter()
-        result = evaluate(t.predict, t.val, t.val_labels, t.batch_size, progress)
+        result = evaluate(t.predict, t.val, t.val_labels, t.val_batch, progress)
         diverged.refuse_logits(result.logits, epoch + 1, rates[-1], t.precision)
         point = Point(epoch=epoch + 1, digest=trained.digest)
         yield (

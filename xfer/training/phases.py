@@ -48,6 +48,7 @@ def open_phase(p: Prepared, phase: PlannedPhase, progress: Progress) -> tuple[Tr
         first_epoch=phase.first_epoch,
         epochs=phase.epochs,
         batch_size=recipe.train.batch_size,
+        val_batch=net.predict_batch(on_cpu=recipe.train.batch_size),
         views=views,
         masks=masks_of(net.graph, net.spec.image_size, cut, dropout),
         seed=recipe.seed,
@@ -78,7 +79,8 @@ def _caches(
         (train, p.data.train, part(progress, n_val, total), "features of train"),
         (val, p.data.val, part(progress, 0, total), "features of val"),
     )
-    caches = [FeatureCache(source, split, step, told, dtype, what=what) for source, split, told, what in sides]
+    batch = p.net.predict_batch()
+    caches = [FeatureCache(source, split, step, told, dtype, what=w, batch=batch) for source, split, told, w in sides]
     if p.store.limit and all(shareable(source, p.net.backend) for source in (train, val)):
         for name, cache in zip(("train", "val"), caches, strict=True):
             about = {"data": p.data.name, "split": name}
