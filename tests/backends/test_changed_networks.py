@@ -114,6 +114,7 @@ class Changed(Delegate):
         self.networks = {"resnet18": graph_named("resnet18", layers=(1, 1)).with_hidden(EXTRA, (8,))}
 
 
+@pytest.mark.long  # a graph like any other to a backend, and `test_conformance` holds two of them to these laws
 @pytest.mark.parametrize("target", DECLARED, ids=str)
 @pytest.mark.parametrize("law", [*model.LAWS, *statistics.LAWS], ids=lambda law: law.__name__)
 def test_changed_networks_keep_the_laws(law, target):

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from xfer.cli.main import main
@@ -35,10 +36,11 @@ def test_a_shifted_max_pool_fails_and_names_the_stem(monkeypatch):
     assert report.first_difference.what == task_file.ACTIVATIONS
 
 
-def test_both_frameworks_pass_each_in_a_process_of_its_own():
+@pytest.mark.parametrize(("arch", "size"), [("convnet", 20), pytest.param("resnet18", 64, marks=pytest.mark.long)])
+def test_both_frameworks_pass_each_in_a_process_of_its_own(arch, size):
     for name in ("torch", "mindspore"):
         require(name)
-    flags = ["--arch", "resnet18", "--weights", "random", "--size", "64", "--batch-size", "4", "--steps", "1"]
+    flags = ["--arch", arch, "--weights", "random", "--size", str(size), "--batch-size", "4", "--steps", "1"]
     targets = "torch:cpu,mindspore:cpu"
     result = CliRunner().invoke(main, ["parity", *flags, "--backends", targets, "--json", "--quiet"])
     assert result.exit_code == 0, result.output

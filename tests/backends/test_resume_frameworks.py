@@ -86,7 +86,7 @@ def start(backend, device, config, *paths):
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
-@pytest.mark.parametrize("most", [2, pytest.param(5, marks=pytest.mark.long)])
+@pytest.mark.parametrize("most", [1, pytest.param(5, marks=pytest.mark.long)])
 def test_sigkill_at_moments_of_chance_loses_nothing(data, tmp_path, target, most):
     """So many kills, each in a part of the run in which training has begun; then the rest."""
     backend, device = target

@@ -105,7 +105,12 @@ def test_a_predict_step_sees_new_running_statistics_where_no_weight_moved():
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
-    ("arch", "cut"), [("resnet18", "layer4"), ("resnet50", "layer3"), ("efficientnet_lite0", "head")]
+    ("arch", "cut"),
+    [
+        ("resnet18", "layer4"),
+        pytest.param("resnet50", "layer3", marks=pytest.mark.long),
+        ("efficientnet_lite0", "head"),
+    ],
 )
 def test_pictures_and_kept_features_train_to_the_same_bits(arch, cut, precision):
     on_features, on_pictures = network(arch, precision), network(arch, precision)

@@ -149,7 +149,8 @@ def test_more_answers_than_wait_at_once(shared):
 
 def test_a_process_that_dies_is_named_with_what_it_had(pool):
     results = pool.map_ahead(Do(), groups(*["ok"] * 7, "die", *["ok"] * 20), 4)
-    with pytest.raises(XferError, match=r"^item 7: its reader was killed by SIGKILL.*Cure: fewer workers, or XFER_READERS=threads"):
+    said = r"^item 7: its reader was killed by SIGKILL.*Cure: fewer workers, or XFER_READERS=threads"
+    with pytest.raises(XferError, match=said):
         list(results)
     assert not any(map(is_there, pids(pool)))
 
