@@ -359,6 +359,9 @@ def _lines(pipes: list[int]) -> Iterator[bytes]:
             yield from whole
 
 
+OF_EXTRAS = ("xfer.tracking.mlflow", "xfer.tracking.tensorboard")  # need packages that may not be there
+
+
 def ready(root: Path) -> Ground:
     """A process from which calls split off: everything imported, and the ground laid."""
     ground = lay(root)
@@ -371,7 +374,7 @@ def ready(root: Path) -> Ground:
     import xfer
 
     for module in pkgutil.walk_packages(xfer.__path__, "xfer."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith("__main__") and module.name not in OF_EXTRAS:
             importlib.import_module(module.name)
     importlib.import_module("xfer.__main__")
     return ground

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Unpack
@@ -18,6 +18,8 @@ from xfer.recipe.recipe import Recipe
 from xfer.recipe.shipped import find_recipe
 from xfer.results.run import Run
 from xfer.system.interrupts import caught
+from xfer.tracking.logger import Factory
+from xfer.tracking.loggers import load_loggers
 from xfer.training import record
 from xfer.training.resume import asked_of, find_run
 from xfer.training.run import EpochEnd
@@ -34,6 +36,7 @@ def train(
     resume: str | Path | None = None,
     checkpoint_every: float = record.CHECKPOINT_EVERY,
     progress: Progress | bool = True,
+    loggers: Sequence[str | Factory] = (),
     set: Mapping[str, Any] | None = None,
     **overrides: Unpack[Overrides],
 ) -> Run:
@@ -47,6 +50,8 @@ def train(
     checkpoint_every   minutes between saved states inside an epoch; 0: only where epochs end
     progress   True: epochs and a bar on a terminal or in a notebook, and elsewhere, on standard error, a line every ten
                seconds at most. False: nothing. Or a function that is told of it, see `xfer.progress`
+    loggers    who else hears of each epoch: names, `tensorboard`, `mlflow`, `csv` or of a package, or what makes one,
+               see `xfer.tracking.logger`; none: those that the environment's XFER_LOGGERS names
     set        any keys of the recipe by their dotted names, as `--set` on the command line: {"optimizer.momentum": 0.8}
     overrides  the usual ones by the names of their flags: `data`, `weights`, `arch`, `epochs`, `batch_size`, `lr`,
                `seed`, `train_from`, `size`, `views`, `on_leak`, `fast`
@@ -59,7 +64,8 @@ def train(
         raise ConfigError(f"recipe {recipe}: a folder, expected a TOML file. Cure: data={str(recipe)!r}")
     target = None if output is None else Path(output)
     with shown(progress) as display, caught([signal.SIGINT]) as interrupts:
-        watch = record.Watch(display.progress, checkpoint_every, interrupts, "xfer.train(...)")
+        told = load_loggers(loggers)
+        watch = record.Watch(display.progress, checkpoint_every, interrupts, "xfer.train(...)", loggers=told)
         path = None if resume is None else find_run(resume, target, overwrite)
         if path is None:
             events = record.begin(as_recipe(recipe, changes), backend or "torch", device, target, overwrite, watch)

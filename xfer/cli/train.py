@@ -88,12 +88,19 @@ def _folder(ctx: click.Context, param: click.Parameter, folder: str | None) -> s
     default=None,
     help="Also train from random weights and compare. On when nothing but the demo is asked for.",
 )
+@click.option(
+    "--logger",
+    "loggers",
+    multiple=True,
+    metavar="tensorboard|mlflow|csv|NAME",
+    help="Who else hears of each epoch; may be repeated. Default: those that XFER_LOGGERS names.",
+)
 @quiet_option
 @json_option
 def train(
     folder: str | None, backend: str | None, config: Path | None, output: Path | None, overwrite: bool,
     resume: str | None, checkpoint_every: float, device: str, sets: tuple[str, ...], against_random: bool | None,
-    quiet: bool, json_: bool, **flags: Any,
+    loggers: tuple[str, ...], quiet: bool, json_: bool, **flags: Any,
 ) -> None:  # fmt: skip
     from xfer.system.interrupts import caught
 
@@ -103,13 +110,14 @@ def train(
         flags["data"] = folder
     with caught([signal.SIGINT, signal.SIGTERM]) as interrupts:
         from xfer.cli import console, run_text
+        from xfer.tracking.loggers import load_loggers
         from xfer.training import record
         from xfer.training.baseline import forget
 
         show = not (quiet or json_)
         with console.progress_bars(quiet) as progress:
             command = click.get_current_context().meta[WORDS]
-            watch = record.Watch(progress, checkpoint_every, interrupts, command)
+            watch = record.Watch(progress, checkpoint_every, interrupts, command, loggers=load_loggers(loggers))
             events, kind = _chosen(
                 backend, config, output, overwrite, resume, device, sets, flags, against_random, watch
             )

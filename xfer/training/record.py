@@ -6,7 +6,7 @@ The only room that knows both how a run goes (`run`) and what lies in its folder
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +26,8 @@ from xfer.system.doors import to_append
 from xfer.system.files import json_text
 from xfer.system.interrupts import Interrupted, Interrupts
 from xfer.system.locks import locked
+from xfer.tracking.logger import Factory
+from xfer.tracking.loggers import followed
 from xfer.training import write
 from xfer.training.gallery import draw
 from xfer.training.misfit import refuse_misfit
@@ -64,6 +66,7 @@ class Watch:
     checkpoint_every   minutes between states inside an epoch; 0: only where epochs end
     command            what `env.json` says the run is made by: the words of a command line, or else what made it
     to_compare         what a run that begins is to be compared with afterwards, see `xfer.training.baseline`
+    loggers            name -> what makes a logger of each run
     """
 
     progress: Progress = silent
@@ -71,6 +74,7 @@ class Watch:
     interrupts: Interrupts = field(default_factory=Interrupts)
     command: tuple[str, ...] | str | None = None
     to_compare: Kind | None = None
+    loggers: Mapping[str, Factory] = field(default_factory=dict)
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -180,18 +184,22 @@ def _recorded(p: Prepared, path: Path, start: State, started: float, watch: Watc
     states = StateWriter(p, path, watch.checkpoint_every, start, started)
     yield p
     last: EpochEnd | None = None
-    try:
-        # Closed in any case: the traceback of an error would keep its threads reading for as long as it is looked at.
-        with closing(train(p, start, watch.watched)) as steps, watch.interrupts.hold():
-            for last in record(p, path, steps, states):
-                yield last
-        assert last is not None, "a recipe has at least one epoch"
-        with write.writing(path):
-            result = write.finish(p, path, last, states.seconds, states.resumed)
-            draw(p, path, last.best)
-            (path / STATE).unlink(missing_ok=True)  # without it the run counts as finished
-    except Interrupted as stop:
-        raise Interrupted(stop.number, stop.between, path) from None
+    with followed(watch.loggers, write.started(p, path, start)) as loggers:
+        try:
+            # Closed in any case: the traceback of an error would keep its threads reading for as long as it is looked
+            # at.
+            with closing(train(p, start, watch.watched)) as steps, watch.interrupts.hold():
+                for last in record(p, path, steps, states):
+                    loggers.epoch(last.epoch.model_dump())
+                    yield last
+            assert last is not None, "a recipe has at least one epoch"
+            with write.writing(path):
+                result = write.finish(p, path, last, states.seconds, states.resumed)
+                draw(p, path, last.best)
+                (path / STATE).unlink(missing_ok=True)  # without it the run counts as finished
+        except Interrupted as stop:
+            raise Interrupted(stop.number, stop.between, path) from None
+        loggers.end(result)
     yield Run(path, result)
 
 

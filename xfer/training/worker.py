@@ -23,11 +23,10 @@ from xfer.recipe.load import make_recipe
 from xfer.results.read import ENV
 from xfer.system import own_process, processes
 from xfer.system.files import json_text, write_json
+from xfer.tracking.loggers import load_loggers
 from xfer.training.prepared import Prepared
 from xfer.training.pursue import pursue
 from xfer.training.record import Watch
-
-WATCH = Watch(command="a study")
 
 
 def main(name: str, device: str, jobs: str) -> None:
@@ -62,8 +61,9 @@ class _UnusableError(DataError):
 
 def _train(backend: Backend, device: str, asked: dict[str, Any], jobs: int) -> None:
     recipe, output, opened = make_recipe(asked["recipe"], {}), Path(asked["output"]), False
+    watch = Watch(command="a study", loggers=load_loggers())
     try:
-        for event in pursue(recipe, backend, device, output, WATCH):
+        for event in pursue(recipe, backend, device, output, watch):
             opened = True
             if isinstance(event, Prepared):  # before it can be finished
                 known = json.loads((output / ENV).read_text(encoding="utf-8"))

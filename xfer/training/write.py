@@ -29,6 +29,7 @@ from xfer.system.locks import locked
 from xfer.system.memory import peak_memory
 from xfer.system.outputs import refuse_foreign
 from xfer.system.parts import parts, remove_abandoned, remove_parts
+from xfer.tracking.logger import Started
 from xfer.training.diverged import refuse_broken
 from xfer.training.prepared import Prepared
 from xfer.training.run import EpochEnd
@@ -38,10 +39,12 @@ LAST = "last.safetensors"
 LONGEST_NAME = 128  # bytes of a data set's name in that of its run's folder, where no file system has room for 256
 TAKEN = "weights_loaded.json"  # what partial loading took from the source of the weights
 BASELINE = "from_random"  # the folder of the run from random weights that this one is compared with
+EVENTS = "tensorboard"  # the folder of that logger
 OWN = (
     "result.json",  # first: what is left of a run, where removing it ends early, is not finished
     *(STATE, "classes.json", "skipped_images.csv", LEAKS, TAKEN, "metrics.jsonl", "log.txt", BEST, LAST),
     *("predictions.csv", "report.html"),
+    *("metrics.csv", "mlflow.json"),  # of loggers
     *(f"plots/{name}.png" for name in dict(PICTURES)),
     *("config.toml", ENV),  # last: while they are there, what is left is known as a run's, and begins again
 )
@@ -109,9 +112,11 @@ def _remove(path: Path) -> None:
     remove_left(path)
     for name in OWN:
         (path / name).unlink(missing_ok=True)
+    for file in (path / EVENTS).glob("events.out.tfevents.*"):
+        file.unlink(missing_ok=True)
     if is_own(path / BASELINE):
         _remove(path / BASELINE)
-    for folder in ("plots", BASELINE):
+    for folder in ("plots", EVENTS, BASELINE):
         with suppress(OSError):  # there is none, or it holds something else
             (path / folder).rmdir()
 
@@ -158,6 +163,11 @@ def reopen(p: Prepared, path: Path, start: State, origin: Mapping[str, Any]) -> 
         write_text(path / "metrics.jsonl", "".join(json_text(epoch.model_dump()) + "\n" for epoch in start.history))
         write_json(path / ENV, {**environment(p), **origin})
         log(path, f"resumed at step {start.point.step} of epoch {start.point.epoch + 1} on {p.net.backend.name}")
+
+
+def started(p: Prepared, path: Path, start: State) -> Started:
+    history = [epoch.model_dump() for epoch in start.history]
+    return Started(path, p.recipe.model_dump(mode="json"), p.net.backend.name, p.net.device, history)
 
 
 @contextmanager
