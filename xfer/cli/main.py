@@ -22,6 +22,7 @@ from xfer.cli.compare import compare, parity_, study_
 from xfer.cli.models import models
 from xfer.cli.port import port_
 from xfer.cli.predict import evaluate, predict_
+from xfer.cli.runs import runs
 from xfer.cli.tools import backends, cache, convert, data, doctor
 from xfer.cli.train import train
 from xfer.errors import XferError
@@ -106,5 +107,6 @@ def main(debug: bool) -> None:
 
 for command in (
     train, evaluate, predict_, models, port_, backends, cache, data, doctor, convert, compare, parity_, study_,
+    runs,
 ):  # fmt: skip
     main.add_command(command)

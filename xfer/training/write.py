@@ -121,6 +121,14 @@ def _remove(path: Path) -> None:
             (path / folder).rmdir()
 
 
+def remove_run(path: Path) -> None:
+    """Take away a run, and its folder where nothing else is in it. Raises CheckpointError where it is being trained."""
+    with locked(path / LOCK):
+        _remove(path)
+    with suppress(OSError):  # it holds something else
+        path.rmdir()
+
+
 def _make_free(parent: Path, name: str) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     sweep(parent)

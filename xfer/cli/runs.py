@@ -1,0 +1,154 @@
+"""`xfer runs`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xfer.cli.options import json_option
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from xfer.results.listing import Listed
+
+_folders = click.argument("folders", nargs=-1, metavar="[FOLDER]...")
+_where = click.option(
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Those of which it holds; also !=, <, <=, > and >=; may be repeated. Any key of result.json or of the recipe.",
+)
+
+
+@click.group(
+    help="The runs in a folder: list, sort, filter, remove.\n\n"
+    "FOLDER holds runs, or is one; by default it is runs/. Of a study it is studies/NAME/runs."
+)
+def runs() -> None:
+    pass
+
+
+@runs.command(help="What there is, the newest last.")
+@_folders
+@_where
+@click.option("--sort", default="written", show_default=True, metavar="[-]KEY", help="With - before it, large first.")
+@click.option("--column", "columns", multiple=True, metavar="KEY", help="One column more; may be repeated.")
+@json_option
+def ls(folders: Sequence[str], conditions: Sequence[str], sort: str, columns: Sequence[str], json_: bool) -> None:
+    from xfer.cli import console
+    from xfer.results.listing import list_runs, ordered, refuse_unknown, where
+
+    every = list_runs(folders)
+    for key in columns:
+        refuse_unknown("--column", key, every)
+    found = ordered(where(every, conditions), sort)
+    if json_:
+        console.as_json([{"path": str(run.path), **run.facts, "problem": run.problem} for run in found])
+        return
+    if found:
+        console.table(_table(found, columns))
+    console.say(f"{len(found)} of {_count(every)}" if conditions else _count(every))
+    console.say(*(run.problem for run in found if run.problem), error=True)
+
+
+@runs.command(
+    help="Remove runs. Files in their folders that are of no run stay, and so does what is being trained.\n\n"
+    "Without --yes it asks first."
+)
+@_folders
+@_where
+@click.option("--keep-best", type=click.IntRange(min=0), metavar="N", help="Finished ones but the N best of them.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only say which.")
+def prune(folders: Sequence[str], conditions: Sequence[str], keep_best: int | None, yes: bool, dry_run: bool) -> None:
+    from xfer.cli import console
+    from xfer.errors import CheckpointError
+    from xfer.results.listing import all_but_best, list_runs, where
+
+    if not conditions and keep_best is None:
+        raise click.UsageError("which runs? Cure: --where state=unfinished, or --keep-best 3")
+    chosen = where(list_runs(folders), conditions)
+    if keep_best is not None:
+        chosen = all_but_best(chosen, keep_best)
+    if not chosen:
+        console.say("no such run")
+        return
+    console.table(_table(chosen, ()))
+    size = f"{_count(chosen)}, {_size(sum(run.facts['bytes'] for run in chosen))}"
+    if dry_run:
+        console.say(f"would remove {size}")
+        return
+    if not yes and not _agreed(f"Remove {size}?"):
+        console.say("nothing removed")
+        return
+
+    from xfer.training.write import remove_run
+
+    removed = []
+    for run in chosen:
+        try:
+            remove_run(run.path)
+            removed.append(run)
+        except CheckpointError as error:  # it is being trained
+            console.say(f"warning: {error}", error=True)
+    console.say(f"{_count(removed)} removed")
+
+
+def _agreed(question: str) -> bool:
+    import sys
+
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody is there to be asked. Cure: --yes, or --dry-run")
+    return click.confirm(question)
+
+
+def _table(found: Sequence[Listed], columns: Sequence[str]) -> Table:
+    from rich.table import Table
+
+    table = Table()
+    for heading in (
+        "run",
+        "state",
+        "accuracy",
+        "loss",
+        "best epoch",
+        "network",
+        "trained from",
+        "on",
+        "data",
+        "written",
+    ):
+        right = heading in ("accuracy", "loss", "best epoch")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=heading == "run")
+    for key in (*columns, "bytes"):
+        table.add_column("size" if key == "bytes" else key, justify="right")
+    for run in found:
+        facts = run.facts
+        best = f"{facts['best_epoch']} of {facts['epochs']}" if "best_epoch" in facts else ""
+        names = (facts.get("arch", ""), facts.get("train.train_from", ""), facts.get("backend", ""))
+        about = (*names, facts.get("dataset", ""), time.strftime("%Y-%m-%d %H:%M", time.localtime(facts["written"])))
+        figures = (_share(facts.get("val_accuracy")), _number(facts.get("val_loss")), best)
+        more = (str(facts.get(key, "")) for key in columns)
+        table.add_row(str(run.path), facts["state"], *figures, *map(str, about), *more, _size(facts["bytes"]))
+    return table
+
+
+def _count(found: Sequence[Listed]) -> str:
+    return f"{len(found)} run{'' if len(found) == 1 else 's'}"
+
+
+def _share(value: Any) -> str:
+    return "" if value is None else f"{value:.2%}"
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
