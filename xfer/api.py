@@ -23,7 +23,7 @@ from xfer.tracking.loggers import load_loggers
 from xfer.training import record
 from xfer.training.resume import asked_of, find_run
 from xfer.training.run import EpochEnd
-from xfer.training.write import epoch_line
+from xfer.training.write import epoch_lines
 
 
 def train(
@@ -75,6 +75,7 @@ def train(
         with closing(events):  # whatever is raised here, it ends its run in good order
             for event in events:
                 if isinstance(event, EpochEnd):
-                    display.say(epoch_line(event.epoch))
+                    for line in epoch_lines(event):
+                        display.say(line)
     assert isinstance(event, Run), "a run ends with itself"
     return event

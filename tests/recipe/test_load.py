@@ -154,7 +154,7 @@ def test_bytes_that_are_no_text_are_named(tmp_path):
 
 
 UNKNOWN_KEYS = {
-    "train.patience": "Cure: leave it out, as a run keeps the weights of its best epoch",
+    "train.save_best": "Cure: leave it out, as a run keeps the weights of its best epoch",
     "train.lr": "Cure: it is optimizer.lr",
     "train.Learning_Rate": "Cure: it is optimizer.lr",
     "optimizer.learning_rate": "Did you mean 'lr'?",

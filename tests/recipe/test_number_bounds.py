@@ -92,6 +92,7 @@ BOUNDS = {
     "data.workers": 256,
     "augment.size": 10_000,
     "train.epochs": 100_000,
+    "train.patience": 100_000,
     "train.batch_size": 1_000_000,
     "train.views": 100_000,
     "optimizer.lr": 1e15,

@@ -19,7 +19,7 @@ from xfer.recipe.recipe import Recipe
 from xfer.results.run import Run
 from xfer.training.prepared import Prepared
 from xfer.training.run import EpochEnd
-from xfer.training.write import epoch_line
+from xfer.training.write import epoch_lines
 
 
 def show(event: Prepared | EpochEnd | Run) -> None:
@@ -27,7 +27,8 @@ def show(event: Prepared | EpochEnd | Run) -> None:
     if isinstance(event, Prepared):
         describe(event)
     elif isinstance(event, EpochEnd):
-        say(epoch_line(event.epoch))
+        for line in epoch_lines(event):
+            say(line)
 
 
 def headline(run: Run, pictures: Sequence[Path]) -> list[str]:
@@ -95,7 +96,8 @@ def describe(p: Prepared) -> None:
         if line := partial.warning(p.loaded, p.groups, p.net.arch):
             say(f"warning: {line}")
     for phase, groups in zip(plan(p.recipe), p.groups, strict=True):
-        title = f"{p.net.arch.name}, phase {phase.number + 1} of {len(p.groups)}: {phase.epochs} epochs"
+        most = "at most " if p.recipe.train.patience else ""
+        title = f"{p.net.arch.name}, phase {phase.number + 1} of {len(p.groups)}: {most}{phase.epochs} epochs"
         table(group_table(title, groups, p.net, phase.lr))
 
 

@@ -9,7 +9,7 @@ from xfer.comparison.predicted import Predicted, read_predicted
 from xfer.errors import CheckpointError
 from xfer.metrics import Epoch
 from xfer.results.read import ENV, METRICS, RESULT, read_environment
-from xfer.results.records import CURE, history_faults
+from xfer.results.records import CURE, early_ends, history_faults
 from xfer.results.run import Run
 
 _HALF = 0.5  # of a picture
@@ -20,13 +20,18 @@ def predicted_by(run: Run) -> Predicted:
     predicted = read_predicted(run.path)
     for file, figures in _said(run, predicted).items():
         for key, value in figures.items():
-            if not _same(run.result[key], value):
-                received = f"{key} = {run.result[key]!r}, and {file} says {value!r}"
+            had = run.result.get(key, [])  # what is absent is younger than the run, and a list
+            if not _same(had, value):
+                received = f"{key} = {had!r}, and {file} says {value!r}"
                 raise CheckpointError(f"{run.path / RESULT}: {received}. {CURE}")
-    for fault in history_faults([Epoch(**row) for row in run.history], run.recipe):
+    for fault in history_faults(_epochs(run), run.recipe):
         number, _, words = fault.partition(".")
         raise CheckpointError(f"{run.path / METRICS}, line {int(number) + 1}: {words}. {CURE}")
     return predicted
+
+
+def _epochs(run: Run) -> list[Epoch]:
+    return [Epoch(**row) for row in run.history]
 
 
 def _said(run: Run, predicted: Predicted) -> dict[str, dict[str, Any]]:
@@ -42,6 +47,7 @@ def _said(run: Run, predicted: Predicted) -> dict[str, dict[str, Any]]:
     if result["best_epoch"] <= result["epochs"] == len(history):
         best = history[result["best_epoch"] - 1]
         logged |= {key: best[key] for key in ("val_accuracy", "val_loss", "train_accuracy")}
+        logged["ended_early"] = early_ends(_epochs(run), recipe)
         logged["batches_digest"] = history[-1]["batches_digest"]
         logged["seconds_training"] = sum(epoch["seconds"] for epoch in history)
     listed = {"n_val": len(predicted.names), "classes": list(predicted.classes)}

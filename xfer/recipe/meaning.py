@@ -274,6 +274,8 @@ def from_random(recipe: Recipe, stem: str) -> Recipe:
         "train.train_from": stem,
         "train.norm_stats": "follow",
         "train.epochs": count,
+        "train.patience": None,
+        "train.min_delta": 0.0,
         "train.views": "fresh",
         "optimizer.kind": "adam",
         "optimizer.nesterov": False,

@@ -36,6 +36,8 @@ _NAMES = {
     "data.val_fraction": "val-split val-fraction valid-split validation-split valid-pct val-size val-ratio test-size",
     # how long and how fast
     "--epochs": "epoch max-epochs num-epochs n-epochs nb-epochs num-train-epochs e",
+    "train.patience": "patience early-stopping-patience early-stop-patience early-stopping early-stop es-patience",
+    "train.min_delta": "min-delta early-stopping-threshold early-stopping-delta",
     "--batch-size": "batch bs train-batch-size per-device-train-batch-size",
     "--lr": "lr0 learning-rate learningrate base-lr init-lr max-lr lr-max",
     "--seed": "random-seed manual-seed random-state",
@@ -80,7 +82,7 @@ _NAMES = {
 _NEEDLESS = {
     "the classes are the folders of the data": "num-classes nb-classes n-classes nc classes num-labels",
     "two runs end with the same bits, but with --fast": "deterministic cudnn-deterministic",
-    "a run keeps the weights of its best epoch": "patience early-stopping early-stop save-best save-best-only",
+    "a run keeps the weights of its best epoch": "save-best save-best-only",
 }
 
 

@@ -116,10 +116,18 @@ class Train(Section):
     train_from: str = "head"
     norm_stats: NormStats = "follow"
     epochs: Epochs = 10
+    patience: Epochs | None = None  # epochs without a gain after which a phase ends; None: it has all of its epochs
+    min_delta: Annotated[float, Field(ge=0, le=1)] = 0.0  # a gain is more than that, see xfer.recipe.endings
     batch_size: Annotated[int, Field(ge=1, le=MOST_BATCH)] = 16
     views: Epochs | Literal["fresh", "auto"] = "auto"
     precision: Literal["auto", Precision] = "auto"
     fast: bool = False
+
+    @model_validator(mode="after")
+    def _min_delta_needs_patience(self) -> Train:
+        if self.min_delta and self.patience is None:
+            raise ValueError("min_delta needs a patience. Cure: train.patience, the epochs to wait for such a gain")
+        return self
 
 
 class Optimizer(Section):

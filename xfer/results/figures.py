@@ -41,6 +41,12 @@ def _resumed(times: Any) -> str:
     return ", ".join(epochs)
 
 
+def _early(ends: Any) -> str:
+    if not isinstance(ends, list):
+        return str(ends)
+    return ", ".join(f"phase {end.get('phase', NONE)} after epoch {end.get('epoch', NONE)}" for end in ends)
+
+
 def _versions(versions: Any) -> str:
     return ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, Mapping) else str(versions)
 
@@ -56,6 +62,7 @@ FIGURES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "unvalidated": ("Classes without validation images", _names),
     "seed": ("Seed", str),
     "epochs": ("Epochs", str),
+    "ended_early": ("Ended early", _early),
     "best_epoch": ("Best epoch", str),
     "val_accuracy": ("Validation accuracy", percent),
     "val_loss": ("Validation loss", "{:.4f}".format),

@@ -13,8 +13,8 @@ from pydantic import Field, ValidationError, model_validator
 from xfer.backend import Precision
 from xfer.errors import CheckpointError
 from xfer.metrics import Count, Digest, Epoch, NonNegative, Place, Share
-from xfer.recipe import meaning
 from xfer.recipe.complaints import first
+from xfer.recipe.endings import Figures, ended_early, phases_of
 from xfer.recipe.recipe import Recipe
 from xfer.section import Section
 from xfer.system.doors import refuse_objects
@@ -39,10 +39,18 @@ class Parent(Section):
     head: str
 
 
+class EndedEarly(Section):
+    """A phase that ended before its epochs were over, and the epoch of the run after which it did. Both from 1."""
+
+    phase: Place
+    epoch: Place
+
+
 class Result(Section):
     """`result.json`. Accuracies are fractions, those of the best epoch; `peak_memory` in bytes, where it is known.
 
-    precision   what was computed in; None of before it was written down: what the recipe says
+    precision     what was computed in; None of before it was written down: what the recipe says
+    ended_early   by `train.patience`; of before there was that, nothing
     """
 
     backend: str
@@ -56,6 +64,7 @@ class Result(Section):
     unvalidated: list[str]
     seed: Count
     epochs: Place
+    ended_early: Annotated[list[EndedEarly], Field(default_factory=list)]
     best_epoch: Place
     val_accuracy: Share
     val_loss: NonNegative
@@ -103,9 +112,19 @@ class Environment(Section):
     to_compare: Literal["small", "same"] | None = None
 
 
+def figures_of(history: Sequence[Epoch]) -> list[Figures]:
+    return [(epoch.val_accuracy, epoch.val_loss) for epoch in history]
+
+
+def early_ends(history: Sequence[Epoch], recipe: Recipe) -> list[dict[str, int]]:
+    """What `result.json` says under `ended_early`."""
+    return [{"phase": phase, "epoch": epoch} for phase, epoch in ended_early(recipe, figures_of(history))]
+
+
 def history_faults(history: Sequence[Epoch], recipe: Recipe) -> Iterator[str]:
     """Where epochs are not as a run with this recipe counts and marks them: field, value, and what was expected."""
-    phases = [phase.number + 1 for phase in meaning.plan(recipe) for _ in range(phase.epochs)]
+    gone_through = phases_of(recipe, figures_of(history))
+    phases = [phase.number + 1 for phase in gone_through for _ in range(phase.epochs)]
     if len(history) > len(phases):
         yield f"{len(phases)}.epoch = {history[len(phases)].epoch}, expected at most {len(phases)}, as the recipe says"
     best = (-1.0, 0.0)

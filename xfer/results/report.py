@@ -56,7 +56,7 @@ def write_report(run_folder: Path) -> Path:
     return path
 
 
-_WHERE_ANY = ("unvalidated", "parent", "resumed")  # what most runs have none of
+_WHERE_ANY = ("unvalidated", "ended_early", "parent", "resumed")  # what most runs have none of
 _DIGESTS: Mapping[str, str] = {
     "batches_digest": "Digest of the batches",
     "weights_digest": "Digest of the weights",

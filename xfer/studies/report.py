@@ -15,7 +15,8 @@ from xfer.results.run import Run
 from xfer.studies import text as study_text
 from xfer.studies.results import Group, Study
 
-CAPTION = "Accuracy by epoch, mean over seeds with its 95 % interval"
+Accuracies = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+CAPTION = "Accuracy by epoch, mean over seeds with its 95 % interval; a run that ended early stays where it ended"
 
 
 def names(modes: Iterable[str]) -> list[str]:
@@ -31,7 +32,7 @@ def draw(groups: Sequence[Group], folder: Path, earlier: Iterable[str] = ()) -> 
         return []
     several = len({group.backend for group in groups}) > 1
     labels = [f"{group.mode} ({group.backend})" if several else group.mode for group in groups]
-    accuracies = [np.stack([_accuracies(run) for run in group.runs.values()]) for group in groups]
+    accuracies = [_together([_accuracies(run) for run in group.runs.values()]) for group in groups]
     files = [folder / "accuracy.png"]
     with attempt(files[0]):
         from xfer.studies.figures import figure_accuracies
@@ -46,9 +47,18 @@ def draw(groups: Sequence[Group], folder: Path, earlier: Iterable[str] = ()) -> 
     return [file for file in files if file.exists()]
 
 
-def _accuracies(run: Run) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def _accuracies(run: Run) -> Accuracies:
     """(epochs, 2): training and validation accuracy, in [0, 1]."""
     return np.array([[row["train_accuracy"], row["val_accuracy"]] for row in run.history], np.float64)
+
+
+def _together(runs: Sequence[Accuracies]) -> Accuracies:
+    """(seeds, epochs, 2), of (epochs, 2) each. A run that ended early has its last figures from there on.
+
+    Without them the mean would be of ever fewer runs, those that went on because they still gained.
+    """
+    most = max(map(len, runs))
+    return np.stack([np.pad(run, ((0, most - len(run)), (0, 0)), mode="edge") for run in runs])
 
 
 def report(study: Study, pictures: Sequence[Path], path: Path) -> None:

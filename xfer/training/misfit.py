@@ -16,8 +16,9 @@ from xfer.errors import CheckpointError
 from xfer.metrics import Epoch, evaluation
 from xfer.nets.weights import unusable
 from xfer.recipe import meaning
+from xfer.recipe.endings import phases_of
 from xfer.recipe.meaning import PlannedPhase
-from xfer.results.records import history_faults
+from xfer.results.records import figures_of, history_faults
 from xfer.training.loop import Point
 from xfer.training.prepared import Prepared
 from xfer.training.state import CURE, State, moved_until
@@ -36,9 +37,10 @@ def refuse_misfit(p: Prepared, state: State, name: str) -> None:
 
 def _faults(p: Prepared, state: State) -> Iterator[str]:
     """In an order in which each may rely on what was looked at before."""
-    yield from _at(p, state.point)
+    phases = phases_of(p.recipe, figures_of(state.history))
+    yield from _at(p, state.point, phases[-1].end)
     yield from _epochs(p, state.history, state.point)
-    phase = _left_in(p, state.point)
+    phase = _left_in(phases, state.point)
     moved = moved_until(p, phase.number)
     shapes = {name: p.net.shapes[name] for name in moved}
     yield from _named("weights", state.weights, shapes)
@@ -55,8 +57,9 @@ def _faults(p: Prepared, state: State) -> Iterator[str]:
         yield "holds best_weights or logits, and no epoch in its history"
 
 
-def _at(p: Prepared, point: Point) -> Iterator[str]:
-    epochs, count, size = meaning.epochs(p.recipe), len(p.data.train.labels), p.recipe.train.batch_size
+def _at(p: Prepared, point: Point, epochs: int) -> Iterator[str]:
+    """`epochs`: of all phases, as its history says."""
+    count, size = len(p.data.train.labels), p.recipe.train.batch_size
     steps, done = math.ceil(count / size), min(count, point.step * size)
     if (point.epoch, point.step) < (0, 1) or point.epoch > epochs:
         yield f"point.epoch = {point.epoch}, expected at most {epochs}, and above 0 where no step was done"
@@ -78,10 +81,10 @@ def _epochs(p: Prepared, history: Sequence[Epoch], point: Point) -> Iterator[str
         yield f"history.{len(history) - 1}.batches_digest is not that of point"
 
 
-def _left_in(p: Prepared, point: Point) -> PlannedPhase:
+def _left_in(phases: Sequence[PlannedPhase], point: Point) -> PlannedPhase:
     """The phase of the last step that was done."""
     last = point.epoch if point.step else point.epoch - 1
-    return next(phase for phase in meaning.plan(p.recipe) if last < phase.end)
+    return next(phase for phase in phases if last < phase.end)
 
 
 def _named(part: str, arrays: Arrays, wanted: Shapes) -> Iterator[str]:

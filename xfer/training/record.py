@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 from xfer.backend import Backend
 from xfer.errors import refuse_outside
 from xfer.formats.sealed import BEST
-from xfer.metrics import Epoch
 from xfer.nets.library import is_of_library
 from xfer.nets.network_file import is_file
 from xfer.progress import Progress, silent
@@ -268,7 +267,7 @@ def record(
                 last = event
                 with write.writing(path):
                     if last.epoch.epoch > states.known:
-                        _write_down(path, last.epoch)
+                        _write_down(path, last)
                     if last.best_epoch.epoch != written and time.monotonic() - saved_at > SAVE_EVERY:
                         written, saved_at = write.save_best(p, path, last), time.monotonic()
             with write.writing(path):
@@ -286,10 +285,11 @@ def record(
                 write.save_best(p, path, last)
 
 
-def _write_down(path: Path, epoch: Epoch) -> None:
+def _write_down(path: Path, ended: EpochEnd) -> None:
     with open(path / "metrics.jsonl", "a", encoding="utf-8", opener=to_append) as lines:
-        lines.write(json_text(epoch.model_dump()) + "\n")
-    write.log(path, write.epoch_line(epoch))
+        lines.write(json_text(ended.epoch.model_dump()) + "\n")
+    for line in write.epoch_lines(ended):
+        write.log(path, line)
 
 
 def _save(path: Path, states: StateWriter, event: StepEnd | EpochEnd | None) -> None:

@@ -19,6 +19,7 @@ from xfer.recipe.load import as_recipe, as_recorded
 from xfer.recipe.meaning import as_begun
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import ENV, STATE, is_finished, is_run, read_environment, read_recipe
+from xfer.results.run import Run
 from xfer.system.outputs import read_record
 from xfer.training.prepared import Prepared
 from xfer.training.state import CURE, State
@@ -166,7 +167,8 @@ def further(path: Path, asked: Recipe | None) -> Recipe | None:
         return None
     own_recipe(path, as_recipe(asked, {"train.epochs": own.train.epochs}))
     start = {"weights.source": str(path), "weights.head": "keep", "weights.partial": False}
-    return as_recipe(own, start | {"train.epochs": asked.train.epochs - own.train.epochs})
+    done = Run.load(path).result["epochs"]  # which may have ended early
+    return as_recipe(own, start | {"train.epochs": asked.train.epochs - done})
 
 
 def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

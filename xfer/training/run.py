@@ -29,6 +29,8 @@ from xfer.nets.pretrained import resolve_source, settled
 from xfer.nets.specs import with_graph
 from xfer.progress import Progress, silent
 from xfer.recipe import meaning
+from xfer.recipe.endings import phases_of
+from xfer.recipe.meaning import PlannedPhase
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import AS_GIVEN, Places
 from xfer.training import loop
@@ -96,7 +98,10 @@ class StepEnd:
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """An epoch and the evaluation after it, with the best epoch so far, its evaluation and its weights."""
+    """An epoch and the evaluation after it, with the best epoch so far, its evaluation and its weights.
+
+    note   a line on a phase that ends here, before its epochs are over; or ""
+    """
 
     epoch: Epoch
     result: Evaluation
@@ -105,6 +110,7 @@ class EpochEnd:
     best_weights: Weights
     seconds_features: float  # spent on the boundary cache so far
     state: Callable[[], State]  # as of StepEnd, until the next step
+    note: str = ""
 
 
 def train(
@@ -116,23 +122,28 @@ def train(
     the end gives its last epoch again.
     """
     standing, point = restore(p.net, start, p.data.val.labels), start.point
-    if point.epoch == meaning.epochs(p.recipe):
+    if point.epoch == phases_of(p.recipe, standing.figures)[-1].end:
         yield _epoch_end(standing, lambda: start)
-    for phase in meaning.plan(p.recipe):
+    for number in range(len(p.groups)):
+        phase = phases_of(p.recipe, standing.figures)[number]
         if point.epoch >= phase.end:
             continue
         training, seconds = open_phase(p, phase, progress)
         standing = replace(standing, seconds_features=standing.seconds_features + seconds)
         if (point.epoch, point.step) > (phase.first_epoch, 0):  # it was left inside of this phase
             training.step.import_state(start.optimizer)
-        moved = moved_until(p, phase.number)
+        moved = moved_until(p, number)
         for event in loop.train(training, point, progress):
             if isinstance(event, loop.Tally):
                 yield StepEnd(partial(capture, p.net, training.step, moved, standing, event))
             else:
                 epoch, result, point = event
                 standing = standing.after(epoch, result, partial(_sound_weights, p, moved, epoch))
-                yield _epoch_end(standing, partial(capture, p.net, training.step, moved, standing, point))
+                ended = phases_of(p.recipe, standing.figures)[number].end == point.epoch
+                note = _note(p.recipe, phase, point.epoch) if ended and point.epoch < phase.end else ""
+                yield _epoch_end(standing, partial(capture, p.net, training.step, moved, standing, point), note)
+                if ended:
+                    break
 
 
 def fit(p: Prepared, progress: Progress = silent) -> Iterator[EpochEnd]:
@@ -147,9 +158,16 @@ def _sound_weights(p: Prepared, moved: Sequence[str], epoch: Epoch) -> Weights:
     return weights
 
 
-def _epoch_end(standing: Standing, state: Callable[[], State]) -> EpochEnd:
+def _note(recipe: Recipe, phase: PlannedPhase, epoch: int) -> str:
+    """On a phase that ends after an epoch, counted from 1 over the run, before its own are over."""
+    which = f"phase {phase.number + 1}" if recipe.phases else "training"
+    done, waited = epoch - phase.first_epoch, recipe.train.patience
+    return f"{which} ends after {done} of {phase.epochs} epochs: {waited} without a gain (train.patience)"
+
+
+def _epoch_end(standing: Standing, state: Callable[[], State], note: str = "") -> EpochEnd:
     assert standing.last is not None, "an epoch has ended"
     assert standing.best is not None, "the first epoch is the best so far"
     best_epoch = [epoch for epoch in standing.history if epoch.best][-1]
     best = best_epoch, standing.best, dict(standing.best_weights)
-    return EpochEnd(standing.history[-1], standing.last, *best, standing.seconds_features, state)
+    return EpochEnd(standing.history[-1], standing.last, *best, standing.seconds_features, state, note)

@@ -17,7 +17,8 @@ from xfer.formats.sealed import read_sealed, write_sealed
 from xfer.metrics import Digest, Epoch, Evaluation, NonNegative, better, evaluation
 from xfer.nets.net import Net
 from xfer.nets.weights import unusable
-from xfer.results.records import Resumed, parse_as
+from xfer.recipe.endings import Figures
+from xfer.results.records import Resumed, figures_of, parse_as
 from xfer.section import Section
 from xfer.system.files import json_text
 from xfer.training.loop import Point, Tally
@@ -66,6 +67,10 @@ class Standing:
     best: Evaluation | None = None
     best_weights: Mapping[str, Float32] = field(default_factory=dict)
     seconds_features: float = 0.0
+
+    @property
+    def figures(self) -> list[Figures]:
+        return figures_of(self.history)
 
     def after(self, epoch: Epoch, result: Evaluation, export: Callable[[], Weights]) -> Standing:
         """With one more epoch; `export` gives the weights, if it is the best so far."""

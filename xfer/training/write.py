@@ -22,6 +22,7 @@ from xfer.recipe.load import to_toml
 from xfer.results.checkpoint import Checkpoint
 from xfer.results.predict import Predictions, save
 from xfer.results.read import ENV, LOCK, STATE, is_finished, is_own, is_run, read_metrics
+from xfer.results.records import early_ends
 from xfer.results.report import PICTURES
 from xfer.system.doors import to_append
 from xfer.system.files import json_text, write_json, write_text
@@ -258,6 +259,7 @@ def _result(p: Prepared, path: Path, last: EpochEnd, seconds: float) -> dict[str
         "unvalidated": list(p.data.unvalidated),
         "seed": p.recipe.seed,
         "epochs": len(epochs),
+        "ended_early": early_ends([Epoch(**e) for e in epochs], p.recipe),
         "best_epoch": best.epoch,
         "val_accuracy": best.val_accuracy,
         "val_loss": best.val_loss,
@@ -280,6 +282,11 @@ def epoch_line(e: Epoch) -> str:
         f"epoch {e.epoch:3d}  train loss {e.train_loss:.4f} acc {e.train_accuracy:6.2%}  "
         f"val loss {e.val_loss:.4f} acc {e.val_accuracy:6.2%}  lr {e.lr:.2g}  {e.seconds:.1f} s{mark}"
     )
+
+
+def epoch_lines(ended: EpochEnd) -> list[str]:
+    """The epoch, and where its phase ends early, that."""
+    return [epoch_line(ended.epoch), *([ended.note] if ended.note else [])]
 
 
 def log(path: Path, line: str) -> None:
