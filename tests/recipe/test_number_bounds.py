@@ -102,6 +102,7 @@ BOUNDS = {
     "optimizer.eps": 1e30,
     "optimizer.clip_norm": 1e30,
     "schedule.step_epochs": 100_000,
+    "schedule.plateau_patience": 100_000,
     "schedule.gamma": 10.0,
     "schedule.warmup_epochs": 100_000.0,
     "schedule.final_div_factor": 1e12,

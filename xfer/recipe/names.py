@@ -55,6 +55,8 @@ _NAMES = {
     "schedule.warmup_epochs": "warmup warmup-epochs lr-warmup-epochs",
     "schedule.step_epochs": "step-size lr-step-size decay-epochs",
     "schedule.gamma": "gamma lr-gamma decay-rate",
+    "schedule.kind=plateau": "reduce-on-plateau reduce-lr-on-plateau",
+    "schedule.plateau_patience": "patience-epochs lr-patience plateau-patience",
     "schedule.final_factor": "lrf final-factor",
     # regularisation
     "model.dropout": "dropout drop drop-rate dropout-rate",

@@ -19,7 +19,7 @@ from xfer.data.order import Source, chunks, sample_order
 from xfer.losses import PLAIN, LossSpec, mean_loss, targets_of
 from xfer.metrics import Count, Digest, Epoch, Evaluation, NonNegative, evaluate, log_softmax
 from xfer.progress import Progress
-from xfer.recipe.schedule import Schedule, factor
+from xfer.recipe.schedule import Schedule, factor, falls
 from xfer.section import Section
 from xfer.training import diverged
 from xfer.training.masks import Masks
@@ -63,6 +63,7 @@ class Training:
     masks: Masks
     seed: int
     classes: int
+    losses: tuple[float, ...] = ()  # on the validation pictures, of the epochs of the phase before the start
     loss: LossSpec | None = None  # None: plain, and `train_loss` is the figure that the step gives
     precision: Precision = "float32"
 
@@ -78,15 +79,17 @@ def train(t: Training, start: Point, progress: Progress) -> Iterator[Tally | tup
     """
     count = len(t.train_labels)
     steps = math.ceil(count / t.batch_size)
-    point = start
+    point, losses = start, list(t.losses)
     for epoch in range(start.epoch, t.first_epoch + t.epochs):
         done = epoch - t.first_epoch
-        rates = [t.lr * factor(t.schedule, done * steps + s, steps, t.epochs) for s in range(steps)]
+        fallen = falls(t.schedule, losses)
+        rates = [t.lr * factor(t.schedule, done * steps + s, steps, t.epochs, fallen) for s in range(steps)]
         diverged.refuse_rate(max(rates), max(t.lr_mults, default=1.0), epoch + 1)
         tally = Tally(point, rates, t.loss, t.precision)
         yield from _train_epoch(t, tally, progress)
         trained, validating = tally.point(), time.perf_counter()
         result = evaluate(t.predict, t.val, t.val_labels, t.val_batch, progress)
+        losses.append(result.loss)
         diverged.refuse_logits(result.logits, epoch + 1, rates[-1], t.precision)
         point = Point(epoch=epoch + 1, digest=trained.digest)
         yield (

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xfer.data.order import Source
 from xfer.data.sources import open_source
 from xfer.features.cache import FeatureCache
 from xfer.features.key import Prefix, origin, shareable
+from xfer.metrics import Epoch
 from xfer.progress import Progress, part
 from xfer.recipe import meaning
 from xfer.recipe.meaning import PlannedPhase
@@ -14,8 +17,12 @@ from xfer.training.masks import masks_of
 from xfer.training.prepared import Prepared
 
 
-def open_phase(p: Prepared, phase: PlannedPhase, progress: Progress) -> tuple[Training, float]:
+def open_phase(
+    p: Prepared, phase: PlannedPhase, progress: Progress, history: Sequence[Epoch] = ()
+) -> tuple[Training, float]:
     """The closures of a phase, and the seconds that it took to obtain the features it trains on.
+
+    `history`: of the epochs so far, also of those of this phase.
 
     Batches enter at the last boundary with nothing but frozen names before it, if their features are kept.
     """
@@ -53,6 +60,7 @@ def open_phase(p: Prepared, phase: PlannedPhase, progress: Progress) -> tuple[Tr
         masks=masks_of(net.graph, net.spec.image_size, cut, dropout),
         seed=recipe.seed,
         classes=net.spec.num_classes,
+        losses=tuple(epoch.val_loss for epoch in history[phase.first_epoch :]),
         loss=p.loss,
         precision=net.spec.precision,
     )

@@ -128,7 +128,7 @@ def train(
         phase = phases_of(p.recipe, standing.figures)[number]
         if point.epoch >= phase.end:
             continue
-        training, seconds = open_phase(p, phase, progress)
+        training, seconds = open_phase(p, phase, progress, standing.history)
         standing = replace(standing, seconds_features=standing.seconds_features + seconds)
         if (point.epoch, point.step) > (phase.first_epoch, 0):  # it was left inside of this phase
             training.step.import_state(start.optimizer)
