@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -80,6 +80,14 @@ class Capabilities(Protocol):
         """All that it can build a network with on a device of its own, `float32` first."""
         ...
 
+    def blend(self, target: Model, source: Model, names: Sequence[str], share: float) -> None:
+        """Move weights of `target` by a share in [0, 1] of the way to those of `source`, a model of the same network.
+
+        In float32, t + share * (s - t), or s + (1 - share) * (t - s) where `share` is above a half: of 1 it is s to
+        the bit. All other weights stay. Forces no wait for the device.
+        """
+        ...
+
     def native_batches(self, spec: InputSpec) -> Iterator[Labelled]:
         """The framework's own input pipeline: pictures for each of the chunks, in order, uint8 `(N, H, W, 3)`.
 
@@ -132,6 +140,7 @@ _ABSENT: Mapping[str, Any] = {
     "numerics": "",
     "networks": {},
     "precisions": lambda device: ("float32",),
+    "blend": None,
     "native_batches": None,
     "native_model": None,
     "own_module": None,

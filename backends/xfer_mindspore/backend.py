@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import ModuleType
 
@@ -88,6 +88,15 @@ class MindSporeBackend:
         for name, parameter in model.parameters.items():
             ops.assign(parameter, Tensor(weights[name]))  # in place: compiled graphs don't see set_data
         model.changed(weights)
+
+    def blend(self, target: Model, source: Model, names: Sequence[str], share: float) -> None:
+        for name in names:  # `ops.lerp` takes three times as long on the CPU
+            mine, theirs = target.parameters[name], source.parameters[name]
+            if share <= 0.5:
+                ops.assign_add(mine, (theirs - mine) * share)
+            else:
+                ops.assign(mine, theirs + (mine - theirs) * (1 - share))
+        target.changed(names)
 
     def make_train_step(
         self, model: Model, optimizer: OptimizerSpec, loss: LossName, groups: ParamGroups, start: str, cut: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -70,6 +70,12 @@ class TorchBackend:
             for name, tensor in model.tensors.items():
                 tensor.copy_(torch.tensor(weights[name]))
         model.changed(weights)
+
+    def blend(self, target: Network, source: Network, names: Sequence[str], share: float) -> None:
+        mine, theirs = ([model.tensors[name] for name in names] for model in (target, source))
+        with torch.no_grad():
+            torch._foreach_lerp_(mine, theirs, share)
+        target.changed(names)
 
     def make_train_step(
         self, model: Network, optimizer: OptimizerSpec, loss: LossName, groups: ParamGroups, start: str, cut: str

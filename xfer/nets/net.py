@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from xfer.archs import LOGITS, Arch
 from xfer.arrays import Float32, Weights
 from xfer.backend import Backend, LossName, Model, OptimizerSpec, ParamGroups, PredictStep, TrainStep
@@ -78,6 +80,17 @@ class Net:
     def predict_step(self, start: str | None = None, stop: str = LOGITS) -> PredictStep:
         """Inference from one boundary to another, by default from pictures to logits."""
         return self.backend.make_predict_step(self.model, start or self.first, stop)
+
+    def blend(self, other: Net, names: Sequence[str], share: float) -> None:
+        """Move weights by a share in [0, 1] of the way to those of another such network, see `Capabilities.blend`."""
+        if (own := capability(self.backend, "blend")) is not None:
+            own(self.model, other.model, names, share)
+            return
+        mine, theirs, part = self.export(), other.export(), np.float32(min(share, 1 - share))
+        for name in names:
+            near, far = (mine, theirs) if share <= 0.5 else (theirs, mine)
+            mine[name] = near[name] + part * (far[name] - near[name])
+        self.load(mine)
 
     def predict_batch(self, on_cpu: int = PREDICT_BATCH) -> int:
         """Pictures at a time in inference: as many as fill the device, so that launching kernels does not decide."""

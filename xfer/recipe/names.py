@@ -37,6 +37,8 @@ _NAMES = {
     # how long and how fast
     "--epochs": "epoch max-epochs num-epochs n-epochs nb-epochs num-train-epochs e",
     "train.patience": "patience early-stopping-patience early-stop-patience early-stopping early-stop es-patience",
+    "train.ema": "ema ema-decay model-ema-decay",
+    "train.ema=0.999": "model-ema use-ema",
     "train.min_delta": "min-delta early-stopping-threshold early-stopping-delta",
     "--batch-size": "batch bs train-batch-size per-device-train-batch-size",
     "--lr": "lr0 learning-rate learningrate base-lr init-lr max-lr lr-max",

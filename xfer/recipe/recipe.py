@@ -120,6 +120,7 @@ class Train(Section):
     min_delta: Annotated[float, Field(ge=0, le=1)] = 0.0  # a gain is more than that, see xfer.recipe.endings
     batch_size: Annotated[int, Field(ge=1, le=MOST_BATCH)] = 16
     views: Epochs | Literal["fresh", "auto"] = "auto"
+    ema: Annotated[float, Field(ge=0, lt=1)] | None = None  # decay of an average, see xfer.training.average
     precision: Literal["auto", Precision] = "auto"
     fast: bool = False
 

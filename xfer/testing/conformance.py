@@ -8,7 +8,7 @@ whole suite is two files of a few lines; without it a law is called like any fun
 from __future__ import annotations
 
 from xfer.testing.kit import Law, random_batch, random_features, random_weights
-from xfer.testing.laws import changes, graphs, model, optimizer, parts, statistics, training
+from xfer.testing.laws import blending, changes, graphs, model, optimizer, parts, statistics, training
 
 LAWS: tuple[Law, ...] = (
     *model.LAWS,
@@ -16,6 +16,7 @@ LAWS: tuple[Law, ...] = (
     *statistics.LAWS,
     *optimizer.LAWS,
     *parts.LAWS,
+    *blending.LAWS,
     *changes.LAWS,
     *graphs.LAWS,
 )

@@ -19,6 +19,7 @@ from xfer.recipe import meaning
 from xfer.recipe.endings import phases_of
 from xfer.recipe.meaning import PlannedPhase
 from xfer.results.records import figures_of, history_faults
+from xfer.training.average import SLOT
 from xfer.training.loop import Point
 from xfer.training.prepared import Prepared
 from xfer.training.state import CURE, State, moved_until
@@ -111,8 +112,11 @@ def _optimizer(p: Prepared, state: State, phase: PlannedPhase) -> Iterator[str]:
     if p.net.spec.precision == "float16":
         yield from _scaling(slots, taken)
     kinds = ("m", "v") if rule.kind != "sgd" else ("momentum",) if rule.momentum else ()
-    names = p.groups[phase.number].trainable_names
-    yield from _named("optimizer", slots, {f"{kind}:{name}": p.net.shapes[name] for kind in kinds for name in names})
+    groups = p.groups[phase.number]
+    wanted = {f"{kind}:{name}": p.net.shapes[name] for kind in kinds for name in groups.trainable_names}
+    if p.recipe.train.ema is not None:
+        wanted |= {SLOT + name: p.net.shapes[name] for name in groups.moving}
+    yield from _named("optimizer", slots, wanted)
     for key, array in slots.items():
         if key.startswith("v:") and (array < 0).any():
             yield f"optimizer/{key} holds values below 0: it is a mean of squares"

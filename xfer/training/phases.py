@@ -12,6 +12,7 @@ from xfer.metrics import Epoch
 from xfer.progress import Progress, part
 from xfer.recipe import meaning
 from xfer.recipe.meaning import PlannedPhase
+from xfer.training.average import AveragedStep, begin
 from xfer.training.loop import Training
 from xfer.training.masks import masks_of
 from xfer.training.prepared import Prepared
@@ -40,10 +41,14 @@ def open_phase(
         if views is not None:
             train, train_start = kept_train.fill(seen), cut
             kept.append(kept_train)
+    step, shown = net.train_step(meaning.optimizer_spec(recipe), groups, train_start), p.average or net
+    if p.average is not None:
+        begin(p.average, net, {})
+        step = AveragedStep(step, net, p.average, groups.moving, recipe.train.ema or 0.0)
     dropout = net.arch.dropout if recipe.model.dropout is None else recipe.model.dropout
     training = Training(
-        step=net.train_step(meaning.optimizer_spec(recipe), groups, train_start),
-        predict=net.predict_step(val_start),
+        step=step,
+        predict=shown.predict_step(val_start),
         train=train,
         val=val,
         train_labels=p.data.train.labels,

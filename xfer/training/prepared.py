@@ -29,3 +29,4 @@ class Prepared:
     notes: tuple[str, ...] = ()  # lines on what was taken from the source, where there was a choice
     parent: Mapping[str, str] | None = None  # path and digest of the file that training starts from
     network: str | None = None  # path of the file that the network is from, of one in a file
+    average: Net | None = None  # a second such net, for `train.ema`; its weights are of no value yet

@@ -22,7 +22,7 @@ from xfer.features.store import open_store
 from xfer.formats.files import digest
 from xfer.metrics import Epoch, Evaluation
 from xfer.nets.first import first_weights
-from xfer.nets.net import build_net
+from xfer.nets.net import Net, build_net
 from xfer.nets.network_file import place_of
 from xfer.nets.padding import PICTURES, fit_padding
 from xfer.nets.pretrained import resolve_source, settled
@@ -34,6 +34,7 @@ from xfer.recipe.meaning import PlannedPhase
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import AS_GIVEN, Places
 from xfer.training import loop
+from xfer.training.average import begin
 from xfer.training.diverged import refuse_broken
 from xfer.training.phases import open_phase
 from xfer.training.prepared import Prepared
@@ -77,7 +78,8 @@ def prepare(
     groups = tuple(meaning.groups(recipe, phase, arch, net.graph) for phase in meaning.plan(recipe))
     prepared = Prepared(
         recipe, net, data, groups, loss, store, digest(first.weights), first.loaded, notes, first.parent,
-        place_of(places.network or arch.name),
+        network=place_of(places.network or arch.name),
+        average=None if recipe.train.ema is None else build_net(backend, device, net.spec, meaning.starts(recipe)),
     )  # fmt: skip
     refuse_lone_picture(prepared)
     return prepared
@@ -100,6 +102,7 @@ class StepEnd:
 class EpochEnd:
     """An epoch and the evaluation after it, with the best epoch so far, its evaluation and its weights.
 
+    weights   copies of those that were evaluated, until the next step: with `train.ema`, their averages
     note   a line on a phase that ends here, before its epochs are over; or ""
     """
 
@@ -109,6 +112,7 @@ class EpochEnd:
     best: Evaluation
     best_weights: Weights
     seconds_features: float  # spent on the boundary cache so far
+    weights: Callable[[], Weights]
     state: Callable[[], State]  # as of StepEnd, until the next step
     note: str = ""
 
@@ -122,8 +126,11 @@ def train(
     the end gives its last epoch again.
     """
     standing, point = restore(p.net, start, p.data.val.labels), start.point
+    shown = p.average or p.net
     if point.epoch == phases_of(p.recipe, standing.figures)[-1].end:
-        yield _epoch_end(standing, lambda: start)
+        if p.average is not None:
+            begin(p.average, p.net, start.optimizer)
+        yield _epoch_end(standing, shown.export, lambda: start)
     for number in range(len(p.groups)):
         phase = phases_of(p.recipe, standing.figures)[number]
         if point.epoch >= phase.end:
@@ -138,10 +145,11 @@ def train(
                 yield StepEnd(partial(capture, p.net, training.step, moved, standing, event))
             else:
                 epoch, result, point = event
-                standing = standing.after(epoch, result, partial(_sound_weights, p, moved, epoch))
+                standing = standing.after(epoch, result, partial(_sound_weights, shown, moved, epoch))
                 ended = phases_of(p.recipe, standing.figures)[number].end == point.epoch
                 note = _note(p.recipe, phase, point.epoch) if ended and point.epoch < phase.end else ""
-                yield _epoch_end(standing, partial(capture, p.net, training.step, moved, standing, point), note)
+                state = partial(capture, p.net, training.step, moved, standing, point)
+                yield _epoch_end(standing, shown.export, state, note)
                 if ended:
                     break
 
@@ -151,10 +159,10 @@ def fit(p: Prepared, progress: Progress = silent) -> Iterator[EpochEnd]:
     return (event for event in train(p, progress=progress) if isinstance(event, EpochEnd))
 
 
-def _sound_weights(p: Prepared, moved: Sequence[str], epoch: Epoch) -> Weights:
+def _sound_weights(net: Net, moved: Sequence[str], epoch: Epoch) -> Weights:
     """All weights of the network. Raises XferError where training has broken them."""
-    weights = p.net.export()
-    refuse_broken(weights, moved, epoch, p.net.spec.precision)
+    weights = net.export()
+    refuse_broken(weights, moved, epoch, net.spec.precision)
     return weights
 
 
@@ -165,9 +173,11 @@ def _note(recipe: Recipe, phase: PlannedPhase, epoch: int) -> str:
     return f"{which} ends after {done} of {phase.epochs} epochs: {waited} without a gain (train.patience)"
 
 
-def _epoch_end(standing: Standing, state: Callable[[], State], note: str = "") -> EpochEnd:
+def _epoch_end(
+    standing: Standing, weights: Callable[[], Weights], state: Callable[[], State], note: str = ""
+) -> EpochEnd:
     assert standing.last is not None, "an epoch has ended"
     assert standing.best is not None, "the first epoch is the best so far"
     best_epoch = [epoch for epoch in standing.history if epoch.best][-1]
     best = best_epoch, standing.best, dict(standing.best_weights)
-    return EpochEnd(standing.history[-1], standing.last, *best, standing.seconds_features, state, note)
+    return EpochEnd(standing.history[-1], standing.last, *best, standing.seconds_features, weights, state, note)

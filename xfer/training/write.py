@@ -234,7 +234,7 @@ def finish(
 
     `seconds`: of it all. `resumed`: {epoch, step, backend} of each time the run went on.
     """
-    weights = p.net.export()
+    weights = last.weights()
     refuse_broken(weights, moved_until(p, len(p.groups)), last.epoch, p.net.spec.precision)
     _checkpoint(p, weights, last.epoch).save(path / LAST)
     predictions = Predictions(tuple(map(str, p.data.val.files)), p.data.classes, last.best.probabilities)
