@@ -36,6 +36,9 @@ size of batches. Small steps are over sooner. Of inference it is no use: of pict
 long again as PyNative.
 """
 
+SMALL = 2**14
+"""Numbers of a weight up to which launching operators takes longer than what they do."""
+
 
 class MindSporeBackend:
     name = "mindspore"
@@ -90,12 +93,13 @@ class MindSporeBackend:
         model.changed(weights)
 
     def blend(self, target: Model, source: Model, names: Sequence[str], share: float) -> None:
-        for name in names:  # `ops.lerp` takes three times as long on the CPU
+        part = min(share, 1 - share)
+        for name in names:
             mine, theirs = target.parameters[name], source.parameters[name]
-            if share <= 0.5:
-                ops.assign_add(mine, (theirs - mine) * share)
-            else:
-                ops.assign(mine, theirs + (mine - theirs) * (1 - share))
+            near, far = (mine, theirs) if share <= 0.5 else (theirs, mine)
+            # One operator in place of three, whose kernel is five times slower on the CPU: for many small weights.
+            blended = ops.lerp(near, far, part) if mine.size < SMALL else near + (far - near) * part
+            ops.assign(mine, blended)
         target.changed(names)
 
     def make_train_step(

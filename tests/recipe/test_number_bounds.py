@@ -94,6 +94,7 @@ BOUNDS = {
     "train.epochs": 100_000,
     "train.patience": 100_000,
     "train.batch_size": 1_000_000,
+    "train.accumulate": 1_000_000,
     "train.views": 100_000,
     "optimizer.lr": 1e15,
     "optimizer.weight_decay": 1e15,

@@ -81,14 +81,18 @@ def _as_rows(digests: bytes) -> Digests:
     return np.frombuffer(digests, np.uint8).reshape(-1, 16)
 
 
-def refuse_large_batches(transforms: Sequence[Transform], count: int, workers: int, device: str, cure: str) -> None:
+def refuse_large_batches(
+    transforms: Sequence[Transform], count: int, workers: int, device: str, cure: str, at_once: int | None = None
+) -> None:
     """Raises ConfigError where batches of `count` pictures, or a single picture, take more memory than there is.
 
     Counted are the batch that a step has, on the CPU in float32 too, those that are read ahead, and of each thread the
     largest picture that the transforms make on the way, as Pillow keeps it, with the one that it is made from.
+    `at_once`: how many pictures of a batch a step has in float32 at most; None: all.
     """
     height, width = output_size(transforms)
-    batches = height * width * 3 * count * ((1 + BATCHES_AHEAD) + (4 if device == "cpu" else 0))
+    as_floats = count if at_once is None else min(count, at_once)
+    batches = height * width * 3 * (count * (1 + BATCHES_AHEAD) + (4 * as_floats if device == "cpu" else 0))
     on_the_way = 2 * 4 * working_pixels(transforms) * min(workers or processors(), count)
     refuse_memory(f"batches of {count:,} pictures of {height} x {width} pixels", batches + on_the_way, cure)
 

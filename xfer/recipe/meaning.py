@@ -179,14 +179,20 @@ def open_data(
     )
 
 
+def step_size(recipe: Recipe) -> int:
+    """Pictures of one step, but for the last of an epoch."""
+    return recipe.train.batch_size * recipe.train.accumulate
+
+
 def refuse_large_batches(recipe: Recipe, data: Dataset, device: str) -> None:
     """Raises ConfigError where the batches of an epoch, or of a validation, take more memory than there is."""
-    for transforms, split in (
-        (recipe.augment.train_transforms, data.train),
-        (recipe.augment.eval_transforms, data.val),
+    size, smaller = recipe.train.batch_size, "train.accumulate" if recipe.train.accumulate > 1 else "train.batch_size"
+    for transforms, split, count in (
+        (recipe.augment.train_transforms, data.train, step_size(recipe)),
+        (recipe.augment.eval_transforms, data.val, size),
     ):
-        count, cure = min(recipe.train.batch_size, len(split.labels)), "a smaller train.batch_size, or smaller pictures"
-        loader.refuse_large_batches(transforms, count, recipe.data.workers, device, cure)
+        count, cure = min(count, len(split.labels)), f"a smaller {smaller}, or smaller pictures"
+        loader.refuse_large_batches(transforms, count, recipe.data.workers, device, cure, size)
 
 
 def splits_off(recipe: Recipe) -> bool:
@@ -256,7 +262,7 @@ def small_from_random(recipe: Recipe) -> Recipe:
     For the demo, where the network of the recipe would take several times as long as the demo itself.
     """
     data = recipe.data.model_dump(mode="json", exclude_none=True)
-    train = recipe.train.model_dump(mode="json", include={"batch_size", "precision", "fast"})
+    train = recipe.train.model_dump(mode="json", include={"batch_size", "accumulate", "precision", "fast"})
     train |= {"epochs": -(-epochs(recipe) // 2)}
     content = {"seed": recipe.seed, "data": data, "train": train, "weights": {"source": "random"}}
     return from_random(make_recipe(content | {"model": {"arch": SMALL}, "augment": {"size": 64}}, {}), "stem")

@@ -41,6 +41,8 @@ _NAMES = {
     "train.ema=0.999": "model-ema use-ema",
     "train.min_delta": "min-delta early-stopping-threshold early-stopping-delta",
     "--batch-size": "batch bs train-batch-size per-device-train-batch-size",
+    "train.accumulate": "accumulate accumulate-grad-batches gradient-accumulation-steps grad-accum-steps grad-accum "
+    "gradient-accumulation accumulation-steps accum-iter",
     "--lr": "lr0 learning-rate learningrate base-lr init-lr max-lr lr-max",
     "--seed": "random-seed manual-seed random-state",
     "optimizer.kind": "opt optim optimizer optimiser",

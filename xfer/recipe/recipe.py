@@ -119,6 +119,7 @@ class Train(Section):
     patience: Epochs | None = None  # epochs without a gain after which a phase ends; None: it has all of its epochs
     min_delta: Annotated[float, Field(ge=0, le=1)] = 0.0  # a gain is more than that, see xfer.recipe.endings
     batch_size: Annotated[int, Field(ge=1, le=MOST_BATCH)] = 16
+    accumulate: Annotated[int, Field(ge=1, le=MOST_BATCH)] = 1  # batches of that size whose gradients make one step
     views: Epochs | Literal["fresh", "auto"] = "auto"
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None  # decay of an average, see xfer.training.average
     precision: Literal["auto", Precision] = "auto"

@@ -57,12 +57,13 @@ class Training:
     phase: int  # 0-based
     first_epoch: int  # 0-based, over the whole run
     epochs: int
-    batch_size: int
+    batch_size: int  # of a part of a step
     val_batch: int  # pictures at a time through `predict`
     views: int | None  # None: a fresh one each epoch
     masks: Masks
     seed: int
     classes: int
+    accumulate: int = 1  # parts of a step, at most
     losses: tuple[float, ...] = ()  # on the validation pictures, of the epochs of the phase before the start
     loss: LossSpec | None = None  # None: plain, and `train_loss` is the figure that the step gives
     precision: Precision = "float32"
@@ -78,7 +79,7 @@ def train(t: Training, start: Point, progress: Progress) -> Iterator[Tally | tup
     a product.
     """
     count = len(t.train_labels)
-    steps = math.ceil(count / t.batch_size)
+    steps = math.ceil(count / (t.batch_size * t.accumulate))
     point, losses = start, list(t.losses)
     for epoch in range(start.epoch, t.first_epoch + t.epochs):
         done = epoch - t.first_epoch
@@ -162,7 +163,7 @@ class Tally:
 def _train_epoch(t: Training, tally: Tally, progress: Progress) -> Iterator[Tally]:
     """The steps that the tally's epoch still lacks."""
     epoch, count = tally.start.epoch, len(t.train_labels)
-    todo = chunks(sample_order(count, t.seed, epoch), t.batch_size)[tally.step :]
+    todo = chunks(sample_order(count, t.seed, epoch), t.batch_size * t.accumulate)[tally.step :]
     if not todo:  # it was left after its last step, before the evaluation
         return
     done = count - sum(map(len, todo))
@@ -171,7 +172,26 @@ def _train_epoch(t: Training, tally: Tally, progress: Progress) -> Iterator[Tall
         masks = t.masks.draw(t.seed, epoch, indices)
         batch = Batch(labelled.inputs, *targets_of(t.loss or PLAIN, labelled.labels, t.classes), masks)
         lrs = [tally.rates[tally.step] * mult for mult in t.lr_mults]
-        tally.add(labelled.labels, (digests, labelled.labels, *masks.values()), t.step([batch], lrs))
+        tally.add(
+            labelled.labels, (digests, labelled.labels, *masks.values()), t.step(parts_of(batch, t.batch_size), lrs)
+        )
         done += len(indices)
         yield tally  # before others hear of it: an error of theirs then finds a boundary that was given
         progress(f"epoch {epoch + 1}", done, count)
+
+
+def parts_of(batch: Batch, size: int) -> list[Batch]:
+    """A batch in parts of `size` samples, the last of which may have fewer. Factors stay those of the whole."""
+
+    def cut(array: NDArray[Any], place: int) -> NDArray[Any]:
+        return array[place : place + size]
+
+    return [
+        Batch(
+            cut(batch.inputs, place),
+            cut(batch.targets, place),
+            cut(batch.factors, place),
+            {node: cut(mask, place) for node, mask in batch.masks.items()},
+        )
+        for place in range(0, len(batch.inputs), size)
+    ]

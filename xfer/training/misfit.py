@@ -60,7 +60,7 @@ def _faults(p: Prepared, state: State) -> Iterator[str]:
 
 def _at(p: Prepared, point: Point, epochs: int) -> Iterator[str]:
     """`epochs`: of all phases, as its history says."""
-    count, size = len(p.data.train.labels), p.recipe.train.batch_size
+    count, size = len(p.data.train.labels), meaning.step_size(p.recipe)
     steps, done = math.ceil(count / size), min(count, point.step * size)
     if (point.epoch, point.step) < (0, 1) or point.epoch > epochs:
         yield f"point.epoch = {point.epoch}, expected at most {epochs}, and above 0 where no step was done"
@@ -104,7 +104,7 @@ def _named(part: str, arrays: Arrays, wanted: Shapes) -> Iterator[str]:
 
 def _optimizer(p: Prepared, state: State, phase: PlannedPhase) -> Iterator[str]:
     rule, slots = meaning.optimizer_spec(p.recipe), dict(state.optimizer)
-    steps = math.ceil(len(p.data.train.labels) / p.recipe.train.batch_size)
+    steps = math.ceil(len(p.data.train.labels) / meaning.step_size(p.recipe))
     taken = (state.point.epoch - phase.first_epoch) * steps + state.point.step
     step = slots.pop("step", None)
     if step is None or step.dtype != np.int64 or step.shape != () or int(step) != taken:

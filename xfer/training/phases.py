@@ -61,6 +61,7 @@ def open_phase(
         epochs=phase.epochs,
         batch_size=recipe.train.batch_size,
         val_batch=net.predict_batch(on_cpu=recipe.train.batch_size),
+        accumulate=recipe.train.accumulate,
         views=views,
         masks=masks_of(net.graph, net.spec.image_size, cut, dropout),
         seed=recipe.seed,
