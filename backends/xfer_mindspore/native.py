@@ -16,22 +16,39 @@ from typing import Any
 import mindspore.dataset as ds
 import numpy as np
 from mindspore.dataset import vision
-from mindspore.dataset.vision import Inter
+from mindspore.dataset.vision import Border, Inter
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from xfer.backend import InputSpec, Labelled
 from xfer.errors import BackendError, DataError
 from xfer.pixels.augment import (
+    Affine,
+    AutoAugment,
+    AutoContrast,
     CenterCrop,
     ColorJitter,
+    Equalize,
+    GaussianBlur,
+    Grayscale,
     HorizontalFlip,
+    Invert,
     Normalize,
+    Pad,
+    Perspective,
+    Posterize,
+    RandAugment,
+    RandomApply,
+    RandomChoice,
     RandomCrop,
     RandomErasing,
+    RandomGrayscale,
     RandomResizedCrop,
     Resize,
     Rotation,
+    Sharpness,
+    Solarize,
+    TrivialAugmentWide,
     VerticalFlip,
 )
 from xfer.pixels.boxes import Picture
@@ -118,7 +135,35 @@ def _operator(spec: Any) -> Operator:
         case Rotation():
             return partial(_rotate, spec)
         case RandomErasing():
-            return partial(_erase, spec)
+            return partial(_by_core, spec)
+        case Pad():
+            return partial(_pad, spec)
+        case RandomApply(transforms=transforms):
+            return partial(_apply_all, spec, [_operator(t) for t in transforms])
+        case RandomChoice(transforms=transforms):
+            return partial(_apply_one, spec, [_operator(t) for t in transforms])
+    return _of_values(spec)
+
+
+def _of_values(spec: Any) -> Operator:
+    """Of what leaves every pixel in its place, and of what MindSpore does not have on Pillow pictures."""
+    match spec:
+        case Grayscale():
+            return partial(_plain, vision.Grayscale(3))
+        case RandomGrayscale():
+            return partial(_sometimes, spec, partial(_plain, vision.Grayscale(3)))
+        case AutoContrast():
+            return partial(_sometimes, spec, partial(_plain, vision.AutoContrast()))
+        case Equalize():
+            return partial(_sometimes, spec, partial(_plain, vision.Equalize()))
+        case Invert():
+            return partial(_sometimes, spec, partial(_plain, vision.Invert()))
+        case Sharpness(sharpness_factor=factor):
+            return partial(_sometimes, spec, partial(_run, vision.RandomSharpness((factor, factor))))
+        case Posterize() | Solarize() | GaussianBlur() | Affine() | Perspective():
+            return partial(_by_core, spec)
+        case RandAugment() | TrivialAugmentWide() | AutoAugment():
+            return partial(_by_core, spec)
     raise BackendError(f"data.pipeline = 'native': MindSpore's has no {spec.op}. Cure: data.pipeline = 'core'")
 
 
@@ -166,7 +211,32 @@ def _rotate(spec: Rotation, image: Picture, rng: Generator) -> Picture:
     return _run(vision.RandomRotation((angle, angle), INTER[spec.interpolation], fill_value=spec.fill), image, rng)
 
 
-def _erase(spec: RandomErasing, image: Picture, rng: Generator) -> Picture:
-    # By the core: MindSpore's RandomErasing draws the shape uniformly, not its logarithm, as width / height; and its
-    # noise is normal, meant for normalised floats.
+def _pad(spec: Pad, image: Picture, rng: Generator) -> Picture:
+    spec.refuse_large(image.height, image.width)
+    return vision.Pad(spec.sides, spec.fill, Border(spec.padding_mode))(image)
+
+
+def _plain(operator: Callable[[Picture], Picture], image: Picture, rng: Generator) -> Picture:
+    return operator(image)
+
+
+def _sometimes(spec: Any, operator: Operator, image: Picture, rng: Generator) -> Picture:
+    return operator(image, rng) if spec.draw(image.height, image.width, rng) else image
+
+
+def _apply_all(spec: RandomApply, operators: Sequence[Operator], image: Picture, rng: Generator) -> Picture:
+    if rng.random() < spec.p:
+        for operator in operators:
+            image = operator(image, rng)
+    return image
+
+
+def _apply_one(spec: RandomChoice, operators: Sequence[Operator], image: Picture, rng: Generator) -> Picture:
+    return operators[spec.choose(rng)](image, rng)
+
+
+def _by_core(spec: Any, image: Picture, rng: Generator) -> Picture:
+    # MindSpore's RandomErasing draws the shape uniformly, not its logarithm, as width / height; and its noise is
+    # normal, meant for normalised floats. Its RandomAffine turns around a place half a pixel off, its RandomPerspective
+    # has no fill. Posterize, Solarize, GaussianBlur and the policies take arrays, of which it makes other pixels.
     return spec.apply(image, spec.draw(image.height, image.width, rng))

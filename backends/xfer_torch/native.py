@@ -21,15 +21,32 @@ from torchvision.transforms import InterpolationMode, v2
 from xfer.backend import InputSpec, Labelled
 from xfer.errors import BackendError, DataError
 from xfer.pixels.augment import (
+    Affine,
+    AutoAugment,
+    AutoContrast,
     CenterCrop,
     ColorJitter,
+    Equalize,
+    GaussianBlur,
+    Grayscale,
     HorizontalFlip,
+    Invert,
     Normalize,
+    Pad,
+    Perspective,
+    Posterize,
+    RandAugment,
+    RandomApply,
+    RandomChoice,
     RandomCrop,
     RandomErasing,
+    RandomGrayscale,
     RandomResizedCrop,
     Resize,
     Rotation,
+    Sharpness,
+    Solarize,
+    TrivialAugmentWide,
     VerticalFlip,
 )
 from xfer.pixels.boxes import Picture
@@ -148,12 +165,57 @@ def _operator(spec: Any) -> tuple[Operator, ...]:
             return (partial(_erase_with_noise, spec),)
         case RandomErasing(p=p, scale=scale, ratio=ratio, value=value):
             return (v2.RandomErasing(p, scale, ratio, value),)
+        case Pad(fill=fill, padding_mode=mode):
+            return partial(_check_padded, spec), v2.Pad(list(spec.sides), fill, mode)
+        case Affine(degrees=degrees, translate=shift, scale=scale, shear=shear, interpolation=mode, fill=fill):
+            return (v2.RandomAffine(degrees, shift, scale, shear, InterpolationMode(mode), fill),)
+        case Perspective(distortion_scale=distortion, p=p, interpolation=mode, fill=fill):
+            return (v2.RandomPerspective(distortion, p, InterpolationMode(mode), fill),)
+        case RandomApply(transforms=transforms, p=p):
+            return (v2.RandomApply(_operators(transforms), p),)
+        case RandomChoice(transforms=transforms, p=p):
+            return (v2.RandomChoice(_operators(transforms), p),)
+    return (_of_values(spec),)
+
+
+def _of_values(spec: Any) -> Operator:
+    """Of what leaves every pixel in its place, and of the policies."""
+    match spec:
+        case Grayscale():
+            return v2.Grayscale(3)
+        case RandomGrayscale(p=p):
+            return v2.RandomGrayscale(p)
+        case AutoContrast(p=p):
+            return v2.RandomAutocontrast(p)
+        case Equalize(p=p):
+            return v2.RandomEqualize(p)
+        case Invert(p=p):
+            return v2.RandomInvert(p)
+        case Posterize(bits=bits, p=p):
+            return v2.RandomPosterize(bits, p)
+        case Solarize(threshold=threshold, p=p):
+            return v2.RandomSolarize(threshold, p)
+        case Sharpness(sharpness_factor=factor, p=p):
+            return v2.RandomAdjustSharpness(factor, p)
+        case GaussianBlur(kernel_size=kernel, sigma=sigma):
+            return v2.GaussianBlur(kernel, sigma)
+        case RandAugment(num_ops=count, magnitude=magnitude, num_magnitude_bins=bins, interpolation=mode, fill=fill):
+            return v2.RandAugment(count, magnitude, bins, InterpolationMode(mode), fill)
+        case TrivialAugmentWide(num_magnitude_bins=bins, interpolation=mode, fill=fill):
+            return v2.TrivialAugmentWide(bins, InterpolationMode(mode), fill)
+        case AutoAugment(policy=policy, interpolation=mode, fill=fill):
+            return v2.AutoAugment(v2.AutoAugmentPolicy(policy), InterpolationMode(mode), fill)
     raise BackendError(f"data.pipeline = 'native': torch's has no {spec.op}. Cure: data.pipeline = 'core'")
 
 
 def _check_fits(spec: RandomCrop, image: Picture) -> Picture:
     if not spec.fits(image.height, image.width):
         raise DataError(spec.too_small(image.height, image.width))
+    return image
+
+
+def _check_padded(spec: Pad, image: Picture) -> Picture:
+    spec.refuse_large(image.height, image.width)
     return image
 
 

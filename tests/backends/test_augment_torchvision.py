@@ -6,16 +6,30 @@ from PIL import Image
 
 from xfer.data.dataset import open_dataset
 from xfer.pixels.augment import (
+    Affine,
+    AutoContrast,
     CenterCrop,
     ColorJitter,
+    Equalize,
+    GaussianBlur,
+    Grayscale,
     HorizontalFlip,
+    Invert,
+    Letterbox,
+    Pad,
+    Perspective,
+    Posterize,
     RandomCrop,
     RandomErasing,
+    RandomGrayscale,
     RandomResizedCrop,
     Resize,
     Rotation,
+    Sharpness,
+    Solarize,
     VerticalFlip,
 )
+from xfer.pixels.warps import projection
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("torchvision", reason="torchvision is not installed")
@@ -129,6 +143,114 @@ def test_rotation(size, mode, fill):
         assert_same(spec.apply(image, angle), theirs)
 
 
+TONES = {
+    "grey": (RandomGrayscale(), lambda image: F.rgb_to_grayscale(image, 3)),
+    "auto-contrast": (AutoContrast(), F.autocontrast),
+    "equalize": (Equalize(), F.equalize),
+    "invert": (Invert(), F.invert),
+    **{f"{b} bits": (Posterize(bits=b), lambda image, b=b: F.posterize(image, b)) for b in range(1, 9)},
+    **{f"from {t}": (Solarize(threshold=t), lambda image, t=t: F.solarize(image, t)) for t in (0, 1, 99.5, 128, 255)},
+    **{
+        f"sharpness {f}": (Sharpness(sharpness_factor=f), lambda image, f=f: F.adjust_sharpness(image, f))
+        for f in (0, 0.3, 1, 1.9, 40)
+    },
+}
+
+
+@pytest.mark.parametrize(("spec", "theirs"), TONES.values(), ids=TONES)
+def test_what_changes_values_alone(spec, theirs):
+    for size in SIZES:
+        image = picture(*size)
+        assert_same(spec.apply(image, True), theirs(image))
+        assert_same(spec.apply(image, False), image)
+
+
+def test_grey():
+    image = picture(61, 83)
+    assert_same(Grayscale().apply(image), v2.Grayscale(3)(image))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (HorizontalFlip, v2.RandomHorizontalFlip),
+        (VerticalFlip, v2.RandomVerticalFlip),
+        (RandomGrayscale, v2.RandomGrayscale),
+        (AutoContrast, v2.RandomAutocontrast),
+        (Equalize, v2.RandomEqualize),
+        (Invert, v2.RandomInvert),
+        (lambda: Posterize(bits=2), lambda: v2.RandomPosterize(2)),
+        (lambda: Solarize(threshold=2), lambda: v2.RandomSolarize(2)),
+        (lambda: Sharpness(sharpness_factor=2), lambda: v2.RandomAdjustSharpness(2)),
+        (Perspective, v2.RandomPerspective),
+    ],
+)
+def test_how_often_is_torchvisions_where_nobody_says(ours, theirs):
+    assert ours().p == theirs().p
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kernel", [1, 3, [5, 9], [13, 3], 17])
+def test_gaussian_blur(size, kernel):
+    """torchvision adds up in float32 and in two dimensions: 1 value in 40,000 is a half here and not there."""
+    image, spec = picture(*size), GaussianBlur(kernel_size=kernel)
+    for sigma in [0.1, 2.0, 7.5] + [spec.draw(*size, rng) for rng in generators(3)]:
+        assert 0.1 <= sigma <= 7.5
+        both = [kernel] * 2 if isinstance(kernel, int) else kernel
+        pair = (spec.apply(image, sigma), F.gaussian_blur(image, both, [sigma, sigma]))
+        ours, theirs = (np.asarray(made).astype(int) for made in pair)
+        assert np.abs(ours - theirs).max() <= 1
+        assert (ours != theirs).mean() < 1e-3
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "symmetric"])
+@pytest.mark.parametrize("padding", [0, 5, [3, 16], [1, 0, 7, 12]])
+def test_pad(size, mode, padding):
+    image = picture(*size)
+    theirs = F.pad(image, padding, fill=[9, 8, 7], padding_mode=mode)
+    assert_same(Pad(padding=padding, fill=[9, 8, 7], padding_mode=mode).apply(image), theirs)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("wanted", [32, [40, 30], [30, 101]])
+def test_letterbox_is_a_resizing_and_a_padding(size, wanted):
+    image, (height, width) = picture(*size), wanted if isinstance(wanted, list) else (wanted, wanted)
+    share = min(height / size[0], width / size[1])
+    inner = F.resize(image, [round(side * share) for side in size])
+    y, x = height - inner.height, width - inner.width
+    assert min(y, x) == 0
+    theirs = F.pad(inner, [x // 2, y // 2, x - x // 2, y - y // 2], fill=114)
+    assert_same(Letterbox(size=wanted).apply(image), theirs)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("mode", MODES)
+def test_affine(size, mode):
+    image = picture(*size)
+    spec = Affine(
+        degrees=180, translate=[0.3, 0.2], scale=[0.5, 2], shear=[-30, 30, -20, 20], interpolation=mode, fill=[1, 2, 3]
+    )
+    fixed = [Affine(degrees=[a, a], translate=[t, 0]).draw(*size, generators(1)[0]) for a in (0, 90) for t in (0, 0.2)]
+    for motion in fixed + [spec.draw(*size, rng) for rng in generators()]:
+        values = motion._asdict()
+        theirs = F.affine(image, **values, interpolation=InterpolationMode(mode), fill=[1, 2, 3])
+        assert_same(spec.apply(image, motion), theirs)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("mode", MODES)
+def test_perspective(size, mode):
+    image, spec = picture(*size), Perspective(p=1, distortion_scale=0.6, interpolation=mode, fill=[1, 2, 3])
+    height, width = size
+    before = [[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]]
+    for rng in generators(6):
+        corners = spec.draw(*size, rng)
+        behind = [list(corner) for corner in corners]
+        theirs = F.perspective(image, before, behind, InterpolationMode(mode), fill=[1, 2, 3])
+        assert_same(spec.apply(image, corners), theirs)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("value", [0, 77, [10, 20, 30], "random"])
 def test_random_erasing(size, value):
@@ -196,6 +318,31 @@ def test_erased_shares_follow_torchvisions_law(size):
     b = np.array([[row[k] for k in "ijhw"] for row in rows], float)
     for quantity in (lambda x: x[:, 2] * x[:, 3], lambda x: x[:, 2] / x[:, 3], lambda x: x[:, 0], lambda x: x[:, 1]):
         assert distance(quantity(a), quantity(b)) < LIMIT
+
+
+@pytest.mark.parametrize(("degrees", "shear"), [(0, (-5, 20, 30, 40)), (40, 15), ((10, 50), (5, 20)), ((-10, 50), 0)])
+def test_affine_motions_follow_torchvisions_law(degrees, shear):
+    torch.manual_seed(0)
+    count = DRAWS // 3
+    rng, image = np.random.default_rng(1), Image.new("RGB", (200, 300))
+    fields = {"degrees": degrees, "translate": (0.3, 0.1), "scale": (0.5, 3.0), "shear": shear}
+    ours, theirs = Affine(**fields), v2.RandomAffine(**fields)
+    a = [ours.draw(300, 200, rng)._asdict() for _ in range(count)]
+    b = [theirs.make_params([image]) for _ in range(count)]
+    for name in ("angle", "translate", "scale", "shear"):
+        one, other = (np.array([row[name] for row in rows], float).reshape(count, -1) for rows in (a, b))
+        for column in range(one.shape[1]):
+            assert distance(one[:, column], other[:, column]) < LIMIT * np.sqrt(3)
+
+
+def test_corners_follow_torchvisions_law():
+    torch.manual_seed(0)
+    rng, image = np.random.default_rng(1), Image.new("RGB", (200, 91))
+    ours, theirs = Perspective(p=1, distortion_scale=0.4), v2.RandomPerspective(0.4, p=1)
+    count = DRAWS // 5
+    a = np.array([projection(ours.draw(91, 200, rng), 91, 200) for _ in range(count)])
+    b = np.array([theirs.make_params([image])["coefficients"] for _ in range(count)])
+    assert max(distance(one, other) for one, other in zip(a.T, b.T, strict=True)) < LIMIT * np.sqrt(5)
 
 
 def test_the_files_and_their_order_are_those_of_an_image_folder(tmp_path):

@@ -10,16 +10,34 @@ from pydantic import TypeAdapter, ValidationError
 
 from xfer.errors import ConfigError, DataError
 from xfer.pixels.augment import (
+    Affine,
+    AutoAugment,
+    AutoContrast,
     CenterCrop,
     ColorJitter,
+    Equalize,
+    GaussianBlur,
+    Grayscale,
     HorizontalFlip,
+    Invert,
+    Letterbox,
     Normalize,
+    Pad,
+    Perspective,
+    Posterize,
+    RandAugment,
+    RandomApply,
+    RandomChoice,
     RandomCrop,
     RandomErasing,
+    RandomGrayscale,
     RandomResizedCrop,
     Resize,
     Rotation,
+    Sharpness,
+    Solarize,
     Transform,
+    TrivialAugmentWide,
     VerticalFlip,
     apply,
     default_eval,
@@ -40,6 +58,21 @@ EVERY_RANDOM = [
     ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
     Rotation(degrees=30),
     RandomErasing(value="random"),
+    RandomGrayscale(p=0.5),
+    AutoContrast(),
+    Equalize(),
+    Invert(),
+    Posterize(bits=3),
+    Solarize(threshold=100),
+    Sharpness(sharpness_factor=2),
+    GaussianBlur(kernel_size=[3, 5]),
+    Affine(degrees=30, translate=[0.1, 0.2], scale=[0.8, 1.2], shear=10),
+    Perspective(),
+    RandAugment(),
+    TrivialAugmentWide(),
+    AutoAugment(policy="cifar10"),
+    RandomApply(transforms=[ColorJitter(brightness=0.4), GaussianBlur(kernel_size=3)]),
+    RandomChoice(transforms=[Rotation(degrees=20), HorizontalFlip()], p=[1, 3]),
 ]
 
 
@@ -203,6 +236,9 @@ def test_rotation_angles():
         ([Resize(size=[41, 30]), Resize(size=15)], (20, 15)),
         ([Resize(size=64), CenterCrop(size=[30, 40]), RandomErasing(), NORMALIZE], (30, 40)),
         ([RandomCrop(size=[8, 9], pad_if_needed=True), Rotation(degrees=5), HorizontalFlip()], (8, 9)),
+        ([Letterbox(size=[30, 40]), *EVERY_RANDOM[2:]], (30, 40)),
+        ([Resize(size=[10, 12]), Pad(padding=[1, 2, 3, 4], padding_mode="edge"), Grayscale()], (16, 16)),
+        ([Pad(padding=7), Letterbox(size=20), Pad(padding=[1, 3])], (26, 22)),
     ],
 )
 def test_output_size_is_the_size_that_comes_out(transforms, size):
@@ -212,7 +248,13 @@ def test_output_size_is_the_size_that_comes_out(transforms, size):
 
 
 @pytest.mark.parametrize(
-    "transforms", [[], [Resize(size=32)], [HorizontalFlip(), Resize(size=8), ColorJitter(hue=0.1)]]
+    "transforms",
+    [
+        [],
+        [Resize(size=32)],
+        [HorizontalFlip(), Resize(size=8), ColorJitter(hue=0.1)],
+        [Resize(size=32), Pad(padding=4)],
+    ],
 )
 def test_sizes_that_would_differ_are_refused(transforms):
     with pytest.raises(ConfigError, match=r"different sizes.*Cure"):
@@ -238,10 +280,12 @@ def test_split_normalize():
 def test_describe():
     assert describe(default_eval(224)) == "Resize(size=256), CenterCrop(size=224)"
     assert describe([HorizontalFlip(p=0.1)]) == "HorizontalFlip(p=0.1)"
+    chosen = RandomChoice(transforms=[Invert(p=1), Posterize(bits=4)])
+    assert describe([chosen]) == "RandomChoice(transforms=[Invert(p=1.0), Posterize(bits=4)])"
 
 
 def test_specs_survive_json():
-    specs = (*EVERY_RANDOM, *default_eval(24), NORMALIZE)
+    specs = (*EVERY_RANDOM, Pad(padding=[1, 2]), Grayscale(), Letterbox(size=24), *default_eval(24), NORMALIZE)
     assert RECIPE.validate_json(RECIPE.dump_json(specs)) == specs
 
 
@@ -265,6 +309,29 @@ def test_specs_survive_json():
         ({"op": "RandomErasing", "value": 256}, "value", "0..255"),
         ({"op": "RandomErasing", "value": "blue"}, "value", '"random"'),
         ({"op": "Normalize", "mean": [0, 0, 0], "std": [1, 0, 1]}, "std", "each above 0"),
+        ({"op": "Pad", "padding": [1, 2, 3]}, "padding", "[left, top, right, bottom]"),
+        ({"op": "Pad", "padding": 1, "padding_mode": "wrap"}, "padding_mode", "'symmetric'"),
+        ({"op": "Grayscale", "num_output_channels": 1}, "num_output_channels", "Input should be 3"),
+        ({"op": "Posterize", "bits": 0}, "bits", "greater than or equal to 1"),
+        ({"op": "Solarize", "threshold": 256}, "threshold", "less than or equal to 255"),
+        ({"op": "Sharpness", "sharpness_factor": -1}, "sharpness_factor", "greater than or equal to 0"),
+        ({"op": "GaussianBlur", "kernel_size": 4}, "kernel_size", "an odd number of pixels"),
+        ({"op": "GaussianBlur", "kernel_size": 3, "sigma": [2, 1]}, "sigma", "low <= high"),
+        ({"op": "GaussianBlur", "kernel_size": 3, "sigma": 0}, "sigma", "in 0.001..1000"),
+        ({"op": "Affine"}, "degrees", "Field required"),
+        ({"op": "Affine", "degrees": 1, "translate": [0, 1.5]}, 1, "less than or equal to 1"),
+        ({"op": "Affine", "degrees": 1, "scale": [0, 1]}, "scale", "0 < low <= high"),
+        ({"op": "Affine", "degrees": 1, "shear": [1, 2, 4, 3]}, "shear", "[low, high, low, high]"),
+        ({"op": "Affine", "degrees": 1, "shear": 90}, "shear", "in -89..89"),
+        ({"op": "Perspective", "distortion_scale": 2}, "distortion_scale", "less than or equal to 1"),
+        ({"op": "RandAugment", "magnitude": 31}, "RandAugment", "expected at most 30"),
+        ({"op": "RandAugment", "num_ops": -1}, "num_ops", "greater than or equal to 0"),
+        ({"op": "TrivialAugmentWide", "num_magnitude_bins": 1}, "num_magnitude_bins", "greater than or equal to 2"),
+        ({"op": "AutoAugment", "policy": "coco"}, "policy", "'imagenet', 'cifar10' or 'svhn'"),
+        ({"op": "RandomApply", "transforms": []}, "transforms", "one or more augmentations"),
+        ({"op": "RandomApply", "transforms": [{"op": "Resize", "size": 8}]}, "transforms", "'Resize' found using 'op'"),
+        ({"op": "RandomChoice", "transforms": [{"op": "Invert"}], "p": [1, 2]}, "RandomChoice", "one number for each"),
+        ({"op": "RandomChoice", "transforms": [{"op": "Invert"}], "p": [0]}, "RandomChoice", "not all of them 0"),
         ({"op": "Resize", "siz": 8, "size": 8}, "siz", "Extra inputs"),
         ({"op": "Resize"}, "size", "Field required"),
         ({"op": "Rezise", "size": 8}, 0, "Rezise"),
@@ -278,3 +345,112 @@ def test_what_cannot_be_meant_is_one_complaint(spec, where, message):
     (problem,) = raised.value.errors()
     assert where in problem["loc"]
     assert message in problem["msg"]
+
+
+def test_what_happens_some_of_the_time_happens_at_its_rate_and_else_leaves_a_picture_alone():
+    image, rng = picture(), np.random.default_rng(0)
+    for kind in (RandomGrayscale, AutoContrast, Equalize, Invert, Perspective):
+        drawn = [kind(p=0.3).draw(20, 24, rng) for _ in range(2000)]
+        assert np.mean([d not in (False, None) for d in drawn]) == pytest.approx(0.3, abs=4 * math.sqrt(0.21 / 2000))
+        assert kind(p=0).apply(image, kind(p=0).draw(20, 24, rng)) is image
+
+
+def test_grey_is_the_luma_of_itu_r_601_in_every_channel():
+    grey = pixels(Grayscale().apply(picture()))
+    luma = pixels(picture()) @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(grey - luma[..., None]).max() < 0.51
+    assert (grey == grey[..., :1]).all()
+
+
+def test_a_blur_is_the_gaussian_sum_of_mirrored_neighbours():
+    image, sigma = picture(9, 40), 1.3
+    x, y = np.arange(-3, 4), np.arange(-2, 3)
+    kernel = np.exp(-(x**2 + y[:, None] ** 2) / (2 * sigma**2))
+    padded = np.pad(pixels(image).astype(float), ((2, 2), (3, 3), (0, 0)), "reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 7), (0, 1))
+    right = (windows * (kernel / kernel.sum())).sum((-1, -2))
+    assert np.abs(pixels(GaussianBlur(kernel_size=[7, 5]).apply(image, sigma)) - right).max() < 0.5001
+
+
+def test_a_blur_does_not_show_the_strips_it_is_made_in():
+    """Turned, the same picture is divided otherwise."""
+    tall, spec = picture(3000, 30), GaussianBlur(kernel_size=9)
+    wide = spec.apply(tall.transpose(Image.Transpose.TRANSPOSE), 2.0).transpose(Image.Transpose.TRANSPOSE)
+    assert np.abs(pixels(spec.apply(tall, 2.0)).astype(int) - pixels(wide)).max() <= 1  # sums in another order
+    flat = Image.new("RGB", (30, 3000), (7, 8, 9))
+    np.testing.assert_array_equal(spec.apply(flat, 2.0), flat)
+
+
+@pytest.mark.parametrize("how", ["edge", "reflect", "symmetric"])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_picture_goes_on_around_itself_however_far(how, count):
+    """By definition: the edge, or there and back again, step by step."""
+    there = list(range(count))
+    back = {"edge": [], "reflect": there[-2:0:-1], "symmetric": there[::-1]}[how]
+    cycle = there + back
+    right = [min(max(i, 0), count - 1) if how == "edge" else cycle[i % len(cycle)] for i in range(-13, count + 11)]
+    row = Image.fromarray(np.arange(3 * count, dtype=np.uint8).reshape(1, count, 3))
+    made = pixels(Pad(padding=[13, 2, 11, 1], padding_mode=how).apply(row))
+    assert made.shape == (4, count + 24, 3)
+    for line in made:
+        np.testing.assert_array_equal(line, pixels(row)[0][right])
+
+
+def test_a_letterbox_shows_the_whole_picture():
+    image = Image.new("RGB", (10, 31), (1, 2, 3))
+    tall = pixels(Letterbox(size=[31, 15], fill=[9, 8, 7]).apply(image))
+    assert (tall[:, 2:12] == [1, 2, 3]).all()
+    assert (tall[:, :2] == [9, 8, 7]).all()
+    assert (tall[:, 12:] == [9, 8, 7]).all()
+    assert pixels(Letterbox(size=40).apply(Image.new("RGB", (10_000, 1)))).shape == (40, 40, 3)
+
+
+def test_corners_that_stay_leave_the_picture_and_those_that_enclose_nothing_too():
+    image, spec = picture(20, 24), Perspective(p=1)
+    same = spec.apply(image, ((0, 0), (23, 0), (23, 19), (0, 19)))
+    np.testing.assert_array_equal(pixels(same)[:-1, :-1], pixels(image)[:-1, :-1])
+    for corners in [((5, 5),) * 4, ((0, 0), (5, 5), (10, 10), (3, 3)), ((0, 0), (0, 0), (23, 19), (0, 19))]:
+        assert spec.apply(image, corners) is image
+    assert Perspective(p=1, distortion_scale=1).apply(
+        Image.new("RGB", (1, 9)), spec.draw(9, 1, np.random.default_rng(0))
+    )
+
+
+def test_an_affine_motion_by_whole_pixels_is_a_shift():
+    spec, image = Affine(degrees=0, translate=[0.5, 0.5], fill=7), picture(20, 24)
+    motion = spec.draw(20, 24, np.random.default_rng(1))
+    x, y = motion.translate
+    shifted = np.full((60, 72, 3), 7, np.uint8)
+    shifted[20 + y : 40 + y, 24 + x : 48 + x] = pixels(image)
+    assert x != 0
+    assert y != 0
+    np.testing.assert_array_equal(spec.apply(image, motion), shifted[20:40, 24:48])
+
+
+def test_all_or_none_of_a_list_is_applied_in_order():
+    inner = (Posterize(bits=1, p=1), Invert(p=1))
+    spec, image, rng = RandomApply(transforms=inner, p=0.25), picture(), np.random.default_rng(0)
+    both, none = 255 - (pixels(image) & 128), pixels(image)
+    made = [apply(image, [spec], rng) for _ in range(1000)]
+    rate = np.mean([(m == both).all() for m in made])
+    assert rate == pytest.approx(0.25, abs=4 * math.sqrt(0.1875 / 1000))
+    assert all((m == none).all() or (m == both).all() for m in made)
+
+
+@pytest.mark.parametrize(("p", "shares"), [(None, (1 / 3, 1 / 3, 1 / 3)), ((3, 0, 1), (0.75, 0, 0.25))])
+def test_one_of_a_list_is_chosen_as_often_as_asked(p, shares):
+    spec = RandomChoice(transforms=(Posterize(bits=1, p=1), Invert(p=1), HorizontalFlip(p=1)), p=p)
+    image, rng = picture(), np.random.default_rng(0)
+    single = [apply(image, [transform], rng).tobytes() for transform in spec.transforms]
+    made = [single.index(apply(image, [spec], rng).tobytes()) for _ in range(1000)]
+    for number, share in enumerate(shares):
+        assert abs(made.count(number) - 1000 * share) <= 4 * math.sqrt(1000 * share * (1 - share))
+
+
+def test_the_last_of_a_list_without_a_share_is_not_chosen_by_rounding():
+    class Highest:
+        def random(self):
+            return 1 - 2.0**-53
+
+    spec = RandomChoice(transforms=(Invert(), Equalize(), HorizontalFlip()), p=(1e-6, 1e6, 0))
+    assert spec.choose(Highest()) == 1

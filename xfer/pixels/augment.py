@@ -1,6 +1,6 @@
 """Lists of augmentations: what they do to a picture, what leaves them, and the usual ones.
 
-The augmentations themselves are in `xfer.pixels.geometry` and `xfer.pixels.colour`, and can be imported from here.
+The augmentations themselves are in the files that this one imports them from, and can be imported from here.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from pydantic import Field
 
 from xfer.errors import ConfigError
 from xfer.pixels.boxes import Picture
+from xfer.pixels.choices import RandomApply, RandomChoice, SizeKept
 from xfer.pixels.colour import ColorJitter, Normalize, RandomErasing
 from xfer.pixels.fields import HeightWidth
+from xfer.pixels.focus import GaussianBlur, Sharpness
+from xfer.pixels.frames import Letterbox, Pad
 from xfer.pixels.geometry import (
     CenterCrop,
     HorizontalFlip,
@@ -29,20 +32,41 @@ from xfer.pixels.geometry import (
 )
 from xfer.pixels.lazy import Jpeg
 from xfer.pixels.levels import Levels
+from xfer.pixels.policies import AutoAugment, RandAugment, TrivialAugmentWide
+from xfer.pixels.tones import AutoContrast, Equalize, Grayscale, Invert, Posterize, RandomGrayscale, Solarize
+from xfer.pixels.warps import Affine, Perspective
 
 __all__ = [
+    "Affine",
+    "AutoAugment",
+    "AutoContrast",
     "CenterCrop",
     "ColorJitter",
+    "Equalize",
+    "GaussianBlur",
+    "Grayscale",
     "HorizontalFlip",
+    "Invert",
+    "Letterbox",
     "Levels",
     "Normalize",
+    "Pad",
+    "Perspective",
     "PixelTransform",
+    "Posterize",
+    "RandAugment",
+    "RandomApply",
+    "RandomChoice",
     "RandomCrop",
     "RandomErasing",
+    "RandomGrayscale",
     "RandomResizedCrop",
     "Resize",
     "Rotation",
+    "Sharpness",
+    "Solarize",
     "Transform",
+    "TrivialAugmentWide",
     "VerticalFlip",
     "apply",
     "default_eval",
@@ -54,8 +78,9 @@ __all__ = [
     "transformed",
 ]
 
-Fixed = Resize | CenterCrop
-Random = RandomResizedCrop | RandomCrop | HorizontalFlip | VerticalFlip | ColorJitter | Rotation | RandomErasing
+Sized = Resize | CenterCrop | RandomResizedCrop | RandomCrop | Letterbox
+Fixed = Resize | CenterCrop | Letterbox | Pad | Grayscale
+Random = RandomResizedCrop | RandomCrop | SizeKept | RandomApply | RandomChoice
 PixelTransform = Fixed | Random | Levels
 Transform = Annotated[PixelTransform | Normalize, Field(discriminator="op")]
 
@@ -64,7 +89,7 @@ def apply(image: Picture | Jpeg, transforms: Sequence[Transform], rng: Generator
     """The pixels (H, W, 3) of an RGB image after all transforms, in order; Normalize is the network's, not done here.
 
     Only random transforms touch `rng`, which may be None where there are none of them. Raises DataError for a picture
-    smaller than a RandomCrop needs, and for a Jpeg that turns out to be damaged.
+    smaller than a RandomCrop needs or beyond the limits with a Pad, and for a Jpeg that turns out to be damaged.
     """
     return np.array(transformed(image, transforms, rng))
 
@@ -72,7 +97,7 @@ def apply(image: Picture | Jpeg, transforms: Sequence[Transform], rng: Generator
 def transformed(image: Picture | Jpeg, transforms: Sequence[Transform], rng: Generator | None) -> Picture:
     """As `apply`, before the pixels are copied out. A Jpeg is decoded when the first transform has said how far."""
     first = next((t for t in transforms if not isinstance(t, Levels)), None)  # Levels: of the file, long since read
-    if isinstance(image, Jpeg) and not isinstance(first, Resize | RandomResizedCrop):
+    if isinstance(image, Jpeg) and not isinstance(first, Resize | RandomResizedCrop | Letterbox):
         image = image.decode()
     for transform in transforms:
         if isinstance(transform, Fixed):
@@ -106,7 +131,9 @@ def working_pixels(transforms: Sequence[Transform]) -> int:
     """Of the largest picture on the way through a list: a lower bound, as those that enter may be of any size."""
     height, width, most = 0, 0, 0
     for transform in transforms:
-        if isinstance(transform, Resize | CenterCrop | RandomResizedCrop | RandomCrop):
+        if isinstance(transform, Pad):
+            height, width = transform.size_of(height, width)
+        elif isinstance(transform, Sized):
             high, wide = both(transform.size)
             if isinstance(transform, RandomCrop):
                 padded = max(high, height + 2 * transform.padding), max(wide, width + 2 * transform.padding)
@@ -133,6 +160,8 @@ def describe(transforms: Sequence[Transform]) -> str:
 
     def text(transform: Transform) -> str:
         given = transform.model_dump(exclude={"op"}, exclude_defaults=True)
+        if isinstance(transform, RandomApply | RandomChoice):
+            given["transforms"] = f"[{describe(transform.transforms)}]"
         return f"{transform.op}({', '.join(f'{k}={v}' for k, v in given.items())})"
 
     return ", ".join(map(text, transforms)) or "(none)"
@@ -153,6 +182,8 @@ def _size_after(transform: Transform, size: HeightWidth | None) -> HeightWidth |
         return None if size is None else transform.size_of(*size)
     if isinstance(transform, RandomCrop) and size is not None and not transform.fits(*size):
         raise ConfigError(transform.too_small(*size))
-    if isinstance(transform, Resize | CenterCrop | RandomResizedCrop | RandomCrop):
+    if isinstance(transform, Pad):
+        return None if size is None else transform.size_of(*size)
+    if isinstance(transform, Sized):
         return both(transform.size)
     return size

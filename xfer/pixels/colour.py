@@ -29,13 +29,13 @@ class ColorJitter(Section):
 
     def draw(self, height: int, width: int, rng: Generator) -> tuple[tuple[str, float], ...]:
         """(adjustment, factor) in the order to apply them, itself random; without those that would change nothing."""
-        names = [list(_ADJUST)[i] for i in rng.permutation(len(_ADJUST))]
+        names = [list(ADJUST)[i] for i in rng.permutation(len(ADJUST))]
         ranges = {name: _spread(getattr(self, name), 0.0 if name == "hue" else 1.0) for name in names}
         return tuple((name, rng.uniform(*span)) for name, span in ranges.items() if span is not None)
 
     def apply(self, image: Picture, adjustments: Sequence[tuple[str, float]]) -> Picture:
         for name, factor in adjustments:
-            image = _ADJUST[name](image, factor)
+            image = ADJUST[name](image, factor)
         return image
 
 
@@ -135,9 +135,10 @@ def _shift_hue(image: Picture, turns: float) -> Picture:
     return Image.merge("HSV", (turned, saturation, value)).convert("RGB")
 
 
-_ADJUST: dict[str, Callable[[Picture, float], Picture]] = {
+ADJUST: dict[str, Callable[[Picture, float], Picture]] = {
     "brightness": lambda image, factor: ImageEnhance.Brightness(image).enhance(factor),
     "contrast": lambda image, factor: ImageEnhance.Contrast(image).enhance(factor),
     "saturation": lambda image, factor: ImageEnhance.Color(image).enhance(factor),
     "hue": _shift_hue,
 }
+"""What a factor makes of a picture: 1 leaves it as it is, and so does a hue of 0 but for the way through HSV."""

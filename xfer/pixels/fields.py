@@ -16,12 +16,28 @@ HeightWidth = tuple[int, int]
 T = TypeVar("T")
 Two = Annotated[tuple[T, T], Field(strict=False)]  # a list will do as well as a tuple
 Three = Annotated[tuple[T, T, T], Field(strict=False)]
+Four = Annotated[tuple[T, T, T, T], Field(strict=False)]
 
 
 def _ordered(pair: Pair) -> Pair:
     if pair[0] > pair[1]:
         raise ValueError("expected [low, high] with low <= high")
-    return pair
+    return _without_sign_of_0(pair[0]), _without_sign_of_0(pair[1])
+
+
+def _without_sign_of_0(number: float) -> float:
+    """-0.0 as 0.0: NumPy draws from 0.0 to 0.0, and refuses a range from 0.0 to -0.0."""
+    return number + 0.0
+
+
+def _ordered_pairs(bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    return (*_ordered(bounds[:2]), *_ordered(bounds[2:]))
+
+
+def _odd(pixels: int) -> int:
+    if pixels % 2 == 0:
+        raise ValueError("expected an odd number")
+    return pixels
 
 
 def _expect(words: str) -> WrapValidator:
@@ -42,7 +58,7 @@ MOST_PIXELS = 20_000
 Pixels = Annotated[int, Field(ge=1, le=MOST_PIXELS)]
 Padding = Annotated[int, Field(ge=0, le=MOST_PIXELS)]
 Byte = Annotated[int, Field(ge=0, le=255)]
-Probability = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1), AfterValidator(_without_sign_of_0)]
 Shape = Annotated[float, Field(ge=1e-3, le=1e3)]
 Factor = Annotated[float, Field(ge=0, le=1e3)]
 Angle = Annotated[float, Field(ge=-3600, le=3600)]
@@ -65,9 +81,29 @@ Hue = Annotated[
     _expect("a number in 0..0.5, or [low, high], -0.5 <= low <= high <= 0.5"),
 ]
 Degrees = Annotated[
-    Annotated[float, Field(ge=0, le=3600)] | Annotated[Two[Angle], AfterValidator(_ordered)],
+    Annotated[float, Field(ge=0, le=3600), AfterValidator(_without_sign_of_0)]
+    | Annotated[Two[Angle], AfterValidator(_ordered)],
     _expect("a number >= 0, or [low, high], low <= high, 3600 at most"),
 ]
 Mean = Annotated[Three[Level], _expect("[red, green, blue], each -10 or more")]
 Std = Annotated[Three[Spread], _expect("[red, green, blue], each above 0, 0.0001 at least")]
+Pads = Annotated[
+    Padding | Two[Padding] | Four[Padding],
+    _expect(f"a whole number of pixels, 0 to {MOST_PIXELS:,}, [sides, above and below] or [left, top, right, bottom]"),
+]
+_Odd = Annotated[int, Field(ge=1, le=255), AfterValidator(_odd)]
+Kernel = Annotated[_Odd | Two[_Odd], _expect("an odd number of pixels, 1 to 255, or [width, height]")]
+_Sigma = Annotated[float, Field(ge=1e-3, le=1e3)]
+Sigma = Annotated[
+    _Sigma | Annotated[Two[_Sigma], AfterValidator(_ordered)],
+    _expect("a number of pixels, or [low, high], low <= high, in 0.001..1000"),
+]
+Zoom = Annotated[Two[Shape], AfterValidator(_ordered), _expect("[low, high], 0 < low <= high, in 0.001..1000")]
+_Slant = Annotated[float, Field(ge=-89, le=89)]
+Shear = Annotated[
+    Annotated[float, Field(ge=0, le=89), AfterValidator(_without_sign_of_0)]
+    | Annotated[Two[_Slant], AfterValidator(_ordered)]
+    | Annotated[Four[_Slant], AfterValidator(_ordered_pairs)],
+    _expect("a number of degrees, 0 to 89, [low, high] or [low, high, low, high] of x and y, low <= high, in -89..89"),
+]
 Interpolation = Literal["nearest", "bilinear", "bicubic"]

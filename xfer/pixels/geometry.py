@@ -2,8 +2,8 @@
 
 A random spec keeps its luck and its work apart: `draw` makes parameters from a NumPy generator, by the distributions
 of torchvision.transforms.v2; `apply` is a pure function of a picture and parameters, and gives the same bits as
-torchvision's on a Pillow image. A new augmentation is one more class, here or in `xfer.pixels.colour`, and one more
-name in `Fixed` or `Random` of `xfer.pixels.augment`.
+torchvision's on a Pillow image. A new augmentation is one more class, here or in a file beside this one, and one more
+name in `Fixed` or `Random` of `xfer.pixels.augment`, or in `SizeKept` of `xfer.pixels.choices`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from xfer.pixels.fields import Degrees, Fill, HeightWidth, Interpolation, Paddin
 from xfer.pixels.lazy import Jpeg
 from xfer.section import Section
 
-_RESAMPLING = {
+RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -42,7 +42,7 @@ class Resize(Section):
                 f"Resize of {image.height} x {image.width} to {height} x {width}: more than {most:,} pixels. "
                 "Cure: a smaller size, or without this picture"
             )
-        return _resize(image, (height, width), self.interpolation)
+        return resized(image, (height, width), self.interpolation)
 
     def size_of(self, height: int, width: int) -> HeightWidth:
         """(height, width) that a picture of that size gets."""
@@ -89,7 +89,7 @@ class RandomResizedCrop(Section):
 
     def apply(self, image: Picture | Jpeg, box: Box) -> Picture:
         # Not resize(box=...): its filter reaches over the edges of the box, and other numbers come out.
-        return _resize(image.crop(box.edges), both(self.size), self.interpolation)
+        return resized(image.crop(box.edges), both(self.size), self.interpolation)
 
 
 class Cut(NamedTuple):
@@ -123,7 +123,7 @@ class RandomCrop(Section):
 
     def apply(self, image: Picture, cut: Cut) -> Picture:
         if cut.rows or cut.columns:
-            image = ImageOps.expand(image, (cut.columns, cut.rows), _colour(self.fill))
+            image = ImageOps.expand(image, (cut.columns, cut.rows), colour_of(self.fill))
         return image.crop(cut.box.edges)
 
     def fits(self, height: int, width: int) -> bool:
@@ -174,7 +174,7 @@ class Rotation(Section):
         return rng.uniform(low, high)
 
     def apply(self, image: Picture, angle: float) -> Picture:
-        return image.rotate(angle, _RESAMPLING[self.interpolation], fillcolor=_colour(self.fill))
+        return image.rotate(angle, RESAMPLING[self.interpolation], fillcolor=colour_of(self.fill))
 
 
 def both(size: int | HeightWidth) -> HeightWidth:
@@ -182,9 +182,11 @@ def both(size: int | HeightWidth) -> HeightWidth:
     return (size, size) if isinstance(size, int) else size
 
 
-def _colour(fill: int | tuple[int, int, int]) -> tuple[int, int, int]:
+def colour_of(fill: int | tuple[int, int, int]) -> tuple[int, int, int]:
+    """(red, green, blue); a single number stands for a grey."""
     return (fill, fill, fill) if isinstance(fill, int) else fill
 
 
-def _resize(image: Picture | Jpeg, size: HeightWidth, interpolation: Interpolation) -> Picture:
-    return image.resize((size[1], size[0]), _RESAMPLING[interpolation])
+def resized(image: Picture | Jpeg, size: HeightWidth, interpolation: Interpolation) -> Picture:
+    """To (height, width) in pixels, antialiased."""
+    return image.resize((size[1], size[0]), RESAMPLING[interpolation])

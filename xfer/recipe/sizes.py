@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from xfer.errors import ConfigError
-from xfer.pixels.augment import Transform, output_size, split_normalize
+from xfer.pixels.augment import Pad, Transform, output_size, split_normalize
 from xfer.recipe.recipe import Augment
 
 
@@ -15,17 +15,19 @@ def refuse_other_size(augment: Augment, name: str) -> None:
 
     The cure is an override for every size in such a list, in proportion to the one that was asked for.
     """
-    made, cures = [], []
+    made, cures, padded = [], [], False
     for key, transforms in (("augment.train", augment.train), ("augment.eval", augment.eval)):
         if transforms is not None:
             height, width = output_size(split_normalize(transforms)[0])
             if (height, width) != (augment.size, augment.size):
                 made.append(f"{key}, which makes pictures of {height}x{width}")
                 cures += _overrides(key, transforms, augment.size / min(height, width))
+                padded = padded or any(isinstance(transform, Pad) for transform in transforms)
     if made:
+        cure = "change the sizes in that list, to which a Pad adds" if padded else f"add {' '.join(cures)}"
         raise ConfigError(
             f"{name}: size {augment.size} changes nothing in {' and '.join(made)}; expected the same size. "
-            f"Cure: leave it out, or add {' '.join(cures)}"
+            f"Cure: leave it out, or {cure}"
         )
 
 

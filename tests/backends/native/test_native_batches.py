@@ -22,13 +22,19 @@ from xfer.errors import BackendError, DataError
 from xfer.pixels.augment import (
     CenterCrop,
     ColorJitter,
+    GaussianBlur,
     HorizontalFlip,
     Levels,
+    RandAugment,
+    RandomApply,
+    RandomChoice,
     RandomCrop,
     RandomErasing,
     RandomResizedCrop,
     Resize,
     Rotation,
+    Sharpness,
+    TrivialAugmentWide,
     VerticalFlip,
     apply,
 )
@@ -47,6 +53,9 @@ NOISY = [
     ColorJitter(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.1),
     Rotation(degrees=30),
     RandomCrop(size=24, padding=2),
+    RandAugment(),
+    RandomApply(transforms=[Sharpness(sharpness_factor=2, p=0.9), GaussianBlur(kernel_size=3)]),
+    RandomChoice(transforms=[TrivialAugmentWide(), Rotation(degrees=5)]),
     RandomErasing(value="random"),
 ]
 

@@ -10,16 +10,35 @@ import pytest
 from native_pictures import picture, read
 
 from xfer.data.order import chunks
+from xfer.errors import BackendError, DataError
 from xfer.pixels.augment import (
+    Affine,
+    AutoAugment,
+    AutoContrast,
     CenterCrop,
     ColorJitter,
+    Equalize,
+    GaussianBlur,
+    Grayscale,
     HorizontalFlip,
+    Invert,
+    Letterbox,
     Normalize,
+    Pad,
+    Perspective,
+    Posterize,
+    RandAugment,
+    RandomApply,
+    RandomChoice,
     RandomCrop,
     RandomErasing,
+    RandomGrayscale,
     RandomResizedCrop,
     Resize,
     Rotation,
+    Sharpness,
+    Solarize,
+    TrivialAugmentWide,
     VerticalFlip,
     apply,
 )
@@ -86,6 +105,23 @@ FIXED = {
     "flips": [HorizontalFlip(p=1), VerticalFlip(p=1)],
     "no flips": [HorizontalFlip(p=0), VerticalFlip(p=0), RandomErasing(p=0)],
     "the only crop": [Resize(size=[30, 40]), RandomCrop(size=[36, 46], padding=3, fill=[9, 8, 7])],
+    "grey": [Grayscale()],
+    "grey, surely": [RandomGrayscale(p=1)],
+    "auto-contrast": [AutoContrast(p=1)],
+    "equalized": [Equalize(p=1)],
+    "inverted": [Invert(p=1), Invert(p=0)],
+    "posterized": [Posterize(bits=3, p=1)],
+    "solarized": [Solarize(threshold=99.5, p=1)],
+    "sharper": [Sharpness(sharpness_factor=1.7, p=1)],
+    "framed": [Pad(padding=[1, 2, 3, 4], fill=[9, 8, 7])],
+    "framed by itself": [Pad(padding=[3, 9], padding_mode="symmetric")],
+    "moved": [
+        Affine(degrees=(33, 33), scale=(1.5, 1.5), shear=(5, 5, -7, -7), interpolation="bilinear", fill=[1, 2, 3])
+    ],
+    "no perspective": [Perspective(p=0), RandAugment(num_ops=0)],
+    "all of a list": [RandomApply(transforms=[Invert(p=1), Posterize(bits=2, p=1)], p=1)],
+    "none of a list": [RandomApply(transforms=[Invert(p=1)], p=0)],
+    "the only one of a list": [RandomChoice(transforms=[Invert(p=1), Equalize(p=1)], p=[0, 2])],
     "all, resized": [Resize(size=[60, 80]), RandomResizedCrop(size=32, scale=(1, 1), ratio=(80 / 60, 80 / 60))],
     "all, bicubic": [
         Resize(size=[60, 80]),
@@ -208,3 +244,46 @@ def test_as_much_is_erased_as_in_the_core(native, tmp_path, value):
         return (bottom - top) * (right - left), (bottom - top) / (right - left), top + 1, left + 1, *middle
 
     assert_same_law(native, file, [spec], patch)
+
+
+def test_a_blur_is_the_cores_but_for_the_rounding_of_halves(native, mixed):
+    spec = GaussianBlur(kernel_size=[5, 9], sigma=(1.5, 1.5))
+    for file, batch in zip(mixed, read(native, mixed, [spec], [[i] for i in range(len(mixed))]), strict=True):
+        core = spec.apply(open_image(file), 1.5)
+        apart = np.abs(batch.inputs[0].astype(int) - np.asarray(core))
+        assert apart.max() <= 1
+        assert (apart > 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        RandomApply(
+            transforms=[Affine(degrees=50, translate=(0.2, 0.1), scale=(0.7, 1.2), shear=(-9, 20, 0, 15))], p=0.7
+        ),
+        Perspective(p=0.7, distortion_scale=0.6),
+        RandAugment(num_ops=1, magnitude=20),
+        RandomChoice(transforms=[TrivialAugmentWide(), AutoAugment(policy="svhn"), Rotation(degrees=90)], p=(1, 2, 3)),
+    ],
+    ids=lambda spec: spec.op,
+)
+def test_what_is_drawn_otherwise_follows_the_cores_law(native, tmp_path, spec):
+    """By the means of quarters of a picture with a gradient, and how far they spread."""
+    rows, columns = np.mgrid[:32, :40]
+    file = picture(np.stack([40 + 5 * columns, 30 + 6 * rows, 220 - 2 * rows - 3 * columns], 2), tmp_path / "ramp.png")
+
+    def quarters(pixels):
+        blocks = pixels.reshape(2, 16, 2, 20, 3).astype(float)
+        return [*blocks.mean((1, 3)).ravel(), pixels.std()]
+
+    assert_same_law(native, file, [spec], quarters)
+
+
+def test_what_a_framework_does_not_have_is_refused_by_name(native, mixed):
+    with pytest.raises(BackendError, match=r"no Letterbox\. Cure: data\.pipeline = 'core'"):
+        read(native, mixed, [Letterbox(size=8)], [[0]])
+
+
+def test_a_picture_is_not_padded_to_what_no_picture_may_be(native, mixed):
+    with pytest.raises(DataError, match=r"Pad of 61 x 83 to 40061 x 40083: more than 178,956,970 pixels"):
+        read(native, mixed, [Pad(padding=20_000)], [[0]])
