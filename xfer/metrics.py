@@ -81,6 +81,14 @@ def probabilities(logits: Float32) -> Float32:
     return np.exp(log_softmax(logits)).astype(np.float32)
 
 
+def mean_over_views(logits: Float32, views: int) -> Float32:
+    """Logits (n, C) whose probabilities are the means of those of logits (n * views, C): their logarithms."""
+    each = log_softmax(logits).reshape(-1, views, logits.shape[1])
+    most = each.max(axis=1, keepdims=True)
+    mean: NDArray[np.float64] = most[:, 0] + np.log(np.exp(each - most).mean(axis=1))
+    return mean.astype(np.float32)
+
+
 def evaluate(predict: PredictStep, source: Source, labels: Int64, batch_size: int, progress: Progress) -> Evaluation:
     """Run a whole split through `predict`, in order. Its one view is number 0."""
     parts, done = [], 0

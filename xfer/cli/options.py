@@ -13,4 +13,10 @@ overwrite_option = click.option(
     is_flag=True,
     help="Write to --output though something else is there; in a folder it stays.",
 )
+tta_option = click.option(
+    "--tta",
+    type=click.Choice(["flip", "five", "ten"]),
+    help="Mean of the probabilities over views of each picture: with its mirror image, four corners and the middle, or "
+    "both.",
+)
 data_option = click.option("--data", metavar="DIR|ARCHIVE|NAME", help="Class folders, an archive, or a named set.")

@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING
 import click
 
 from xfer.cli.flags import Command
-from xfer.cli.options import backend_option, data_option, device_option, json_option, overwrite_option, quiet_option
+from xfer.cli.options import (
+    backend_option,
+    data_option,
+    device_option,
+    json_option,
+    overwrite_option,
+    quiet_option,
+    tta_option,
+)
 
 if TYPE_CHECKING:
     from xfer.backend import Backend
+    from xfer.pixels.views import Tta
     from xfer.results.predict import Predictions
     from xfer.results.run import Chosen, Which
 
@@ -39,12 +48,20 @@ def _opened(name: str, device: str) -> tuple[Backend, str]:
 @click.argument("source", metavar="RUN|CHECKPOINT", type=click.Path(path_type=Path))
 @data_option
 @click.option("--split", type=click.Choice(["train", "val", "test", "all"]), default="val", show_default=True)
+@tta_option
 @backend_option
 @device_option
 @quiet_option
 @json_option
 def evaluate(
-    source: Path, data: str | None, split: Which, backend: str | None, device: str, quiet: bool, json_: bool
+    source: Path,
+    data: str | None,
+    split: Which,
+    tta: Tta | None,
+    backend: str | None,
+    device: str,
+    quiet: bool,
+    json_: bool,
 ) -> None:
     from xfer.cli import console
     from xfer.results import predict
@@ -57,15 +74,16 @@ def evaluate(
         recipe = read_located(source) if (source / "config.toml").exists() else None
         chosen = choose(checkpoint, data, split, recipe, progress)
         used = backend or checkpoint.backend
-        result = predict.evaluate(checkpoint, chosen.split, *_opened(used, device), progress)
+        result = predict.evaluate(checkpoint, chosen.split, *_opened(used, device), progress, tta)
     right = int((result.predictions == result.labels).sum())
-    figures = {"backend": used, "n": len(result.labels), "right": right}
+    figures = {"backend": used, **({"tta": tta} if tta else {}), "n": len(result.labels), "right": right}
     if json_:
         left_out = [skipped._asdict() for skipped in chosen.skipped]
         console.as_json({**figures, "accuracy": result.accuracy, "loss": result.loss, "left_out": left_out})
     else:
         accuracy = f"accuracy {result.accuracy:.2%} ({right} of {len(result.labels)})"
-        console.say(f"{accuracy}, loss {result.loss:.4f}, on {used}", *(() if quiet else _about(chosen)))
+        views = f", tta {tta}" if tta else ""
+        console.say(f"{accuracy}, loss {result.loss:.4f}, on {used}{views}", *(() if quiet else _about(chosen)))
 
 
 def _about(chosen: Chosen) -> Iterator[str]:
@@ -96,6 +114,7 @@ def _about(chosen: Chosen) -> Iterator[str]:
     help="The most probable classes of each picture, in lines. CSV and JSON have them all.",
 )
 @click.option("--raw", is_flag=True, help="CSV for programs: no apostrophe before what a spreadsheet would run.")
+@tta_option
 @overwrite_option
 @backend_option
 @device_option
@@ -107,6 +126,7 @@ def predict_(
     output: Path | None,
     top: int,
     raw: bool,
+    tta: Tta | None,
     overwrite: bool,
     backend: str | None,
     device: str,
@@ -131,7 +151,7 @@ def predict_(
     files = find_images(images, read_recipe(run).data.suffixes if is_run(run) else SUFFIXES)
     with console.progress_bars(quiet) as progress:
         opened = _opened(backend or checkpoint.backend, device)
-        predictions = predict.predict(checkpoint, files, *opened, progress, on_bad_image="skip")
+        predictions = predict.predict(checkpoint, files, *opened, progress, on_bad_image="skip", tta=tta)
     if output is not None:
         predict.save(output, predictions, raw=raw)
     if json_:

@@ -34,6 +34,7 @@ from xfer.pixels.lazy import Jpeg
 from xfer.pixels.levels import Levels
 from xfer.pixels.policies import AutoAugment, RandAugment, TrivialAugmentWide
 from xfer.pixels.tones import AutoContrast, Equalize, Grayscale, Invert, Posterize, RandomGrayscale, Solarize
+from xfer.pixels.views import Corners, Stack
 from xfer.pixels.warps import Affine, Perspective
 
 __all__ = [
@@ -100,7 +101,7 @@ def transformed(image: Picture | Jpeg, transforms: Sequence[Transform], rng: Gen
     if isinstance(image, Jpeg) and not isinstance(first, Resize | RandomResizedCrop | Letterbox):
         image = image.decode()
     for transform in transforms:
-        if isinstance(transform, Fixed):
+        if isinstance(transform, Fixed | Stack):
             image = transform.apply(cast(Picture, image))
         elif isinstance(transform, Random):
             if rng is None:
@@ -131,7 +132,7 @@ def working_pixels(transforms: Sequence[Transform]) -> int:
     """Of the largest picture on the way through a list: a lower bound, as those that enter may be of any size."""
     height, width, most = 0, 0, 0
     for transform in transforms:
-        if isinstance(transform, Pad):
+        if isinstance(transform, Pad | Stack):
             height, width = transform.size_of(height, width)
         elif isinstance(transform, Sized):
             high, wide = both(transform.size)
@@ -182,7 +183,9 @@ def _size_after(transform: Transform, size: HeightWidth | None) -> HeightWidth |
         return None if size is None else transform.size_of(*size)
     if isinstance(transform, RandomCrop) and size is not None and not transform.fits(*size):
         raise ConfigError(transform.too_small(*size))
-    if isinstance(transform, Pad):
+    if isinstance(transform, Corners):
+        return transform.size_of(0, 0)
+    if isinstance(transform, Pad | Stack):
         return None if size is None else transform.size_of(*size)
     if isinstance(transform, Sized):
         return both(transform.size)

@@ -60,9 +60,7 @@ class CenterCrop(Section):
 
     def apply(self, image: Picture) -> Picture:
         height, width = both(self.size)
-        more_y, more_x = max(height - image.height, 0), max(width - image.width, 0)
-        if more_y or more_x:  # where the missing rows are odd, the larger half goes below
-            image = ImageOps.expand(image, (more_x // 2, more_y // 2, (more_x + 1) // 2, (more_y + 1) // 2), 0)
+        image = extended(image, height, width)
         top, left = round((image.height - height) / 2), round((image.width - width) / 2)
         return image.crop(Box(top, left, height, width).edges)
 
@@ -175,6 +173,14 @@ class Rotation(Section):
 
     def apply(self, image: Picture, angle: float) -> Picture:
         return image.rotate(angle, RESAMPLING[self.interpolation], fillcolor=colour_of(self.fill))
+
+
+def extended(image: Picture, height: int, width: int) -> Picture:
+    """At least of that size, by black on both sides; where what is missing is odd, the larger half goes below."""
+    more_y, more_x = max(height - image.height, 0), max(width - image.width, 0)
+    if not more_y and not more_x:
+        return image
+    return ImageOps.expand(image, (more_x // 2, more_y // 2, (more_x + 1) // 2, (more_y + 1) // 2), 0)
 
 
 def both(size: int | HeightWidth) -> HeightWidth:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xfer import metrics
 from xfer.arrays import Float32, Int64, Pixels
-from xfer.backend import Backend
+from xfer.backend import Backend, PredictStep
 from xfer.backends import load_backend, pick_device
 from xfer.data.given import Given, find_given, read_given
 from xfer.data.lists import Skipped
@@ -23,7 +24,9 @@ from xfer.data.sources import Pictures
 from xfer.data.split import Split
 from xfer.errors import DataError
 from xfer.nets.net import PREDICT_BATCH, Net
+from xfer.pixels.augment import Transform
 from xfer.pixels.images import SUFFIXES
+from xfer.pixels.views import COUNTS, Tta, with_views
 from xfer.progress import Progress, silent
 from xfer.results import notebook
 from xfer.results.checkpoint import Checkpoint, shortened
@@ -109,21 +112,24 @@ def predict(
     progress: Progress = silent,
     on_bad_image: OnBadImage = "error",
     suffixes: Sequence[str] = SUFFIXES,
+    tta: Tta | None = None,
 ) -> Predictions:
     """Probabilities for pictures, in order; see `xfer.data.given` for what can be given, and `suffixes`.
 
-    Raises DataError for one that cannot be used; with `on_bad_image = "skip"` only where none of them can.
+    `tta`: means over several views of each picture, see `xfer.pixels.views`. Raises DataError for a picture that cannot
+    be used; with `on_bad_image = "skip"` only where none of them can.
     """
     pictures = list(find_given(given, suffixes).items())
     if not pictures:
         raise DataError("nothing to predict: expected at least one picture")
     backend = load_backend(backend) if isinstance(backend, str) else backend
-    net = _net(checkpoint, backend, device, len(pictures))
-    step, batch = net.predict_step(), net.predict_batch()
+    views = _views(checkpoint, tta)
+    net = _net(checkpoint, views, backend, device, len(pictures))
+    step, size = views.step(net), views.batch(net.predict_batch())
     skipped: list[Skipped] = []
 
     def usable() -> Generator[Pixels, None, None]:
-        with closing(read_given(pictures, checkpoint.transforms)) as results:
+        with closing(read_given(pictures, views.transforms)) as results:
             for done, result in enumerate(results, start=1):
                 progress("predicting", done, len(pictures))
                 if not isinstance(result, Skipped):
@@ -134,7 +140,7 @@ def predict(
                     skipped.append(result)
 
     with closing(usable()) as pixels:
-        logits = [step(np.stack(part)) for part in iter(lambda: list(islice(pixels, batch)), [])]
+        logits = [step(np.stack(batch)) for batch in iter(lambda: list(islice(pixels, size)), [])]
     if not logits:
         raise DataError(_none_usable(skipped))
     lost = {file for file, _ in skipped}
@@ -155,22 +161,58 @@ def _none_usable(skipped: Sequence[Skipped]) -> str:
 
 
 def evaluate(
-    checkpoint: Checkpoint, split: Split, backend: str | Backend, device: str = "auto", progress: Progress = silent
+    checkpoint: Checkpoint,
+    split: Split,
+    backend: str | Backend,
+    device: str = "auto",
+    progress: Progress = silent,
+    tta: Tta | None = None,
 ) -> metrics.Evaluation:
-    """Loss and accuracy on a split whose labels count the checkpoint's classes."""
-    backend = load_backend(backend) if isinstance(backend, str) else backend
-    net = _net(checkpoint, backend, device, len(split.labels))
-    source = Pictures(split, checkpoint.transforms, seed=0, workers=0)
-    result = metrics.evaluate(net.predict_step(), source, split.labels, net.predict_batch(), progress)
+    """Loss and accuracy on a split whose labels count the checkpoint's classes; `tta` as in `predict`."""
+    backend, views = load_backend(backend) if isinstance(backend, str) else backend, _views(checkpoint, tta)
+    net = _net(checkpoint, views, backend, device, len(split.labels))
+    source, size = Pictures(split, views.transforms, seed=0, workers=0), views.batch(net.predict_batch())
+    result = metrics.evaluate(views.step(net), source, split.labels, size, progress)
     metrics.refuse_not_finite(result.logits, split.files.__getitem__, _overflow(checkpoint))
     return result
 
 
-def _net(checkpoint: Checkpoint, backend: Backend, device: str, count: int) -> Net:
+@dataclass(frozen=True)
+class _Views:
+    """How pictures are read, and how many views of each one lie below the other then."""
+
+    transforms: tuple[Transform, ...]
+    count: int
+
+    def batch(self, most: int) -> int:
+        """Pictures, so that no more views than `most` go through the network together."""
+        return max(most // self.count, 1)
+
+    def step(self, net: Net) -> PredictStep:
+        """Logits (N, C) of pictures (N, count * H, W, 3)."""
+        step = net.predict_step()
+        if self.count == 1:
+            return step
+
+        def over_views(inputs: NDArray[Any]) -> Float32:
+            n, height, *rest = inputs.shape
+            each = inputs.reshape(n * self.count, height // self.count, *rest)
+            return metrics.mean_over_views(step(each), self.count)
+
+        return over_views
+
+
+def _views(checkpoint: Checkpoint, tta: Tta | None) -> _Views:
+    if tta is None:
+        return _Views(checkpoint.transforms, 1)
+    return _Views(with_views(checkpoint.transforms, tta), COUNTS[tta])
+
+
+def _net(checkpoint: Checkpoint, views: _Views, backend: Backend, device: str, count: int) -> Net:
     """To go through `count` pictures. Raises ConfigError where there is no memory for batches of them."""
     device = pick_device(backend, device)
     cure = "more memory: the checkpoint is for pictures of this size"
-    refuse_large_batches(checkpoint.transforms, min(PREDICT_BATCH, count), 0, device, cure)
+    refuse_large_batches(views.transforms, min(views.batch(PREDICT_BATCH), count), 0, device, cure)
     return checkpoint.net(backend, device)
 
 

@@ -19,6 +19,7 @@ from xfer.data.recheck import warnings_of
 from xfer.data.split import Split, joined
 from xfer.errors import CheckpointError, DataError
 from xfer.metrics import Evaluation
+from xfer.pixels.views import Tta
 from xfer.progress import Progress, silent
 from xfer.recipe.meaning import open_data
 from xfer.recipe.recipe import Recipe
@@ -100,10 +101,15 @@ class Run:
         backend: str | Backend | None = None,
         device: str = "auto",
         progress: Progress = silent,
+        tta: Tta | None = None,
     ) -> Evaluation:
-        """Loss and accuracy of the best checkpoint. `data` None: what the run was trained on."""
+        """Loss and accuracy of the best checkpoint. `data` None: what the run was trained on.
+
+        tta  `flip`, `five`, `ten`: of the mean of the probabilities over so many views of each picture, see
+             docs/recipes.md; its logits are the logarithms of these means
+        """
         chosen = open_split(self.checkpoint, data, split, located(self.recipe, self.path), progress)
-        return predict.evaluate(self.checkpoint, chosen, backend or self.result["backend"], device, progress)
+        return predict.evaluate(self.checkpoint, chosen, backend or self.result["backend"], device, progress, tta)
 
     def predict(
         self,
@@ -113,15 +119,17 @@ class Run:
         device: str = "auto",
         progress: Progress = silent,
         on_bad_image: OnBadImage = "error",
+        tta: Tta | None = None,
     ) -> Predictions:
         """Class probabilities for files, folders (searched recursively), glob patterns, PIL images and uint8 arrays.
 
         paths         one of these or several; an array is (H, W, 3), or (N, H, W, 3) for N pictures, red first
         on_bad_image  `error`: the first picture that cannot be used raises DataError, so that what is given fits what
                       was asked for, one by one. `skip`: such pictures are in the result's `skipped`, with the reason
+        tta           as in `evaluate`
         """
-        used = backend or self.result["backend"]
-        return predict.predict(self.checkpoint, paths, used, device, progress, on_bad_image, self.recipe.data.suffixes)
+        used, suffixes = backend or self.result["backend"], self.recipe.data.suffixes
+        return predict.predict(self.checkpoint, paths, used, device, progress, on_bad_image, suffixes, tta)
 
 
 def open_split(
