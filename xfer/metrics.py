@@ -27,7 +27,9 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 class Epoch(Section):
     """One line of `metrics.jsonl`. Losses are means over samples, accuracies fractions, `lr` the base rate at the end.
 
-    `batches_digest` covers every training batch so far, in order: pictures, labels and dropout masks. It is a chain:
+    Where pictures are mixed, `train_loss` is of both labels, and `train_accuracy` of the label of the larger share.
+    `batches_digest` covers every training batch so far, in order: pictures, labels, dropout masks, and what was mixed;
+    it is a chain:
     each batch's is the sha256, in hexadecimal, of the one before (32 zero bytes at first) and the batch's own bytes.
     """
 

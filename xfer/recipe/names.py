@@ -67,6 +67,10 @@ _NAMES = {
     "loss.label_smoothing": "smoothing label-smoothing",
     "loss.class_weights": "class-weights class-weight",
     "loss.class_weights=balanced": "balanced balance-classes weighted-loss",
+    "mix.mixup": "mixup mixup-alpha",
+    "mix.cutmix": "cutmix cutmix-alpha",
+    "mix.p": "mixup-prob",
+    "mix.switch_p": "mixup-switch-prob",
     # the machine, and what is left behind
     "data.workers": "workers num-workers n-workers dataloader-num-workers threads j",
     "train.precision": "precision amp-dtype",

@@ -23,6 +23,7 @@ MOST_BATCH = 1_000_000
 MOST_SIZE = 10_000  # pixels; the usual resizing before a crop of that size makes an eighth more
 MOST_WORKERS = 256
 MOST_SEED = 2**63 - 1
+MOST_ALPHA = 1000.0  # of more, all shares are a half
 MOST_LISTED = 100  # phases, augmentations, suffixes
 
 Epochs = Annotated[int, Field(ge=1, le=MOST_EPOCHS)]
@@ -31,6 +32,8 @@ Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
 Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(ge=0, le=1e15)]  # see also xfer.training.diverged.refuse_rate
+Chance = Annotated[float, Field(ge=0, le=1)]
+Alpha = Annotated[float, Field(ge=0, le=MOST_ALPHA)]
 Small = Annotated[float, Field(ge=1e-30, le=1e30)]  # what float32 can hold
 ClassWeights = Literal["balanced"] | tuple[float, ...] | dict[str, float] | None
 
@@ -178,6 +181,22 @@ class Loss(Section):
         return weights
 
 
+class Mix(Section):
+    """Training pictures mixed with others of their batch. `mixup`, `cutmix`: alpha of Beta(alpha, alpha); 0: not so.
+
+    `p` is the chance of a batch to be mixed, `switch_p` that of cutmix where both are asked for.
+    """
+
+    mixup: Alpha = 0.0
+    cutmix: Alpha = 0.0
+    p: Chance = 1.0
+    switch_p: Chance = 0.5
+
+    @property
+    def on(self) -> bool:
+        return self.p > 0 and (self.mixup > 0 or self.cutmix > 0)
+
+
 class Features(Section):
     """Whether what a frozen prefix computes is kept at its boundary. It never changes a result.
 
@@ -210,6 +229,7 @@ class Recipe(Section):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule(kind="cosine")
     loss: Loss = Loss()
+    mix: Mix = Mix()
     features: Features = Features()
     phases: Annotated[tuple[Phase, ...], Field(max_length=MOST_LISTED)] = ()
 
@@ -219,6 +239,14 @@ class Recipe(Section):
         if (together := sum(phase.epochs for phase in phases)) > MOST_EPOCHS:
             raise ValueError(f"{together:,} epochs together, expected at most {MOST_EPOCHS:,}. Cure: fewer epochs")
         return phases
+
+    @model_validator(mode="after")
+    def _mixing_needs_two(self) -> Recipe:
+        if self.mix.on and self.train.batch_size < 2:
+            raise ConfigError(
+                "mix: pictures are mixed with others of their batch. Cure: a train.batch_size of 2 or more"
+            )
+        return self
 
     @property
     def split_seed(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.arrays import Int64
+from xfer.backend import Labelled
 from xfer.data.loader import read_now
 from xfer.data.split import Split
 from xfer.errors import DataError
@@ -19,6 +20,7 @@ from xfer.plots.confused import MOST_COUNTED
 from xfer.results.classes import class_scores
 from xfer.results.read import read_metrics
 from xfer.results.report import write_report
+from xfer.training.mixing import examples
 from xfer.training.prepared import Prepared
 
 TILES = 16
@@ -33,7 +35,11 @@ def draw(p: Prepared, path: Path, best: Evaluation) -> None:
     with plots.attempt(file := target / "samples.png"):
         images, places = _read(p, train, to_train, _spread(len(train.labels), p.recipe.seed))
         names = [_short(train, place) for place in places]
-        plots.plot_samples(file, images, train.labels[places], classes, names)
+        if p.recipe.mix.on:
+            images, titles = examples(p.recipe.mix, Labelled(images, train.labels[places]), classes, p.recipe.seed)
+            plots.plot_samples(file, images, np.arange(len(images)), titles, names)
+        else:
+            plots.plot_samples(file, images, train.labels[places], classes, names)
     with plots.attempt(file := target / "curves.png"):
         plots.plot_curves(file, read_metrics(path))
     if len(classes) <= MOST_COUNTED:

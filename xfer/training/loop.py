@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from xfer.arrays import Int64
 from xfer.backend import Batch, Lazy, Precision, PredictStep, TrainStep
 from xfer.data.order import Source, chunks, sample_order
-from xfer.losses import PLAIN, LossSpec, mean_loss, targets_of
+from xfer.losses import PLAIN, LossSpec, Partners, leading, mean_loss, targets_of
 from xfer.metrics import Count, Digest, Epoch, Evaluation, NonNegative, evaluate, log_softmax
 from xfer.progress import Progress
+from xfer.recipe.recipe import Mix
 from xfer.recipe.schedule import Schedule, factor, falls
 from xfer.section import Section
 from xfer.training import diverged
 from xfer.training.masks import Masks
+from xfer.training.mixing import UNMIXED, mixed
 
 LAG = 8  # steps whose results stay on the device, so that reading a loss never waits for the step in progress
 
@@ -67,6 +69,7 @@ class Training:
     losses: tuple[float, ...] = ()  # on the validation pictures, of the epochs of the phase before the start
     loss: LossSpec | None = None  # None: plain, and `train_loss` is the figure that the step gives
     precision: Precision = "float32"
+    mix: Mix = UNMIXED
 
 
 def train(t: Training, start: Point, progress: Progress) -> Iterator[Tally | tuple[Epoch, Evaluation, Point]]:
@@ -122,15 +125,15 @@ class Tally:
         self.started = time.perf_counter() - start.seconds
         self.step, self.digest = start.step, bytes.fromhex(start.digest)
         self.loss_sum, self.right = start.loss_sum, start.right
-        self.waiting: deque[tuple[int, Int64, Lazy]] = deque()
+        self.waiting: deque[tuple[int, Int64, Lazy, Partners | None]] = deque()
 
-    def add(self, labels: Int64, arrays: Iterable[NDArray[Any]], lazy: Lazy) -> None:
+    def add(self, labels: Int64, arrays: Iterable[NDArray[Any]], lazy: Lazy, partners: Partners | None = None) -> None:
         """Count a step that was taken, on a batch that is what the arrays say."""
         link = hashlib.sha256(self.digest)
         for array in arrays:
             link.update(np.ascontiguousarray(array).tobytes())
         self.digest = link.digest()
-        self.waiting.append((self.step, labels, lazy))
+        self.waiting.append((self.step, labels, lazy, partners))
         self.step += 1
         self._read(LAG)
 
@@ -149,15 +152,15 @@ class Tally:
 
     def _read(self, leave: int) -> None:
         while len(self.waiting) > leave:
-            number, labels, lazy = self.waiting.popleft()
+            number, labels, lazy, partners = self.waiting.popleft()
             loss, logits = lazy()
             # A framework may sum a batch's losses in any order, and not repeat the last bit; its logits do repeat.
-            mean = loss if self.spec is None else mean_loss(log_softmax(logits), labels, self.spec)
+            mean = loss if self.spec is None else mean_loss(log_softmax(logits), labels, self.spec, partners)
             if not (math.isfinite(loss) and math.isfinite(mean)):
                 wrong = mean if math.isfinite(loss) else loss
                 raise diverged.lost(wrong, number + 1, self.start.epoch + 1, self.rates[number], self.precision)
             self.loss_sum += len(labels) * mean
-            self.right += int((logits.argmax(axis=1) == labels).sum())
+            self.right += int((logits.argmax(axis=1) == leading(labels, partners)).sum())
 
 
 def _train_epoch(t: Training, tally: Tally, progress: Progress) -> Iterator[Tally]:
@@ -170,11 +173,11 @@ def _train_epoch(t: Training, tally: Tally, progress: Progress) -> Iterator[Tall
     view = epoch if t.views is None else epoch % t.views
     for indices, (labelled, digests) in zip(todo, t.train.batches(todo, view), strict=True):
         masks = t.masks.draw(t.seed, epoch, indices)
-        batch = Batch(labelled.inputs, *targets_of(t.loss or PLAIN, labelled.labels, t.classes), masks)
+        mix = mixed(t.mix, labelled, t.seed, epoch, done)
+        batch = Batch(mix.inputs, *targets_of(t.loss or PLAIN, labelled.labels, t.classes, mix.partners), masks)
         lrs = [tally.rates[tally.step] * mult for mult in t.lr_mults]
-        tally.add(
-            labelled.labels, (digests, labelled.labels, *masks.values()), t.step(parts_of(batch, t.batch_size), lrs)
-        )
+        result = t.step(parts_of(batch, t.batch_size), lrs)
+        tally.add(labelled.labels, (digests, labelled.labels, *mix.changed, *masks.values()), result, mix.partners)
         done += len(indices)
         yield tally  # before others hear of it: an error of theirs then finds a boundary that was given
         progress(f"epoch {epoch + 1}", done, count)

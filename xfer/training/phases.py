@@ -29,16 +29,17 @@ def open_phase(
     """
     recipe, net, groups = p.recipe, p.net, p.groups[phase.number]
     cut = net.arch.first_stage(groups.moving)
-    views = meaning.views(recipe, frozen_prefix=cut != net.first)
+    views = meaning.views(recipe, frozen_prefix=cut != net.first and not recipe.mix.on)
     train, val = _pictures(p)
     train_start = val_start = net.first
     kept: list[FeatureCache] = []
     if recipe.features.cache and cut != net.first:
-        seen = [] if views is None else _seen(phase, views)
+        keeps = views is not None and not recipe.mix.on  # of a picture that is mixed, all depends on its partner
+        seen = _seen(phase, views) if views is not None and keeps else []
         kept_train, kept_val = _caches(p, cut, train, val, len(seen), progress)
         val, val_start = kept_val.fill([0]), cut
         kept.append(kept_val)
-        if views is not None:
+        if keeps:
             train, train_start = kept_train.fill(seen), cut
             kept.append(kept_train)
     step, shown = net.train_step(meaning.optimizer_spec(recipe), groups, train_start), p.average or net
@@ -69,6 +70,7 @@ def open_phase(
         losses=tuple(epoch.val_loss for epoch in history[phase.first_epoch :]),
         loss=p.loss,
         precision=net.spec.precision,
+        mix=recipe.mix,
     )
     return training, sum(cache.seconds for cache in kept)
 

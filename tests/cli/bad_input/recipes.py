@@ -28,6 +28,13 @@ RECIPES = {
     "broken TOML": ("[train\nepochs = 3", "not valid TOML"),
     "a key twice": ("[train]\nepochs = 3\nepochs = 4", "not valid TOML"),
     "a key of another section": ("[train]\nlr = 0.1", "unknown key train.lr: expected one of train_from"),
+    "a batch of one to be mixed": (
+        "[train]\nbatch_size = 1\n[mix]\nmixup = 0.2",
+        "Cure: a train.batch_size of 2 or more",
+    ),
+    "an alpha below 0": ("[mix]\nmixup = -0.2", "mix.mixup = -0.2"),
+    "an alpha beyond all use": ("[mix]\ncutmix = 1001", "mix.cutmix = 1001: expected at most 1,000"),
+    "a chance above 1": ("[mix]\nmixup = 0.2\np = 1.5", "mix.p = 1.5"),
     "mean and std of bytes": (
         '[augment]\neval = [{ op = "Normalize", mean = [127.5, 127.5, 127.5], std = [127.5, 127.5, 127.5] }]',
         "Cure: divide by 255: mean = [0.5, 0.5, 0.5], std = [0.5, 0.5, 0.5]",
