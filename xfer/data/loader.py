@@ -32,8 +32,9 @@ def read_batches(
     draft: bool = False,
     readers: Readers = "threads",
 ) -> Generator[tuple[Labelled, Digests], None, None]:
-    """A batch for each array of positions in the split, and the digests of its pictures (N, 16) uint8.
+    """A batch for each array of positions, and the digests of its pictures (N, 16) uint8.
 
+    Positions are of the split, as `xfer.data.order.Source` has them.
     `seed`, `view` and `draft` as in `xfer.pixels.reading.Reader`. `workers` threads or processes (0: one for each
     processor) read BATCHES_AHEAD batches ahead; threads end when the iterator is closed. Raises ConfigError when the
     pictures would have different sizes, and DataError, with the file, for one that cannot be read any more, or that
@@ -47,7 +48,7 @@ def read_batches(
         parts, longest = (list(_places(split, part)) for part in chunks), max(map(len, chunks), default=1)
         read = held.enter_context(closing(map_parts(pool, reader, parts, longest, (*size, 3), BATCHES_AHEAD)))
         for part, (pixels, digests) in zip(chunks, read, strict=True):
-            yield Labelled(pixels, split.labels[part]), _as_rows(b"".join(digests))
+            yield Labelled(pixels, split.labels[part % len(split.labels)]), _as_rows(b"".join(digests))
 
 
 def _by_threads(
@@ -69,12 +70,12 @@ def _by_threads(
     with closing(map_ahead(read, places(), workers, ahead)) as digests:
         for part in chunks:
             together = b"".join(islice(digests, len(part)))
-            yield Labelled(room.popleft(), split.labels[part]), _as_rows(together)
+            yield Labelled(room.popleft(), split.labels[part % len(split.labels)]), _as_rows(together)
 
 
 def _places(split: Split, part: Int64) -> Iterator[Place]:
-    for index in part.tolist():
-        yield index, str(split.files[index]), split.known(index)
+    for position, index in zip(part.tolist(), (part % len(split.labels)).tolist(), strict=True):
+        yield position, str(split.files[index]), split.known(index)
 
 
 def _as_rows(digests: bytes) -> Digests:

@@ -45,7 +45,10 @@ class Pictures:
 
 @dataclass(frozen=True)
 class NativePictures:
-    """Read and augmented by the framework: the same distributions as the core's, but other draws."""
+    """Read and augmented by the framework: the same distributions as the core's, but other draws.
+
+    A sample that comes again in an epoch is then the same picture again.
+    """
 
     read: Callable[[InputSpec], Iterator[Labelled]]
     split: Split
@@ -56,6 +59,7 @@ class NativePictures:
     def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Labelled, Digests]]:
         files, labels = self.split.files, self.split.labels
         seed = int(np.random.default_rng((self.seed, view)).integers(2**31))
+        chunks = [part % len(labels) for part in chunks]
         for batch in self.read(InputSpec(files, labels, self.transforms, chunks, seed, self.workers)):
             digests = b"".join(picture_digest(image) for image in batch.inputs)
             yield batch, np.frombuffer(digests, np.uint8).reshape(-1, 16)

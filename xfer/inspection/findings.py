@@ -108,7 +108,7 @@ def _classes(c: DataCheck) -> Iterator[Finding]:
         text = (
             f"lopsided: {train[most]:,} training pictures of {c.classes[most]}, {train[least]:,} of {c.classes[least]}"
         )
-        yield Finding("warning", text, "loss.class_weights = 'balanced', or more of the rare ones")
+        yield Finding("warning", text, "loss.class_weights or train.sampler = 'balanced', or more of the rare ones")
     alike = Counter(unicodedata.normalize("NFKC", name).casefold().strip() for name in c.classes)
     if twins := [n for n in c.classes if alike[unicodedata.normalize("NFKC", n).casefold().strip()] > 1]:
         text = f"class names that differ in upper case, blanks or Unicode form alone: {_named(map(repr, twins))}"

@@ -18,12 +18,15 @@ from xfer.pixels.images import open_lazily
 from xfer.pixels.levels import levels_of
 
 Place: TypeAlias = tuple[int, str, tuple[tuple[int, int], bytes] | None]
-"""A picture of a split: its index, its file, and that file's stamp and digest where it was read before."""
+"""A picture of a split: its position, its file, and that file's stamp and digest where it was read before.
+
+Where it is read again with random numbers of its own, its position lies beyond the split: see `xfer.data.order.Source`.
+"""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads pictures of a split. One's random numbers come from (seed, view, its index) and nothing else.
+    """Reads pictures of a split. One's random numbers come from (seed, view, its position) and nothing else.
 
     `draft`: see `xfer.pixels.lazy.Jpeg`.
     """
@@ -35,14 +38,14 @@ class Reader:
 
     def __call__(self, place: Place) -> tuple[Pixels, bytes]:
         """Its pixels (H, W, 3), and their digest. Raises DataError, with the file."""
-        index, path, known = place
+        position, path, known = place
         if known and has_changed(path, *known):
             raise DataError(
                 f"data {path}: changed since it was checked. "
                 "Cure: bring it back as it was, or train anew on what is there now"
             )
         random = is_random(self.transforms)
-        rng = np.random.default_rng((self.seed, self.view, index)) if random else None
+        rng = np.random.default_rng((self.seed, self.view, position)) if random else None
         pixels = _read_picture(path, self.transforms, rng, self.draft)
         return pixels, picture_digest(pixels)
 

@@ -67,6 +67,7 @@ _NAMES = {
     "loss.label_smoothing": "smoothing label-smoothing",
     "loss.class_weights": "class-weights class-weight",
     "loss.class_weights=balanced": "balanced balance-classes weighted-loss",
+    "train.sampler=balanced": "weighted-sampler balanced-sampler class-balanced oversample",
     "mix.mixup": "mixup mixup-alpha",
     "mix.cutmix": "cutmix cutmix-alpha",
     "mix.p": "mixup-prob",

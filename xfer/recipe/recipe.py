@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from xfer.archs import MOST_BLOCKS, MOST_HIDDEN, MOST_WIDTH, Padding
 from xfer.backend import Precision
 from xfer.data.leaks import OnLeak
+from xfer.data.order import Sampler
 from xfer.data.readers import Readers
 from xfer.errors import ConfigError
 from xfer.nets.freeze import NormStats
@@ -114,6 +115,7 @@ class Train(Section):
     `auto` means 4 views where a frozen prefix makes their features worth keeping, and fresh ones elsewhere.
     `precision = "auto"` is `tf32` where the device has it, and else `float32`; see `xfer.recipe.meaning.precision`.
     `fast` takes what is faster on a GPU even if two runs then end with other bits.
+    `sampler = "balanced"` draws as many pictures of each class, as many in all: see `xfer.data.order.balanced_order`.
     """
 
     train_from: str = "head"
@@ -127,6 +129,7 @@ class Train(Section):
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None  # decay of an average, see xfer.training.average
     precision: Literal["auto", Precision] = "auto"
     fast: bool = False
+    sampler: Sampler = "shuffle"
 
     @model_validator(mode="after")
     def _min_delta_needs_patience(self) -> Train:
@@ -241,11 +244,14 @@ class Recipe(Section):
         return phases
 
     @model_validator(mode="after")
-    def _mixing_needs_two(self) -> Recipe:
+    def _parts_fit(self) -> Recipe:
         if self.mix.on and self.train.batch_size < 2:
             raise ConfigError(
                 "mix: pictures are mixed with others of their batch. Cure: a train.batch_size of 2 or more"
             )
+        if self.train.sampler == "balanced" == self.loss.class_weights:
+            what = "train.sampler and loss.class_weights are both 'balanced', and make up twice for rare classes"
+            raise ConfigError(f"{what}. Cure: leave one of them out")
         return self
 
     @property

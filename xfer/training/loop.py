@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from xfer.arrays import Int64
 from xfer.backend import Batch, Lazy, Precision, PredictStep, TrainStep
-from xfer.data.order import Source, chunks, sample_order
+from xfer.data.order import Sampler, Source, chunks, epoch_order
 from xfer.losses import PLAIN, LossSpec, Partners, leading, mean_loss, targets_of
 from xfer.metrics import Count, Digest, Epoch, Evaluation, NonNegative, evaluate, log_softmax
 from xfer.progress import Progress
@@ -70,6 +70,7 @@ class Training:
     loss: LossSpec | None = None  # None: plain, and `train_loss` is the figure that the step gives
     precision: Precision = "float32"
     mix: Mix = UNMIXED
+    sampler: Sampler = "shuffle"
 
 
 def train(t: Training, start: Point, progress: Progress) -> Iterator[Tally | tuple[Epoch, Evaluation, Point]]:
@@ -166,12 +167,15 @@ class Tally:
 def _train_epoch(t: Training, tally: Tally, progress: Progress) -> Iterator[Tally]:
     """The steps that the tally's epoch still lacks."""
     epoch, count = tally.start.epoch, len(t.train_labels)
-    todo = chunks(sample_order(count, t.seed, epoch), t.batch_size * t.accumulate)[tally.step :]
+    todo = chunks(epoch_order(t.sampler, t.train_labels, t.seed, epoch), t.batch_size * t.accumulate)[tally.step :]
     if not todo:  # it was left after its last step, before the evaluation
         return
     done = count - sum(map(len, todo))
     view = epoch if t.views is None else epoch % t.views
-    for indices, (labelled, digests) in zip(todo, t.train.batches(todo, view), strict=True):
+    asked = (
+        todo if t.views is None else [positions % count for positions in todo]
+    )  # one picture in a view, however often
+    for indices, (labelled, digests) in zip(todo, t.train.batches(asked, view), strict=True):
         masks = t.masks.draw(t.seed, epoch, indices)
         mix = mixed(t.mix, labelled, t.seed, epoch, done)
         batch = Batch(mix.inputs, *targets_of(t.loss or PLAIN, labelled.labels, t.classes, mix.partners), masks)

@@ -71,6 +71,7 @@ def open_phase(
         loss=p.loss,
         precision=net.spec.precision,
         mix=recipe.mix,
+        sampler=recipe.train.sampler,
     )
     return training, sum(cache.seconds for cache in kept)
 

@@ -18,6 +18,7 @@ from xfer.backend import Backend
 from xfer.backends import load_backend, pick_device
 from xfer.data.dataset import Dataset
 from xfer.data.loader import read_now
+from xfer.data.order import balance
 from xfer.features.store import open_store
 from xfer.formats.files import digest
 from xfer.metrics import Epoch, Evaluation
@@ -75,6 +76,8 @@ def prepare(
     if recipe.model.padding == "auto":
         net, padded = fit_padding(net, metadata, source, partial(_some_pictures, recipe, data))
     notes = (*first.notes, padded) if padded else first.notes
+    if recipe.train.sampler == "balanced":
+        notes = (*notes, f"train.sampler = 'balanced': {balance(data.train.labels, data.classes)}")
     groups = tuple(meaning.groups(recipe, phase, arch, net.graph) for phase in meaning.plan(recipe))
     prepared = Prepared(
         recipe, net, data, groups, loss, store, digest(first.weights), first.loaded, notes, first.parent,
