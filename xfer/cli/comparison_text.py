@@ -8,6 +8,7 @@ from rich.table import Table
 
 from xfer.cli.console import say, table
 from xfer.comparison.compare import Comparison, Disagreement, Pair, Summary, Unpaired
+from xfer.comparison.statistics import Interval
 from xfer.recipe.keys import Setting
 
 MOST_LISTED = 20  # images on which runs disagree; compare.json has them all
@@ -36,14 +37,15 @@ def compared(c: Comparison) -> None:
 def result_table(runs: Sequence[Summary]) -> Table:
     memory = any(run.peak_memory is not None for run in runs)
     table = Table(title="Validation", title_justify="left")
-    for column in ("run", "accuracy", "95 %", "loss", "epoch", "features", "training", "total"):
+    for column in ("run", "accuracy", "95 %", "macro-F1", "balanced", "loss", "epoch", "features", "training", "total"):
         table.add_column(column, justify="right", overflow="fold")
     if memory:
         table.add_column("memory", justify="right", overflow="fold")
     for number, r in enumerate(runs, start=1):
         interval = f"{100 * r.interval.low:.1f}-{100 * r.interval.high:.1f} %"
+        macro = (f"{share:.2%}" for share in (r.macro_f1, r.balanced_accuracy))
         seconds = (f"{s:.1f} s" for s in (r.seconds_features, r.seconds_training, r.seconds_total))
-        row = [f"{number}", f"{r.accuracy:.2%}", interval, f"{r.loss:.4f}", f"{r.best_epoch}", *seconds]
+        row = [f"{number}", f"{r.accuracy:.2%}", interval, *macro, f"{r.loss:.4f}", f"{r.best_epoch}", *seconds]
         if memory:
             row.append("" if r.peak_memory is None else f"{r.peak_memory / 2**20:.0f} MiB")
         table.add_row(*row)
@@ -76,11 +78,18 @@ def pair_lines(pair: Pair | Unpaired, margin: float) -> list[str]:
         f"McNemar's exact test: p = {pair.p:.3g}",
         f"  accuracy differs by {100 * pair.difference:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}",
     ]
+    for name, figure in (("macro-F1", pair.macro_f1), ("balanced accuracy", pair.balanced_accuracy)):
+        words = _ends(figure.interval)
+        lines.append(f"  {name} differs by {100 * figure.value:+.1f} points{words}")
     if pair.only_first == pair.only_this == 0:
         lines.append(
             f"  (no image of {pair.n} is right in one run alone: with 95 % confidence, at most {high:.1f} % of all are)"
         )
     return [*lines, f"  {verdict_line(pair, margin)}"]
+
+
+def _ends(interval: Interval | None) -> str:
+    return f", 95 % interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}" if interval else ""
 
 
 def verdict_line(pair: Pair, margin: float) -> str:

@@ -41,7 +41,7 @@ def _opened(name: str, device: str) -> tuple[Backend, str]:
 
 @click.command(
     cls=Command,
-    help="Loss and accuracy of a checkpoint.\n\n"
+    help="Accuracy, F1, ROC-AUC, calibration and more of a checkpoint, with 95 % intervals.\n\n"
     "On either framework, whichever wrote it. Of a folder without splits that is not the run's own, every "
     "picture counts.",
 )
@@ -49,41 +49,50 @@ def _opened(name: str, device: str) -> tuple[Backend, str]:
 @data_option
 @click.option("--split", type=click.Choice(["train", "val", "test", "all"]), default="val", show_default=True)
 @tta_option
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), help="Write metrics.json and pictures.csv to this folder."
+)
+@click.option("--top", type=click.IntRange(1), default=5, metavar="K", show_default=True, help="K of top-K accuracy.")
+@overwrite_option
 @backend_option
 @device_option
 @quiet_option
 @json_option
 def evaluate(
-    source: Path,
-    data: str | None,
-    split: Which,
-    tta: Tta | None,
-    backend: str | None,
-    device: str,
-    quiet: bool,
-    json_: bool,
-) -> None:
-    from xfer.cli import console
-    from xfer.results import predict
+    source: Path, data: str | None, split: Which, tta: Tta | None, output: Path | None, top: int, overwrite: bool,
+    backend: str | None, device: str, quiet: bool, json_: bool,
+) -> None:  # fmt: skip
+    from xfer.cli import console, evaluation_text
+    from xfer.results import evaluated, predict
     from xfer.results.checkpoint import load_checkpoint
     from xfer.results.read import read_located
     from xfer.results.run import choose
+    from xfer.scores.score import score
 
+    if output is not None:
+        evaluated.refuse_others(output, overwrite)
     checkpoint = load_checkpoint(source)
     with console.progress_bars(quiet) as progress:
         recipe = read_located(source) if (source / "config.toml").exists() else None
         chosen = choose(checkpoint, data, split, recipe, progress)
         used = backend or checkpoint.backend
         result = predict.evaluate(checkpoint, chosen.split, *_opened(used, device), progress, tta)
+    scores = score(result.labels, result.probabilities, checkpoint.classes, top=top)
     right = int((result.predictions == result.labels).sum())
     figures = {"backend": used, **({"tta": tta} if tta else {}), "n": len(result.labels), "right": right}
+    left_out = [skipped._asdict() for skipped in chosen.skipped]
+    record = {**figures, "accuracy": result.accuracy, "loss": result.loss, "left_out": left_out}
+    record |= {"classes": list(checkpoint.classes), "metrics": scores.as_json()}
+    written = [] if output is None else evaluated.save(output, record, chosen.split, result, checkpoint.classes)
     if json_:
-        left_out = [skipped._asdict() for skipped in chosen.skipped]
-        console.as_json({**figures, "accuracy": result.accuracy, "loss": result.loss, "left_out": left_out})
-    else:
-        accuracy = f"accuracy {result.accuracy:.2%} ({right} of {len(result.labels)})"
-        views = f", tta {tta}" if tta else ""
-        console.say(f"{accuracy}, loss {result.loss:.4f}, on {used}{views}", *(() if quiet else _about(chosen)))
+        console.as_json(record)
+        return
+    accuracy = f"accuracy {result.accuracy:.2%} ({right} of {len(result.labels)})"
+    views = f", tta {tta}" if tta else ""
+    console.say(f"{accuracy}, loss {result.loss:.4f}, on {used}{views}")
+    if not quiet:
+        evaluation_text.show(scores, checkpoint.classes)
+        console.say(*(f"written       {path}" for path in written), *_about(chosen))
 
 
 def _about(chosen: Chosen) -> Iterator[str]:

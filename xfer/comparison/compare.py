@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from xfer.comparison.macro import Difference, macro_differences, macro_figures
 from xfer.comparison.predicted import Predicted, mismatch
 from xfer.comparison.statistics import Interval, mcnemar, paired_difference, wilson
 from xfer.comparison.whole import predicted_by
@@ -37,6 +38,8 @@ class Summary:
     precision: str
     accuracy: float
     interval: Interval
+    macro_f1: float
+    balanced_accuracy: float
     n_val: int
     loss: float
     best_epoch: int
@@ -52,6 +55,7 @@ class Pair:
     """A run against the first on the same `n` images. `run` counts from 1, as they were given.
 
     difference  accuracy of this run minus that of the first, with its 95 % interval
+    macro_f1, balanced_accuracy  the same of these
     p           of McNemar's exact test on the `only_first` and `only_this` images that one alone gets right
     gap         the largest difference of a class probability, at the image `gap_at`
     """
@@ -66,6 +70,8 @@ class Pair:
     p: float
     difference: float
     interval: Interval
+    macro_f1: Difference
+    balanced_accuracy: Difference
     verdict: Verdict
 
 
@@ -121,8 +127,9 @@ def compare(runs: Sequence[Run], margin: float = 0.01, seed: int = 0) -> Compari
     if not 0 < margin < 1:
         raise ConfigError(f"margin = {margin:g}: expected a share between 0 and 1, for instance 0.01 for one point")
     refuse_outside("seed", seed, 0, MOST_SEED)
-    summaries = tuple(map(_summary, runs))
+    results = [check_as(Result, dict(run.result), f"{run.path}/result.json") for run in runs]
     first, *others = predicted = [predicted_by(run) for run in runs]
+    summaries = tuple(map(_summary, runs, results, predicted))
     for run, candidate in zip(runs[1:], others, strict=True):
         if candidate.classes != first.classes:
             raise ConfigError(
@@ -142,8 +149,8 @@ def compare(runs: Sequence[Run], margin: float = 0.01, seed: int = 0) -> Compari
     )
 
 
-def _summary(run: Run) -> Summary:
-    r = check_as(Result, dict(run.result), f"{run.path}/result.json")
+def _summary(run: Run, r: Result, predicted: Predicted) -> Summary:
+    figures = macro_figures(predicted)
     return Summary(
         path=str(run.path),
         backend=r.backend,
@@ -151,6 +158,8 @@ def _summary(run: Run) -> Summary:
         precision=_precision(run),
         accuracy=r.val_accuracy,
         interval=wilson(round(r.val_accuracy * r.n_val), r.n_val),
+        macro_f1=figures["macro_f1"],
+        balanced_accuracy=figures["balanced_accuracy"],
         n_val=r.n_val,
         loss=r.val_loss,
         best_epoch=r.best_epoch,
@@ -197,6 +206,7 @@ def pair(run: int, first: Predicted, candidate: Predicted, margin: float, seed: 
         p=p,
         difference=float(differences.mean()),
         interval=interval,
+        **macro_differences(first, candidate, seed),
         verdict=verdict(interval, p, margin),
     )
 

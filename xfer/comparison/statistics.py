@@ -5,27 +5,15 @@ scipy is imported where it is used: it takes longer to load than everything else
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-CONFIDENCE = 0.95
+from xfer.scores.interval import CONFIDENCE as CONFIDENCE
+from xfer.scores.interval import Interval as Interval
+from xfer.scores.interval import wilson as wilson
+
 RESAMPLES = 10_000
 _CHUNK = 4_000_000  # values that are resampled at once: 32 MB of indices
-
-
-class Interval(NamedTuple):
-    low: float
-    high: float
-
-
-def wilson(successes: int, n: int) -> Interval:
-    """The score interval of a share (Wilson 1927): it stays inside [0, 1], and has a width at 0 and 1 too."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(float(interval.low), float(interval.high))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -34,6 +34,11 @@ class ClassScore(NamedTuple):
         """The share of the class's pictures that were taken for it, in [0, 1]; None where it has none."""
         return self.right / self.pictures if self.pictures else None
 
+    @property
+    def f1(self) -> float | None:
+        """The harmonic mean of precision and recall, in [0, 1]; None where the class has no picture."""
+        return 2 * self.right / (self.pictures + self.predicted) if self.pictures else None
+
 
 def class_scores(path: Path) -> list[ClassScore]:
     """The scores in the order of the file's columns, which is that of the classes; empty where there is no file."""
@@ -62,10 +67,10 @@ def class_table(path: Path) -> str:
     many = len(scores) > _MOST_OPEN
     if many:
         scores.sort(key=lambda score: 2.0 if score.recall is None else score.recall)
-    head = "".join(f"<th>{word}</th>" for word in ("precision", "recall", "pictures", "right"))
+    head = "".join(f"<th>{word}</th>" for word in ("precision", "recall", "F1", "pictures", "right"))
     body = "".join(
         f"<tr><th>{escape(score.name)}</th><td>{_share(score.precision)}</td><td>{_share(score.recall)}</td>"
-        f"<td>{score.pictures}</td><td>{score.right}</td></tr>"
+        f"<td>{_share(score.f1)}</td><td>{score.pictures}</td><td>{score.right}</td></tr>"
         for score in scores
     )
     head = f'<th class="name">class</th>{head}'

@@ -16,6 +16,7 @@ from xfer.metrics import Count, Digest, Epoch, NonNegative, Place, Share
 from xfer.recipe.complaints import first
 from xfer.recipe.endings import Figures, ended_early, phases_of
 from xfer.recipe.recipe import Recipe
+from xfer.scores.record import Scores
 from xfer.section import Section
 from xfer.system.doors import refuse_objects
 
@@ -50,6 +51,7 @@ class Result(Section):
     """`result.json`. Accuracies are fractions, those of the best epoch; `peak_memory` in bytes, where it is known.
 
     precision     what was computed in; None of before it was written down: what the recipe says
+    metrics       what `predictions.csv` shows, with intervals; None of before they were written down
     ended_early   by `train.patience`; of before there was that, nothing
     """
 
@@ -69,6 +71,7 @@ class Result(Section):
     val_accuracy: Share
     val_loss: NonNegative
     train_accuracy: Share
+    metrics: Scores | None = None
     seconds_total: NonNegative
     seconds_features: NonNegative
     seconds_training: NonNegative
@@ -84,6 +87,14 @@ class Result(Section):
     def _best_is_one_of_them(self) -> Self:
         if self.best_epoch > self.epochs:
             raise ValueError(f"best_epoch is {self.best_epoch}, of {self.epochs} epochs")
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_are_of_the_same_pictures(self) -> Self:
+        if self.metrics is not None and self.metrics.n != self.n_val:
+            raise ValueError(f"metrics.n is {self.metrics.n}, of {self.n_val} validation pictures")
+        if self.metrics is not None and len(self.metrics.by_class.support) != len(self.classes):
+            raise ValueError(f"metrics.by_class has other classes than the {len(self.classes)} of classes")
         return self
 
 

@@ -13,6 +13,9 @@ from xfer.results.facts import facts
 from xfer.results.figures import FIGURES, NONE, cell, parent, percent
 from xfer.results.page import folded, picture, write_page
 from xfer.results.read import METRICS, RESULT, read_file
+from xfer.results.records import check_as
+from xfer.results.scores import scores_table
+from xfer.scores.record import Scores
 from xfer.system.doors import open_lines, parse_json
 from xfer.system.tables import read_rows
 
@@ -41,6 +44,7 @@ def write_report(run_folder: Path) -> Path:
     epochs = _rows(run_folder / METRICS)
     sections = [
         *_pictures(run_folder, _FIRST),
+        _metrics(result, run_folder),
         confused_table(run_folder / "predictions.csv"),
         class_table(run_folder / "predictions.csv"),
         _figures(result, facts(run_folder)),
@@ -116,11 +120,17 @@ def _figures(result: Mapping[str, Any], known: Sequence[tuple[str, str]]) -> str
     if parent(result.get("parent")) == dict(known).get("Weights from"):
         left_out.add("parent")
     named = [(*FIGURES[key], result[key]) for key in FIGURES if key in result and key not in left_out]
-    unnamed = [(key.replace("_", " "), str, result[key]) for key in result if key not in {*FIGURES, *_DIGESTS}]
+    placed = {*FIGURES, *_DIGESTS, "metrics"}
+    unnamed = [(key.replace("_", " "), str, result[key]) for key in result if key not in placed]
     written = [(label, str, words) for label, words in known] + named + unnamed
     items = ((label, cell(value, write)) for label, write, value in written)
     blocks = (f"<div{_span(value)}><dt>{escape(label)}</dt><dd>{value}</dd></div>" for label, value in items)
     return f"<section><h2>Key figures</h2><dl>{''.join(blocks)}</dl></section>"
+
+
+def _metrics(result: Mapping[str, Any], run_folder: Path) -> str:
+    known = result.get("metrics")
+    return "" if known is None else scores_table(check_as(Scores, known, f"{run_folder / RESULT}: metrics"))
 
 
 def _digests(result: Mapping[str, Any]) -> str:

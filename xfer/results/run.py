@@ -27,6 +27,8 @@ from xfer.results import notebook, predict
 from xfer.results.checkpoint import Checkpoint, load_checkpoint
 from xfer.results.predict import OnBadImage, Predictions
 from xfer.results.read import located, read_metrics, read_recipe, read_result
+from xfer.results.scores import read_scores
+from xfer.scores.record import Scores
 from xfer.system.files import expanded
 
 Which = Literal["train", "val", "all", "test"]
@@ -79,6 +81,14 @@ class Run:
     def history(self) -> list[dict[str, Any]]:
         """A record for each epoch, of plain values: `pandas.DataFrame(run.history)`."""
         return read_metrics(self.path)
+
+    @cached_property
+    def metrics(self) -> Scores:
+        """F1, ROC-AUC, calibration and more of the best epoch's validation, with intervals: `run.metrics.macro_f1`.
+
+        Those of a run of before they were written down are made of its `predictions.csv`.
+        """
+        return read_scores(self.path, self.result)
 
     def model(self, *, backend: str | Backend | None = None, device: str = "auto") -> Any:
         """The best checkpoint as a module of the framework: a `torch.nn.Module` or a `mindspore.nn.Cell`.

@@ -24,6 +24,8 @@ from xfer.results.predict import Predictions, save
 from xfer.results.read import ENV, LOCK, STATE, is_finished, is_own, is_run, read_metrics
 from xfer.results.records import early_ends
 from xfer.results.report import PICTURES
+from xfer.scores.record import Scores
+from xfer.scores.score import score
 from xfer.system.doors import to_append
 from xfer.system.files import json_text, write_json, write_text
 from xfer.system.locks import locked
@@ -57,7 +59,7 @@ def claim(p: Prepared, output: Path | None) -> Path:
     try:
         if output is None:
             data = p.data.name.encode()[:LONGEST_NAME].decode(errors="ignore")
-            return _make_free(Path("runs"), f"{data}-{p.net.arch.name}-{p.net.backend.name}")
+            return make_free(Path("runs"), f"{data}-{p.net.arch.name}-{p.net.backend.name}")
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"{output or 'runs'}: cannot be written ({error}). Cure: another --output") from error
@@ -130,7 +132,8 @@ def remove_run(path: Path) -> None:
         path.rmdir()
 
 
-def _make_free(parent: Path, name: str) -> Path:
+def make_free(parent: Path, name: str) -> Path:
+    """Make the first of the folders NAME-1, NAME-2, ... that is not there."""
     parent.mkdir(parents=True, exist_ok=True)
     sweep(parent)
     number = 1
@@ -239,12 +242,13 @@ def finish(
     _checkpoint(p, weights, last.epoch).save(path / LAST)
     predictions = Predictions(tuple(map(str, p.data.val.files)), p.data.classes, last.best.probabilities)
     save(path / "predictions.csv", predictions, last.best.labels)
-    result = {**_result(p, path, last, seconds), "resumed": list(resumed)}
+    scores = score(last.best.labels, predictions.probabilities, p.data.classes)
+    result = {**_result(p, path, last, seconds, scores), "resumed": list(resumed)}
     write_json(path / "result.json", result)
     return result
 
 
-def _result(p: Prepared, path: Path, last: EpochEnd, seconds: float) -> dict[str, Any]:
+def _result(p: Prepared, path: Path, last: EpochEnd, seconds: float, scores: Scores) -> dict[str, Any]:
     epochs, best = read_metrics(path), last.best_epoch
     training = sum(len(p.data.train.labels) / e["images_per_second"] for e in epochs)
     return {
@@ -264,6 +268,7 @@ def _result(p: Prepared, path: Path, last: EpochEnd, seconds: float) -> dict[str
         "val_accuracy": best.val_accuracy,
         "val_loss": best.val_loss,
         "train_accuracy": best.train_accuracy,
+        "metrics": scores.as_json(),
         "seconds_total": seconds,
         "seconds_features": last.seconds_features,
         "seconds_training": sum(e["seconds"] for e in epochs),

@@ -1,0 +1,54 @@
+"""What an evaluation leaves in a folder: its figures as JSON, and a row for each picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from xfer.data.split import Split
+from xfer.errors import CheckpointError
+from xfer.metrics import Evaluation
+from xfer.scores.probabilities import margins, ranks
+from xfer.system.files import write_json, write_text
+from xfer.system.outputs import read_record, refuse_foreign
+from xfer.system.tables import csv_text
+
+RECORD, PICTURES = "metrics.json", "pictures.csv"
+
+
+def refuse_others(folder: Path, overwrite: bool) -> None:
+    """Raises CheckpointError for a folder that holds what is of no evaluation, see `refuse_foreign`."""
+    own = {"backend", "n", "right", "left_out", "metrics"} <= read_record(folder / RECORD).keys()
+    refuse_foreign(folder, "evaluation", (RECORD, PICTURES), own, overwrite)
+
+
+def save(
+    folder: Path, record: Mapping[str, Any], split: Split, result: Evaluation, classes: Sequence[str]
+) -> list[Path]:
+    """Write `metrics.json` and `pictures.csv`; gives the files. Raises CheckpointError where that cannot be done.
+
+    Columns of a picture: file, label, predicted, probability (of what was predicted), loss (cross-entropy), rank (of
+    the true class, from 1), margin (the true class's probability minus the largest other), and p_<class> for each.
+    """
+    columns = ["file", "label", "predicted", "probability", "loss", "rank", "margin", *(f"p_{c}" for c in classes)]
+    chances = result.probabilities
+    figures = zip(
+        result.predictions.tolist(),
+        chances.max(axis=1).tolist(),
+        result.losses.tolist(),
+        ranks(result.labels, chances).tolist(),
+        margins(result.labels, chances).tolist(),
+        strict=True,
+    )
+    rows = (
+        [str(file), classes[label], classes[predicted], *rest, *row.tolist()]
+        for file, label, (predicted, *rest), row in zip(split.files, result.labels, figures, chances, strict=True)
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / PICTURES, csv_text(columns, rows))
+        write_json(folder / RECORD, record)
+        return [folder / RECORD, folder / PICTURES]
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written ({error}). Cure: another --output") from error
