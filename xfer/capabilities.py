@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from xfer.arrays import Float32, Weights
@@ -63,6 +64,15 @@ class OwnModule(Protocol):
         ...
 
 
+class Export(Protocol):
+    def __call__(self, model: Model, path: Path, size: tuple[int, int]) -> Callable[[Float32], Float32]:
+        """Write the network, for any number of pictures of (height, width) pixels, and read the file back.
+
+        What is read takes and gives what `Capabilities.native_model` does, as arrays.
+        """
+        ...
+
+
 class Capabilities(Protocol):
     """What a backend may have besides, all of it optional. `capability` knows what stands for a member that is absent.
 
@@ -70,11 +80,13 @@ class Capabilities(Protocol):
                       see all that is computed
     numerics          a setting of its own that may change the last bits (none): features are kept for each apart
     networks          name -> graph of networks that it brings itself (none)
+    exports           name of a format -> what writes networks in it (none): `xfer export --format NAME`
     """
 
     shares_features: bool
     numerics: str
     networks: Mapping[str, Graph]
+    exports: Mapping[str, Export]
 
     def precisions(self, device: str) -> tuple[Precision, ...]:
         """All that it can build a network with on a device of its own, `float32` first."""
@@ -139,6 +151,7 @@ _ABSENT: Mapping[str, Any] = {
     "shares_features": True,
     "numerics": "",
     "networks": {},
+    "exports": {},
     "precisions": lambda device: ("float32",),
     "blend": None,
     "native_batches": None,

@@ -19,6 +19,7 @@ from xfer.backend import Diagnosis, InputSpec, Labelled, LossName, NetworkSpec, 
 from xfer.errors import BackendError, WeightsError, expected
 from xfer.graphs.graph import Graph
 from xfer.graphs.parts import boundaries, part_of
+from xfer_mindspore.exports import EXPORTS
 from xfer_mindspore.kinds import KINDS, NEVER_COMPILED, refuse_unknown
 from xfer_mindspore.native import native_batches
 from xfer_mindspore.network import Model, model_of, network_of
@@ -43,6 +44,7 @@ SMALL = 2**14
 class MindSporeBackend:
     name = "mindspore"
     kinds = frozenset(KINDS)
+    exports = EXPORTS
 
     def __init__(self, mode: str = "auto") -> None:
         """`mode` is "pynative" (each operator at once), "graph" (`ms.jit`) or "auto", the faster one of the two.

@@ -27,7 +27,7 @@ from xfer.backend import (
     Precision,
     PredictStep,
 )
-from xfer.capabilities import LibraryModule, Traced
+from xfer.capabilities import Export, LibraryModule, Traced
 from xfer_torch.kinds import KINDS
 from xfer_torch.module import native
 from xfer_torch.network import Network, Resting, build
@@ -40,6 +40,12 @@ from xfer_torch.transfer import fetched
 class TorchBackend:
     name = "torch"
     kinds = KINDS
+
+    @property
+    def exports(self) -> Mapping[str, Export]:
+        from xfer_torch.exports import EXPORTS  # torch.export takes a while to import
+
+        return EXPORTS
 
     def versions(self) -> dict[str, str]:
         return {"torch": torch.__version__, "torchvision": torchvision.__version__, "numpy": np.__version__}

@@ -69,7 +69,9 @@ def test_a_run_of_before_has_the_metrics_of_its_predictions(run, folder):
         _ = xfer.Run.load(older).metrics
 
 
-@pytest.mark.parametrize(("key", "value", "message"), [("n", 20, "support counts 21 pictures, expected 20"), ("accuracy", None, "accuracy")])
+@pytest.mark.parametrize(
+    ("key", "value", "message"), [("n", 20, "support counts 21 pictures, expected 20"), ("accuracy", None, "accuracy")]
+)
 def test_metrics_by_hand_are_refused(run, folder, key, value, message):
     copy = folder / f"by_hand_{key}"
     shutil.copytree(run.path, copy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from xfer.cli.options import (
 if TYPE_CHECKING:
     from xfer.backend import Backend
     from xfer.pixels.views import Tta
+    from xfer.progress import Progress
     from xfer.results.predict import Predictions
     from xfer.results.run import Chosen, Which
 
@@ -108,7 +109,8 @@ def _about(chosen: Chosen) -> Iterator[str]:
     "predict",
     cls=Command,
     help="Classes and probabilities of pictures.\n\n"
-    "As lines, CSV or JSON; on either framework, whichever wrote the checkpoint. Pictures that cannot be "
+    "As lines, CSV or JSON; on either framework, whichever wrote the checkpoint, and a model that `xfer export` wrote "
+    "on neither. Pictures that cannot be "
     "used are listed with the reason behind the others, and the exit code is 1 then.",
 )
 @click.argument("source", metavar="RUN|CHECKPOINT", type=click.Path(path_type=Path))
@@ -143,24 +145,17 @@ def predict_(
     json_: bool,
 ) -> None:
     from xfer.cli import console
-    from xfer.data.find import find_images
     from xfer.errors import ConfigError
-    from xfer.pixels.images import SUFFIXES
     from xfer.results import predict
-    from xfer.results.checkpoint import load_checkpoint
-    from xfer.results.read import is_run, read_recipe
     from xfer.system.outputs import refuse_foreign_file
 
     if output is not None and output.suffix not in (".csv", ".json"):
         raise ConfigError(f"--output {output}: expected a name that ends in .csv or .json")
     if output is not None:
         refuse_foreign_file(output, "predictions", predict.is_own(output), overwrite)
-    checkpoint = load_checkpoint(source)
-    run = source if source.is_dir() else source.parent
-    files = find_images(images, read_recipe(run).data.suffixes if is_run(run) else SUFFIXES)
     with console.progress_bars(quiet) as progress:
-        opened = _opened(backend or checkpoint.backend, device)
-        predictions = predict.predict(checkpoint, files, *opened, progress, on_bad_image="skip", tta=tta)
+        of = _by_onnx if source.suffix == ".onnx" else _by_backend
+        predictions = of(source, images, backend, device, tta, progress)
     if output is not None:
         predict.save(output, predictions, raw=raw)
     if json_:
@@ -173,6 +168,39 @@ def predict_(
         (first, reason), count = predictions.skipped[0], f"{lost} of {total} pictures could not be used"
         console.say(f"{count}, the first: {first} ({reason}). All are {where}, in the last rows", error=True)
         sys.exit(1)
+
+
+def _by_backend(
+    source: Path, images: Sequence[str], backend: str | None, device: str, tta: Tta | None, progress: Progress
+) -> Predictions:
+    from xfer.data.find import find_images
+    from xfer.pixels.images import SUFFIXES
+    from xfer.results import predict
+    from xfer.results.checkpoint import load_checkpoint
+    from xfer.results.read import is_run, read_recipe
+
+    checkpoint = load_checkpoint(source)
+    run = source if source.is_dir() else source.parent
+    files = find_images(images, read_recipe(run).data.suffixes if is_run(run) else SUFFIXES)
+    opened = _opened(backend or checkpoint.backend, device)
+    return predict.predict(checkpoint, files, *opened, progress, on_bad_image="skip", tta=tta)
+
+
+def _by_onnx(
+    source: Path, images: Sequence[str], backend: str | None, device: str, tta: Tta | None, progress: Progress
+) -> Predictions:
+    from xfer.errors import ConfigError
+    from xfer.export.runtime import open_onnx
+    from xfer.results.predict import to_predict
+    from xfer.system.own_process import settle
+
+    if backend is not None or device not in ("auto", "cpu"):
+        given = f"--backend {backend}" if backend is not None else f"--device {device}"
+        raise ConfigError(f"{given}: {source} is run by onnxruntime, on the CPU. Cure: leave it out")
+    model = open_onnx(source)
+    settle()
+    pictures = to_predict(images, model.about.suffixes)
+    return model.predictor.with_views(tta).predict(pictures, progress, on_bad_image="skip")
 
 
 def _lines(predictions: Predictions, top: int) -> Iterator[str]:

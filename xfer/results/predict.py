@@ -17,7 +17,7 @@ from xfer import metrics
 from xfer.arrays import Float32, Int64, Pixels
 from xfer.backend import Backend, PredictStep
 from xfer.backends import load_backend, pick_device
-from xfer.data.given import Given, find_given, read_given
+from xfer.data.given import Given, Picture, find_given, read_given
 from xfer.data.lists import Skipped
 from xfer.data.loader import refuse_large_batches
 from xfer.data.sources import Pictures
@@ -119,39 +119,72 @@ def predict(
     `tta`: means over several views of each picture, see `xfer.pixels.views`. Raises DataError for a picture that cannot
     be used; with `on_bad_image = "skip"` only where none of them can.
     """
+    pictures = to_predict(given, suffixes)
+    backend = load_backend(backend) if isinstance(backend, str) else backend
+    net = _net(checkpoint, _views(checkpoint.transforms, tta), backend, device, len(pictures))
+    transforms, name, batch = checkpoint.transforms, checkpoint.name, net.predict_batch()
+    of = Predictor(net.predict_step(), checkpoint.classes, transforms, name, batch).with_views(tta)
+    return of.predict(pictures, progress, on_bad_image)
+
+
+def to_predict(given: Given | Iterable[Given], suffixes: Sequence[str] = SUFFIXES) -> list[tuple[str, Picture]]:
+    """The pictures that are given, by name. Raises DataError where there are none."""
     pictures = list(find_given(given, suffixes).items())
     if not pictures:
         raise DataError("nothing to predict: expected at least one picture")
-    backend = load_backend(backend) if isinstance(backend, str) else backend
-    views = _views(checkpoint, tta)
-    net = _net(checkpoint, views, backend, device, len(pictures))
-    step, size = views.step(net), views.batch(net.predict_batch())
-    skipped: list[Skipped] = []
-
-    def usable() -> Generator[Pixels, None, None]:
-        with closing(read_given(pictures, views.transforms)) as results:
-            for done, result in enumerate(results, start=1):
-                progress("predicting", done, len(pictures))
-                if not isinstance(result, Skipped):
-                    yield result
-                elif on_bad_image == "error":
-                    raise DataError(f"{result.path}: {result.reason}")
-                else:
-                    skipped.append(result)
-
-    with closing(usable()) as pixels:
-        logits = [step(np.stack(batch)) for batch in iter(lambda: list(islice(pixels, size)), [])]
-    if not logits:
-        raise DataError(_none_usable(skipped))
-    lost = {file for file, _ in skipped}
-    files = tuple(name for name, _ in pictures if name not in lost)
-    every = np.concatenate(logits)
-    metrics.refuse_not_finite(every, files.__getitem__, _overflow(checkpoint))
-    return Predictions(files, checkpoint.classes, metrics.probabilities(every), tuple(skipped))
+    return pictures
 
 
-def _overflow(checkpoint: Checkpoint) -> str:
-    return f"another checkpoint: the numbers in {checkpoint.name} are too large for float32"
+@dataclass(frozen=True)
+class Predictor:
+    """What gives logits of pictures, whoever computes them.
+
+    name    of its file, for errors
+    batch   pictures at a time
+    """
+
+    step: PredictStep
+    classes: tuple[str, ...]
+    transforms: tuple[Transform, ...]
+    name: str
+    batch: int = PREDICT_BATCH
+
+    def with_views(self, tta: Tta | None) -> Predictor:
+        """The same over several views of each picture."""
+        views = _views(self.transforms, tta)
+        step, batch = views.step(self.step), views.batch(self.batch)
+        return replace(self, step=step, transforms=views.transforms, batch=batch)
+
+    def predict(
+        self, pictures: Sequence[tuple[str, Picture]], progress: Progress = silent, on_bad_image: OnBadImage = "error"
+    ) -> Predictions:
+        """As the function of this name does."""
+        skipped: list[Skipped] = []
+
+        def usable() -> Generator[Pixels, None, None]:
+            with closing(read_given(pictures, self.transforms)) as results:
+                for done, result in enumerate(results, start=1):
+                    progress("predicting", done, len(pictures))
+                    if not isinstance(result, Skipped):
+                        yield result
+                    elif on_bad_image == "error":
+                        raise DataError(f"{result.path}: {result.reason}")
+                    else:
+                        skipped.append(result)
+
+        with closing(usable()) as pixels:
+            logits = [self.step(np.stack(batch)) for batch in iter(lambda: list(islice(pixels, self.batch)), [])]
+        if not logits:
+            raise DataError(_none_usable(skipped))
+        lost = {file for file, _ in skipped}
+        files = tuple(name for name, _ in pictures if name not in lost)
+        every = np.concatenate(logits)
+        metrics.refuse_not_finite(every, files.__getitem__, _overflow(self.name))
+        return Predictions(files, self.classes, metrics.probabilities(every), tuple(skipped))
+
+
+def _overflow(name: str) -> str:
+    return f"another checkpoint: the numbers in {name} are too large for float32"
 
 
 def _none_usable(skipped: Sequence[Skipped]) -> str:
@@ -169,11 +202,11 @@ def evaluate(
     tta: Tta | None = None,
 ) -> metrics.Evaluation:
     """Loss and accuracy on a split whose labels count the checkpoint's classes; `tta` as in `predict`."""
-    backend, views = load_backend(backend) if isinstance(backend, str) else backend, _views(checkpoint, tta)
+    backend, views = load_backend(backend) if isinstance(backend, str) else backend, _views(checkpoint.transforms, tta)
     net = _net(checkpoint, views, backend, device, len(split.labels))
     source, size = Pictures(split, views.transforms, seed=0, workers=0), views.batch(net.predict_batch())
-    result = metrics.evaluate(views.step(net), source, split.labels, size, progress)
-    metrics.refuse_not_finite(result.logits, split.files.__getitem__, _overflow(checkpoint))
+    result = metrics.evaluate(views.step(net.predict_step()), source, split.labels, size, progress)
+    metrics.refuse_not_finite(result.logits, split.files.__getitem__, _overflow(checkpoint.name))
     return result
 
 
@@ -188,9 +221,8 @@ class _Views:
         """Pictures, so that no more views than `most` go through the network together."""
         return max(most // self.count, 1)
 
-    def step(self, net: Net) -> PredictStep:
-        """Logits (N, C) of pictures (N, count * H, W, 3)."""
-        step = net.predict_step()
+    def step(self, step: PredictStep) -> PredictStep:
+        """Logits (N, C) of pictures (N, count * H, W, 3), by a step that takes pictures (N, H, W, 3)."""
         if self.count == 1:
             return step
 
@@ -202,10 +234,8 @@ class _Views:
         return over_views
 
 
-def _views(checkpoint: Checkpoint, tta: Tta | None) -> _Views:
-    if tta is None:
-        return _Views(checkpoint.transforms, 1)
-    return _Views(with_views(checkpoint.transforms, tta), COUNTS[tta])
+def _views(transforms: tuple[Transform, ...], tta: Tta | None) -> _Views:
+    return _Views(transforms, 1) if tta is None else _Views(with_views(transforms, tta), COUNTS[tta])
 
 
 def _net(checkpoint: Checkpoint, views: _Views, backend: Backend, device: str, count: int) -> Net:

@@ -1,0 +1,1 @@
+"""Networks for programs that have no xfer: in ONNX, written from the graph, and as frameworks write them themselves."""

@@ -1,0 +1,106 @@
+"""Whether a written model gives what the network gives, on pictures: it is put in no place before it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from xfer.arrays import Int64, Pixels
+from xfer.backend import PredictStep
+from xfer.data import sources
+from xfer.data.dataset import is_there
+from xfer.data.order import chunks
+from xfer.nets.net import PREDICT_BATCH
+from xfer.progress import Progress, silent
+from xfer.recipe.recipe import Recipe
+from xfer.results.checkpoint import Checkpoint
+from xfer.results.run import choose
+
+MOST = 256
+"""Pictures that a model is checked with where nothing else is said, spread evenly over the validation set."""
+RANDOM = 32
+TOLERANCE = 1e-4
+"""Of the largest logit: two frameworks are 1e-6 apart, and what is 1e-4 apart does something else."""
+
+Kind = Literal["validation", "given", "random"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What came of `pictures` pictures of a kind.
+
+    same        of how many the largest logit is that of the same class
+    difference  the largest of any logit, over the largest logit; NaN where one is not finite
+    """
+
+    kind: Kind
+    pictures: int
+    same: int
+    difference: float
+
+    @property
+    def passed(self) -> bool:
+        return self.same == self.pictures and self.difference <= TOLERANCE
+
+    def __str__(self) -> str:
+        return (
+            f"{self.same} of {self.pictures} {self.kind} pictures have the same class, and logits are at most "
+            f"{self.difference:.1e} of the largest apart"
+        )
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """`count` pictures (n, H, W, 3) uint8 in batches, of which the first is one picture alone."""
+
+    kind: Kind
+    count: int
+    batches: Iterator[Pixels]
+
+
+def pictures_for(
+    checkpoint: Checkpoint, recipe: Recipe | None, data: str | None, most: int = MOST, progress: Progress = silent
+) -> Pictures:
+    """Validation pictures of a run, those of `data`, or random ones, the same ones each time.
+
+    recipe  of the run that the checkpoint is of, with its data where they lie; None where there is none
+
+    Random ones are for a checkpoint alone, and for a run whose data are no longer there. Raises DataError for data that
+    cannot be used.
+    """
+    if data is None and (recipe is None or not is_there(recipe.data.source)):
+        images = random_pictures(checkpoint.spec.image_size, min(RANDOM, most))
+        return Pictures("random", len(images), (images[part] for part in _parts(np.arange(len(images)))))
+    split = choose(checkpoint, data, "val", recipe, progress).split
+    count = min(most, len(split.labels))
+    indices = np.linspace(0, len(split.labels) - 1, count).round().astype(np.int64)
+    source = sources.Pictures(split, checkpoint.transforms, seed=0, workers=0)
+    batches = (batch.inputs for batch, _ in source.batches(_parts(indices), 0))
+    return Pictures("validation" if data is None else "given", count, batches)
+
+
+def compare(pictures: Pictures, step: PredictStep, wanted: PredictStep, progress: Progress = silent) -> Check:
+    """The logits of `step` against those of `wanted`, of the same pictures."""
+    count, same, apart, largest = 0, 0, np.float64(0), np.float64(0)
+    for images in pictures.batches:
+        a, b = step(images).astype(np.float64), wanted(images).astype(np.float64)
+        count, same = count + len(images), same + int((a.argmax(axis=1) == b.argmax(axis=1)).sum())
+        apart, largest = np.maximum(apart, np.abs(a - b).max()), np.maximum(largest, np.abs(b).max())  # NaN stays
+        progress("checking", count, pictures.count)
+    return Check(pictures.kind, count, same, float(apart / (largest or 1)))
+
+
+def _parts(indices: Int64) -> list[Int64]:
+    return [indices[:1], *chunks(indices[1:], PREDICT_BATCH)]
+
+
+def random_pictures(size: tuple[int, int], count: int) -> Pixels:
+    """Coloured patches under noise: plain noise looks the same wherever it is averaged."""
+    rng, (height, width) = np.random.default_rng(2026), size
+    patches = rng.uniform(0, 255, (count, 4, 4, 3))
+    rows, columns = np.arange(height) * 4 // height, np.arange(width) * 4 // width
+    images = patches[:, rows][:, :, columns] + rng.normal(0, 20, (count, height, width, 3))
+    return images.clip(0, 255).astype(np.uint8)
