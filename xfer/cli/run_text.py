@@ -14,7 +14,7 @@ from xfer.cli.loading import loading_table
 from xfer.formats.sealed import BEST
 from xfer.nets import partial
 from xfer.nets.net import Net
-from xfer.recipe.meaning import epochs, plan
+from xfer.recipe.phases import epochs, plan
 from xfer.recipe.recipe import Recipe
 from xfer.results.run import Run
 from xfer.training.prepared import Prepared
@@ -73,6 +73,8 @@ def describe(p: Prepared) -> None:
     say(f"{p.net.backend.name} on {p.net.device} ({versions})")
     if p.net.spec.precision != "float32":
         say(f"computes in {p.net.spec.precision}; train.precision = 'float32' is exact")
+    if p.recipe.train.ema is not None:
+        say(f"train.ema = {p.recipe.train.ema:g}: an average of the weights is evaluated and kept")
     if p.net.spec.fast:
         say("train.fast: on a GPU, the same run may end with other bits the next time")
     say(f"{p.data.name}: {counts}, {len(p.data.classes)} classes: {_short(p.data.classes)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from xfer.recipe.meaning import PlannedPhase, plan
+from xfer.recipe.phases import PlannedPhase, plan
 from xfer.recipe.recipe import Recipe
 
 Figures = tuple[float, float]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,59 +20,19 @@ from xfer.graphs.depth import depths
 from xfer.graphs.graph import Graph
 from xfer.graphs.split import split_at
 from xfer.losses import LossSpec
-from xfer.nets.freeze import FreezePolicy, NormStats, resolve, stages_from
+from xfer.nets.freeze import FreezePolicy, resolve, stages_from
 from xfer.nets.pretrained import normalize_of
 from xfer.nets.specs import ModelSpec, known_arch, with_graph
 from xfer.pixels.augment import is_random, output_size
 from xfer.progress import Progress, silent
 from xfer.recipe.load import make_recipe
-from xfer.recipe.recipe import Phase, Recipe
+from xfer.recipe.phases import PlannedPhase, epochs, plan
+from xfer.recipe.recipe import Recipe
 from xfer.system.download import cache_dir
 
 SMALL = "convnet"  # what trains from random weights in seconds
 AUTO_VIEWS = 4
 Triple = tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class PlannedPhase:
-    """A phase as it will be run, in the order of the recipe: its `number` and its `first_epoch` count from 0."""
-
-    number: int
-    first_epoch: int
-    epochs: int
-    train_from: str
-    norm_stats: NormStats
-    lr: float
-    head_lr_mult: float
-
-    @property
-    def end(self) -> int:
-        """The first epoch behind it."""
-        return self.first_epoch + self.epochs
-
-
-def plan(recipe: Recipe) -> tuple[PlannedPhase, ...]:
-    """The phases with nothing left out; a recipe that names none is one phase. Stages are not looked at."""
-    train, optimizer = recipe.train, recipe.optimizer
-    phases = recipe.phases or (Phase(epochs=train.epochs),)
-    return tuple(
-        PlannedPhase(
-            number=number,
-            first_epoch=sum(earlier.epochs for earlier in phases[:number]),
-            epochs=phase.epochs,
-            train_from=phase.train_from or train.train_from,
-            norm_stats=phase.norm_stats or train.norm_stats,
-            lr=optimizer.lr if phase.lr is None else phase.lr,
-            head_lr_mult=optimizer.head_lr_mult if phase.head_lr_mult is None else phase.head_lr_mult,
-        )
-        for number, phase in enumerate(phases)
-    )
-
-
-def epochs(recipe: Recipe) -> int:
-    """Of all phases together."""
-    return plan(recipe)[-1].end
 
 
 def network(recipe: Recipe, backend: Backend, place: str | None = None) -> Arch:
@@ -82,7 +42,13 @@ def network(recipe: Recipe, backend: Backend, place: str | None = None) -> Arch:
     Raises BackendError for one that the backend has not, ConfigError for no boundary.
     """
     model = recipe.model
-    known = known_arch(backend, place or model.arch)
+    known, strategy = known_arch(backend, place or model.arch), recipe.train.strategy
+    if strategy and (lacking := set(starts(recipe)).difference(known.stage_names)):
+        stages = ", ".join(known.stage_names)
+        raise ConfigError(
+            f"train.strategy = {strategy!r} trains from {min(lacking)}, and {known.name} has {stages}. "
+            "Cure: another strategy, or [[phases]] in the recipe"
+        )
     asked = ModelSpec(model.arch, 1, image_size(recipe), known.mean, known.std, model.layers, model.extra)
     found = with_graph(replace(asked, padding=padding(recipe)), backend, place)
     arch = split_at(replace(found.described, mean=known.mean, std=known.std), found.network.graph, starts(recipe))
@@ -278,6 +244,7 @@ def from_random(recipe: Recipe, stem: str) -> Recipe:
         "weights.source": "random",
         "weights.head": "auto",
         "train.train_from": stem,
+        "train.strategy": None,
         "train.norm_stats": "follow",
         "train.epochs": count,
         "train.patience": None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from xfer.archs import MOST_BLOCKS, MOST_HIDDEN, MOST_WIDTH, Padding
 from xfer.backend import Precision
@@ -18,6 +18,7 @@ from xfer.pixels.augment import Normalize, Transform, default_eval, default_trai
 from xfer.pixels.images import SUFFIXES
 from xfer.pixels.levels import WIDE, Depth
 from xfer.recipe.schedule import MOST_EPOCHS, Schedule
+from xfer.recipe.strategies import SHARES, Strategy
 from xfer.section import Section
 
 MOST_BATCH = 1_000_000
@@ -119,6 +120,7 @@ class Train(Section):
     """
 
     train_from: str = "head"
+    strategy: Strategy | None = None  # phases by a name, see xfer.recipe.strategies
     norm_stats: NormStats = "follow"
     epochs: Epochs = 10
     patience: Epochs | None = None  # epochs without a gain after which a phase ends; None: it has all of its epochs
@@ -135,6 +137,16 @@ class Train(Section):
     def _min_delta_needs_patience(self) -> Train:
         if self.min_delta and self.patience is None:
             raise ValueError("min_delta needs a patience. Cure: train.patience, the epochs to wait for such a gain")
+        return self
+
+    @model_validator(mode="after")
+    def _strategy_is_alone(self) -> Train:
+        if self.strategy is None:
+            return self
+        if self.train_from != "head":
+            raise ValueError(f"train_from and strategy {self.strategy!r} both say what is trained. Cure: one of them")
+        if self.epochs < (least := len(SHARES[self.strategy])):
+            raise ValueError(f"strategy {self.strategy!r} has {least} phases. Cure: train.epochs = {least}, or more")
         return self
 
 
@@ -238,7 +250,9 @@ class Recipe(Section):
 
     @field_validator("phases")
     @classmethod
-    def _epochs_of_all(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+    def _epochs_of_all(cls, phases: tuple[Phase, ...], info: ValidationInfo) -> tuple[Phase, ...]:
+        if phases and (train := info.data.get("train")) and train.strategy:
+            raise ValueError(f"train.strategy = {train.strategy!r} has phases of its own. Cure: one of them")
         if (together := sum(phase.epochs for phase in phases)) > MOST_EPOCHS:
             raise ValueError(f"{together:,} epochs together, expected at most {MOST_EPOCHS:,}. Cure: fewer epochs")
         return phases

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xfer.errors import XferError
+from xfer.recipe.strategies import SHARES
 from xfer.recipe.toml import read_toml
 from xfer.results.read import read_environment
 from xfer.system.doors import read_text
@@ -44,6 +45,8 @@ def _source(recipe: Mapping[str, Any]) -> str:
 def _frozen(recipe: Mapping[str, Any]) -> str:
     """By phase where there are several that do not freeze the same."""
     default = recipe.get("train", {}).get("train_from")
+    if (strategy := recipe.get("train", {}).get("strategy")) in SHARES:
+        recipe = {"phases": [{"train_from": start} for start in SHARES[strategy]]}
     starts = [phase.get("train_from", default) for phase in recipe.get("phases", ())] or [default]
     if None in starts:
         return ""

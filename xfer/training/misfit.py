@@ -17,7 +17,7 @@ from xfer.metrics import Epoch, evaluation
 from xfer.nets.weights import unusable
 from xfer.recipe import meaning
 from xfer.recipe.endings import phases_of
-from xfer.recipe.meaning import PlannedPhase
+from xfer.recipe.phases import PlannedPhase
 from xfer.results.records import figures_of, history_faults
 from xfer.training.average import SLOT
 from xfer.training.loop import Point

@@ -11,7 +11,7 @@ from xfer.features.key import Prefix, origin, shareable
 from xfer.metrics import Epoch
 from xfer.progress import Progress, part
 from xfer.recipe import meaning
-from xfer.recipe.meaning import PlannedPhase
+from xfer.recipe.phases import PlannedPhase
 from xfer.training.average import AveragedStep, begin
 from xfer.training.loop import Training
 from xfer.training.masks import masks_of

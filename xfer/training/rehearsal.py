@@ -8,6 +8,7 @@ from xfer.backend import Batch, ParamGroups
 from xfer.errors import BackendError, ConfigError
 from xfer.losses import targets_of
 from xfer.recipe import meaning
+from xfer.recipe.phases import plan
 from xfer.training.prepared import Prepared
 
 
@@ -20,7 +21,7 @@ def refuse_lone_picture(p: Prepared) -> None:
     size, count = p.recipe.train.batch_size, len(p.data.train.labels)
     if not _leaves_one(count, size):
         return
-    for phase, groups in zip(meaning.plan(p.recipe), p.groups, strict=True):
+    for phase, groups in zip(plan(p.recipe), p.groups, strict=True):
         if groups.updating and not _can_step(p, groups):
             where = f" in phase {phase.number + 1}" if len(p.groups) > 1 else ""
             cure = f"train.batch_size = {_nearest(count, size)}, a larger augment.size, or train.norm_stats = 'freeze'"

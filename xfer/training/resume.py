@@ -163,7 +163,7 @@ def further(path: Path, asked: Recipe | None) -> Recipe | None:
     if asked is None or not is_finished(path):
         return None
     own = read_recipe(path)
-    if own.phases or asked.phases or asked.train.epochs <= own.train.epochs:
+    if own.phases or own.train.strategy or asked.phases or asked.train.epochs <= own.train.epochs:
         return None
     own_recipe(path, as_recipe(asked, {"train.epochs": own.train.epochs}))
     start = {"weights.source": str(path), "weights.head": "keep", "weights.partial": False}

@@ -31,7 +31,7 @@ from xfer.nets.specs import with_graph
 from xfer.progress import Progress, silent
 from xfer.recipe import meaning
 from xfer.recipe.endings import phases_of
-from xfer.recipe.meaning import PlannedPhase
+from xfer.recipe.phases import PlannedPhase, plan
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import AS_GIVEN, Places
 from xfer.training import loop
@@ -78,7 +78,7 @@ def prepare(
     notes = (*first.notes, padded) if padded else first.notes
     if recipe.train.sampler == "balanced":
         notes = (*notes, f"train.sampler = 'balanced': {balance(data.train.labels, data.classes)}")
-    groups = tuple(meaning.groups(recipe, phase, arch, net.graph) for phase in meaning.plan(recipe))
+    groups = tuple(meaning.groups(recipe, phase, arch, net.graph) for phase in plan(recipe))
     prepared = Prepared(
         recipe, net, data, groups, loss, store, digest(first.weights), first.loaded, notes, first.parent,
         network=place_of(places.network or arch.name),
@@ -171,7 +171,7 @@ def _sound_weights(net: Net, moved: Sequence[str], epoch: Epoch) -> Weights:
 
 def _note(recipe: Recipe, phase: PlannedPhase, epoch: int) -> str:
     """On a phase that ends after an epoch, counted from 1 over the run, before its own are over."""
-    which = f"phase {phase.number + 1}" if recipe.phases else "training"
+    which = f"phase {phase.number + 1}" if len(plan(recipe)) > 1 else "training"
     done, waited = epoch - phase.first_epoch, recipe.train.patience
     return f"{which} ends after {done} of {phase.epochs} epochs: {waited} without a gain (train.patience)"
 
