@@ -31,10 +31,10 @@ NORMALIZE = {"op": "Normalize", "mean": [0.3, 0.5, 0.6], "std": [0.2, 0.3, 0.4]}
 EVAL = [{"op": "Resize", "size": 36}, {"op": "CenterCrop", "size": [32, 30]}, NORMALIZE]
 
 
-def trained(folder):
+def trained(folder, steps=EVAL):
     data = write_class_folders(folder / "pictures", ("Zürich, été", "bees"), (6, 5), (40, 48))
     recipe = {"data": str(data), "weights": "random", "arch": "tiny", "epochs": 2, "lr": 0.05}
-    return xfer.train(None, BACKEND, output=folder / "run", **recipe, **{"augment.eval": EVAL, "augment.train": EVAL})
+    return xfer.train(None, BACKEND, output=folder / "run", **recipe, **{"augment.eval": steps, "augment.train": steps})
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_it_says_what_it_wrote_and_what_it_was_checked_with(run, tmp_path):
     assert (tmp_path / "m.onnx").read_bytes() == (tmp_path / "n.onnx").read_bytes(), "the same run, the same bits"
 
 
-@pytest.mark.parametrize("enters", ["normalised", "pixels"])
+@pytest.mark.parametrize("enters", ["normalised", "pixels", "pictures"])
 def test_predicting_with_the_model_is_predicting_with_the_run(run, tmp_path, enters):
     model, pictures = tmp_path / "model.onnx", run.path.parent / "pictures"
     xfer_("export", run.path, "-o", model, "--input", enters)
@@ -241,6 +241,29 @@ def test_bytes_that_are_no_model_are_one_line(run, model, tmp_path):
     assert "No such file" in refused("predict", tmp_path / "absent.onnx", pictures)
     os.mkfifo(tmp_path / "pipe.onnx")
     assert "a pipe, expected a regular file" in refused("predict", tmp_path / "pipe.onnx", pictures)
+
+
+def test_a_model_of_whole_pictures_is_checked_with_pictures_of_other_sizes(run, tmp_path):
+    shutil.copy(run.path / "best.safetensors", tmp_path / "best.safetensors")
+    result = xfer_("export", tmp_path / "best.safetensors", "-o", tmp_path / "a.onnx", "--input", "pictures")
+    assert "32 of 32 random pictures have the same class" in result.stdout
+    session = onnxruntime.InferenceSession(str(tmp_path / "a.onnx"), providers=["CPUExecutionProvider"])
+    assert [value.shape for value in session.get_inputs()] == [["batch", "height", "width", 3]]
+    file = next((run.path.parent / "pictures" / "val" / "bees").iterdir())
+    pixels = np.asarray(Image.open(file).convert("RGB"))
+    (shares,) = session.run(["probabilities"], {"images": np.stack([pixels, pixels[::-1]])})
+    wanted = run.predict([pixels, pixels[::-1].copy()], backend=BACKEND).probabilities
+    assert np.allclose(shares, wanted, atol=1e-6)
+
+
+def test_what_a_model_cannot_do_to_a_picture_is_one_line(tmp_path, undrawn):
+    nearest = [{"op": "Resize", "size": [32, 32], "interpolation": "nearest"}]
+    other = trained(tmp_path, nearest)
+    line = refused("export", other.path, "-o", tmp_path / "m.onnx", "--input", "pictures")
+    assert "--input pictures: of Resize(size=(32, 32), interpolation=nearest), a model does CenterCrop" in line
+    assert line.endswith("Cure: --input pixels")
+    assert not (tmp_path / "m.onnx").exists()
+    xfer_("export", other.path, "-o", tmp_path / "m.onnx", "--input", "pixels")
 
 
 def test_from_python(run, tmp_path):

@@ -30,11 +30,11 @@ FORMATS = ("onnx", "torchscript", "torch-export", "mindir", "safetensors")
 @click.option(
     "--input",
     "enters",
-    type=click.Choice(["normalised", "pixels"]),
+    type=click.Choice(["normalised", "pixels", "pictures"]),
     default="normalised",
     show_default=True,
     help="What an ONNX model takes: float32 (batch, 3, H, W) that the caller has normalised, or uint8 pixels "
-    "(batch, H, W, 3), normalised inside.",
+    "(batch, H, W, 3), normalised inside; or pictures of any size, resized and cropped inside too.",
 )
 @click.option("--opset", type=int, default=17, show_default=True, help="Of ONNX, 13 to 23.")
 @data_option

@@ -79,6 +79,14 @@ def read_given(
             yield from _of_all(pictures, transforms, workers)
 
 
+def read_whole(
+    pictures: Sequence[tuple[str, Picture]], levels: Levels | None = None, workers: int = 0
+) -> Generator[Pixels | Skipped, None, None]:
+    """As `read_given`, each picture as large as it is."""
+    with closing(_of_all(pictures, () if levels is None else (levels,), workers)) as results:
+        yield from results
+
+
 def _of_files(
     pool: WorkerPool, files: Sequence[str], transforms: Sequence[Transform], shape: tuple[int, int, int]
 ) -> Iterator[Pixels | Skipped]:
@@ -93,7 +101,7 @@ def _of_files(
 
 def _of_all(
     pictures: Sequence[tuple[str, Picture]], transforms: Sequence[Transform], workers: int
-) -> Iterator[Pixels | Skipped]:
+) -> Generator[Pixels | Skipped, None, None]:
     random, levels, loading = is_random(transforms), levels_of(transforms), Lock()
 
     def read(place: tuple[int, tuple[str, Picture]]) -> Pixels | Skipped:

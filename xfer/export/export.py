@@ -15,7 +15,7 @@ from xfer.backend import Backend, PredictStep
 from xfer.backends import load_backend, pick_device
 from xfer.capabilities import capability
 from xfer.errors import BackendError, CheckpointError, ConfigError, XferError, expected, refuse_outside
-from xfer.export.check import MOST, Check, compare, pictures_for
+from xfer.export.check import MOST, Check, compare, pictures_for, transformed
 from xfer.export.described import metadata_of
 from xfer.export.network import LEAST_OPSET, MOST_OPSET, OPSET, Input, Network, onnx_model
 from xfer.export.packages import package
@@ -86,10 +86,13 @@ def export(
     used = backend or checkpoint.backend
     used = load_backend(used) if isinstance(used, str) else used
     net = checkpoint.net(used, pick_device(used, device))
-    seen = pictures_for(checkpoint, recipe, data, pictures, progress)
+    whole = name == "onnx" and enters == "pictures"
+    seen = pictures_for(checkpoint, recipe, data, pictures, whole, progress)
+    step = net.predict_step()
+    wanted_step = (lambda images: step(transformed(images, checkpoint.transforms))) if whole else step
     wanted = Wanted(checkpoint, tuple(recipe.data.suffixes if recipe else SUFFIXES), enters, opset)
     with replacing(output) as part:
-        check = compare(seen, FORMATS[name].write(wanted, net, part), net.predict_step(), progress)
+        check = compare(seen, FORMATS[name].write(wanted, net, part), wanted_step, progress)
         if not check.passed:
             raise RejectedError(f"{output} is not written: against {used.name}, {check}")
     return Exported(output, name, output.stat().st_size, check)
@@ -110,7 +113,7 @@ def format_of(name: str | None, output: Path) -> str:
 def write_onnx(wanted: Wanted, net: Net, path: Path) -> PredictStep:
     checkpoint = wanted.checkpoint
     spec = with_graph(checkpoint.spec, net.backend)
-    network = Network(net.graph, net.export(), spec.image_size, spec.mean, spec.std)
+    network = Network(net.graph, net.export(), spec.image_size, spec.mean, spec.std, checkpoint.transforms)
     package("onnxruntime")  # before anything is made: nothing is written that cannot be checked
     checker = package("onnx").checker
     model = onnx_model(network, wanted.enters, wanted.opset, metadata_of(checkpoint, wanted.enters, wanted.suffixes))

@@ -14,17 +14,19 @@ from xfer.archs import LOGITS
 from xfer.arrays import Float32
 from xfer.errors import ConfigError
 from xfer.export.kinds import KINDS
+from xfer.export.preprocess import FLOAT, preprocess
 from xfer.export.writer import Given, Shape, Writer
 from xfer.graphs.graph import Graph
 from xfer.graphs.parts import at_rest, boundaries, part_of
 from xfer.graphs.shapes import shapes_of
+from xfer.pixels.augment import Transform
 
 if TYPE_CHECKING:
     import onnx
 
-Input = Literal["normalised", "pixels"]
-"""What enters: float32 (batch, 3, H, W), normalised by the program that has the pictures; or their uint8 pixels
-(batch, H, W, 3), red first, as `transforms` make them."""
+Input = Literal["normalised", "pixels", "pictures"]
+"""What enters: float32 (batch, 3, H, W), normalised by the program that has the pictures; their uint8 pixels
+(batch, H, W, 3), red first, as the transforms make them; or pictures (batch, height, width, 3) of any size."""
 
 IMAGES, PROBABILITIES = "images", "probabilities"
 LEAST_OPSET, OPSET, MOST_OPSET = 13, 17, 23
@@ -39,6 +41,7 @@ class Network:
 
     size       (height, width) of its pictures in pixels
     mean, std  of the normalisation, of values in [0, 1]
+    transforms that make a picture into one of that size
     """
 
     graph: Graph
@@ -46,6 +49,7 @@ class Network:
     size: tuple[int, int]
     mean: Sequence[float]
     std: Sequence[float]
+    transforms: Sequence[Transform] = ()
 
 
 def onnx_model(network: Network, enters: Input, opset: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
@@ -66,16 +70,18 @@ def onnx_model(network: Network, enters: Input, opset: int, metadata: Mapping[st
     writer = Writer(opset)
     for name in (IMAGES, LOGITS, PROBABILITIES):
         writer.unused(name)
-    entered = IMAGES if enters == "normalised" else normalise(writer, IMAGES, network.mean, network.std)
+    entered = _entered(writer, network, enters)
     logits = write_nodes(writer, graph, network.weights, network.size, entered)
     nodes = [_renamed(node, logits, LOGITS) for node in writer.nodes]
     if logits in (entered, *writer.constants):
         nodes.append(helper.make_node("Identity", [logits], [LOGITS]))
     nodes.append(helper.make_node("Softmax", [LOGITS], [PROBABILITIES], axis=1))
-    if enters == "normalised":
-        images = helper.make_tensor_value_info(IMAGES, TensorProto.FLOAT, ["batch", 3, height, width])
-    else:
-        images = helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, ["batch", height, width, 3])
+    taken: dict[Input, tuple[int, list[int | str]]] = {
+        "normalised": (TensorProto.FLOAT, ["batch", 3, height, width]),
+        "pixels": (TensorProto.UINT8, ["batch", height, width, 3]),
+        "pictures": (TensorProto.UINT8, ["batch", "height", "width", 3]),
+    }
+    images = helper.make_tensor_value_info(IMAGES, *taken[enters])
     outputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", graph.classes])
         for name in (LOGITS, PROBABILITIES)
@@ -121,11 +127,16 @@ def _shapes(graph: Graph, size: tuple[int, int]) -> dict[str, Shape]:
     }
 
 
-def normalise(writer: Writer, images: str, mean: Sequence[float], std: Sequence[float]) -> str:
-    """uint8 pixels (batch, H, W, 3) -> float32 (batch, 3, H, W), as (x / 255 - mean) / std."""
+def _entered(writer: Writer, network: Network, enters: Input) -> str:
+    """float32 (batch, 3, H, W), normalised as (x / 255 - mean) / std."""
+    if enters == "normalised":
+        return IMAGES
     writer.scope = "normalise"
-    numbers = writer.op("Cast", writer.op("Transpose", images, perm=[0, 3, 1, 2]), to=1)  # 1: float32
-    means, deviations = (255 * np.reshape(values, (3, 1, 1)) for values in (mean, std))
+    if enters == "pictures":
+        numbers = preprocess(writer, IMAGES, network.transforms)
+    else:
+        numbers = writer.op("Cast", writer.op("Transpose", IMAGES, perm=[0, 3, 1, 2]), to=FLOAT)
+    means, deviations = (255 * np.reshape(values, (3, 1, 1)) for values in (network.mean, network.std))
     return writer.op("Div", writer.op("Sub", numbers, writer.constant(means)), writer.constant(deviations))
 
 

@@ -27,7 +27,10 @@ _SEVERE = 3  # of onnxruntime's levels: it warns of processors it cannot bind th
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """`step` takes the pictures that the transforms make, (N, H, W, 3) uint8, whatever enters the model itself."""
+    """`step` takes pictures (N, H, W, 3) uint8 that the transforms made, also where they enter the model normalised.
+
+    Of a model that does what the transforms do, it takes whole ones of any one size.
+    """
 
     path: Path
     about: Description
@@ -35,7 +38,8 @@ class OnnxFile:
 
     @property
     def predictor(self) -> Predictor:
-        return Predictor(self.step, self.about.classes, self.about.transforms, str(self.path))
+        about = self.about
+        return Predictor(self.step, about.classes, about.transforms, str(self.path), about.enters == "pictures")
 
 
 def open_onnx(path: Path, threads: int = 0) -> OnnxFile:
@@ -92,6 +96,7 @@ def _refuse_others(session: Any, about: Description, path: Path) -> None:
     wanted = {
         "normalised": ("tensor(float)", [3, height, width]),
         "pixels": ("tensor(uint8)", [height, width, 3]),
+        "pictures": ("tensor(uint8)", ["height", "width", 3]),
     }[about.enters]
     taken = [(value.name, value.type, value.shape[1:]) for value in session.get_inputs()]
     if taken != [(IMAGES, *wanted)] or LOGITS not in [value.name for value in session.get_outputs()]:

@@ -17,15 +17,16 @@ from xfer import metrics
 from xfer.arrays import Float32, Int64, Pixels
 from xfer.backend import Backend, PredictStep
 from xfer.backends import load_backend, pick_device
-from xfer.data.given import Given, Picture, find_given, read_given
+from xfer.data.given import Given, Picture, find_given, read_given, read_whole
 from xfer.data.lists import Skipped
 from xfer.data.loader import refuse_large_batches
 from xfer.data.sources import Pictures
 from xfer.data.split import Split
-from xfer.errors import DataError
+from xfer.errors import ConfigError, DataError
 from xfer.nets.net import PREDICT_BATCH, Net
 from xfer.pixels.augment import Transform
 from xfer.pixels.images import SUFFIXES
+from xfer.pixels.levels import levels_of
 from xfer.pixels.views import COUNTS, Tta, with_views
 from xfer.progress import Progress, silent
 from xfer.results import notebook
@@ -123,7 +124,7 @@ def predict(
     backend = load_backend(backend) if isinstance(backend, str) else backend
     net = _net(checkpoint, _views(checkpoint.transforms, tta), backend, device, len(pictures))
     transforms, name, batch = checkpoint.transforms, checkpoint.name, net.predict_batch()
-    of = Predictor(net.predict_step(), checkpoint.classes, transforms, name, batch).with_views(tta)
+    of = Predictor(net.predict_step(), checkpoint.classes, transforms, name, batch=batch).with_views(tta)
     return of.predict(pictures, progress, on_bad_image)
 
 
@@ -140,17 +141,21 @@ class Predictor:
     """What gives logits of pictures, whoever computes them.
 
     name    of its file, for errors
-    batch   pictures at a time
+    whole   whether `step` does what the transforms do: it takes pictures of any size, one by one
+    batch   pictures at a time, where it does not
     """
 
     step: PredictStep
     classes: tuple[str, ...]
     transforms: tuple[Transform, ...]
     name: str
+    whole: bool = False
     batch: int = PREDICT_BATCH
 
     def with_views(self, tta: Tta | None) -> Predictor:
-        """The same over several views of each picture."""
+        """The same over several views of each picture. Raises ConfigError where the step makes the only one itself."""
+        if tta is not None and self.whole:
+            raise ConfigError(f"tta = {tta!r}: {self.name} resizes and crops by itself. Cure: leave it out")
         views = _views(self.transforms, tta)
         step, batch = views.step(self.step), views.batch(self.batch)
         return replace(self, step=step, transforms=views.transforms, batch=batch)
@@ -162,7 +167,7 @@ class Predictor:
         skipped: list[Skipped] = []
 
         def usable() -> Generator[Pixels, None, None]:
-            with closing(read_given(pictures, self.transforms)) as results:
+            with closing(self._read(pictures)) as results:
                 for done, result in enumerate(results, start=1):
                     progress("predicting", done, len(pictures))
                     if not isinstance(result, Skipped):
@@ -173,7 +178,8 @@ class Predictor:
                         skipped.append(result)
 
         with closing(usable()) as pixels:
-            logits = [self.step(np.stack(batch)) for batch in iter(lambda: list(islice(pixels, self.batch)), [])]
+            size = 1 if self.whole else self.batch
+            logits = [self.step(np.stack(batch)) for batch in iter(lambda: list(islice(pixels, size)), [])]
         if not logits:
             raise DataError(_none_usable(skipped))
         lost = {file for file, _ in skipped}
@@ -181,6 +187,11 @@ class Predictor:
         every = np.concatenate(logits)
         metrics.refuse_not_finite(every, files.__getitem__, _overflow(self.name))
         return Predictions(files, self.classes, metrics.probabilities(every), tuple(skipped))
+
+    def _read(self, pictures: Sequence[tuple[str, Picture]]) -> Generator[Pixels | Skipped, None, None]:
+        if self.whole:
+            return read_whole(pictures, levels_of(self.transforms))
+        return read_given(pictures, self.transforms)
 
 
 def _overflow(name: str) -> str:
