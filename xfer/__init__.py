@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xfer.api import cross_validate as cross_validate
     from xfer.api import train as train
     from xfer.comparison.compare import compare as compare
     from xfer.errors import XferError as XferError
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
     from xfer.studies.study import study as study
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "Run", "XferError", "compare", "load_recipe", "parity", "port", "study", "train"]
+__all__ = ["Recipe", "Run", "XferError", "compare", "cross_validate", "load_recipe", "parity", "port", "study", "train"]
 
 _HOMES = {
     "Recipe": "xfer.recipe.recipe",
     "Run": "xfer.results.run",
     "XferError": "xfer.errors",
     "compare": "xfer.comparison.compare",
+    "cross_validate": "xfer.api",
     "load_recipe": "xfer.recipe.load",
     "parity": "xfer.porting.parity",
     "port": "xfer.porting.port",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from xfer.backend import Backend
+from xfer.crossvalidation import FoldBegins, begin
 from xfer.display.show import shown
 from xfer.errors import ConfigError
 from xfer.progress import Progress
@@ -17,6 +18,7 @@ from xfer.recipe.overrides import Overrides, overrides_of
 from xfer.recipe.recipe import Recipe
 from xfer.recipe.shipped import find_recipe
 from xfer.results.run import Run
+from xfer.studies.folds import CrossValidation
 from xfer.system.interrupts import caught
 from xfer.tracking.logger import Factory
 from xfer.tracking.loggers import load_loggers
@@ -78,4 +80,43 @@ def train(
                     for line in epoch_lines(event):
                         display.say(line)
     assert isinstance(event, Run), "a run ends with itself"
+    return event
+
+
+def cross_validate(
+    recipe: Recipe | str | Path | None = None,
+    backend: str | Backend = "torch",
+    *,
+    folds: int = 5,
+    device: str = "auto",
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    checkpoint_every: float = record.CHECKPOINT_EVERY,
+    progress: Progress | bool = True,
+    set: Mapping[str, Any] | None = None,
+    **overrides: Unpack[Overrides],
+) -> CrossValidation:
+    """Train once for each of `folds` parts of the pictures, without it, and give what all networks predict of theirs.
+
+    The parts are stratified, and the same for the same seed (`data.split_seed`). Of a folder with splits they are those
+    of its train folder: the others are not looked at.
+
+    output     the folder of all runs, `fold-1`, ...; runs that are done there are not repeated, one that was left goes
+               on. None: a new folder below `runs/`
+    overwrite  also where the folder holds runs of another recipe
+
+    The other arguments are those of `xfer.train`, and so is what is raised.
+    """
+    changes = overrides_of(cross_validate, overrides, set)
+    target = None if output is None else Path(output)
+    with shown(progress) as display, caught([signal.SIGINT]) as interrupts:
+        watch = record.Watch(display.progress, checkpoint_every, interrupts, "xfer.cross_validate(...)")
+        with closing(begin(as_recipe(recipe, changes), folds, backend, device, target, overwrite, watch)) as events:
+            for event in events:
+                if isinstance(event, FoldBegins):
+                    display.say(f"fold {event.number} of {event.of}{', done before' if event.before else ''}")
+                elif isinstance(event, EpochEnd):
+                    for line in epoch_lines(event):
+                        display.say(line)
+    assert isinstance(event, CrossValidation), "folds end with what they show"
     return event

@@ -87,6 +87,7 @@ CURES = {
     "cos_lr=True": "set={'schedule.kind': 'cosine'}",
     "model=object()": "arch=...",
     "model='x' * 100": "arch=...",
+    "kfold=5": "xfer.cross_validate(..., folds=5)",
     "num_classes=3": "leave it out, as the classes are the folders of the data",
 }
 
@@ -102,6 +103,9 @@ def test_every_name_is_an_argument_or_has_a_cure_that_exists(name):
     if (keyword := name.replace("-", "_")) in parameters:
         return
     meant = cure("train", **{keyword: True})
+    if name in MEANT and MEANT[name].flag == "--folds":
+        assert meant == "xfer.cross_validate(..., folds=True)"
+        return
     argument, _, value = re.sub(r"\.\.\.$", "0", meant).partition("=")
     assert argument in {*FLAGS, *parameters}
     for key in ast.literal_eval(value.replace("...", "0")) if argument == "set" else ():
@@ -115,6 +119,7 @@ def test_what_nobody_has_to_say_is_no_argument(name):
 
 def test_a_study_is_told_only_of_what_it_has():
     assert cure("study", epoch=3) == "epochs=3"
+    assert cure("study", n_splits=4) == "folds=4"
     with pytest.raises(ConfigError, match=r"argument of xfer\.study = 'quiet': expected one of source, backends, "):
         xfer.study("nothing", quiet=True)
 

@@ -194,3 +194,14 @@ def test_a_share_of_no_picture_is_null_and_no_other():
             Scores.model_validate(record | {"by_class": record["by_class"] | {key: [None, 0.5, 0.5]}})
         with pytest.raises(ValidationError, match=f"{key} has 2 entries, expected 3"):
             Scores.model_validate(record | {"by_class": record["by_class"] | {key: [0.5, 0.5]}})
+
+
+def test_classes_that_do_not_occur_cost_nothing_and_change_nothing():
+    labels, chances = pictures(30, 3)
+    few = score(labels, chances, NAMES[:3])
+    far = np.zeros((30, 20_000), np.float32)
+    far[:, [5, 700, 19_999]] = chances
+    many = score(np.array([5, 700, 19_999])[labels], far, [str(i) for i in range(20_000)])
+    for name in FIGURES:
+        assert getattr(many, name) == getattr(few, name)
+    assert [many.by_class.recall[i] for i in (5, 700, 19_999)] == few.by_class.recall

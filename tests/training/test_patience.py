@@ -154,7 +154,7 @@ def test_a_result_of_before_there_was_patience_is_read(data, tmp_path):
 def test_figures_of_a_study_take_runs_of_several_lengths(data, tmp_path):
     short = train(recipe_of(data, **PATIENT), tmp_path / "a")
     long = train(recipe_of(data, epochs=5, seed=1), tmp_path / "b")
-    files = draw([Group("m", "numpy", {0: short, 1: long})], tmp_path)
+    files = draw([Group("m", "numpy", {0: (short, long), 1: (long, long)})], tmp_path)
     assert [file.name for file in files] == ["accuracy.png", "accuracy_m.png"]
 
 

@@ -103,6 +103,7 @@ def parity_(
 @click.argument("source", metavar="STUDY.toml|NAME", type=click.Path(path_type=Path))
 @click.option("--backend", "-b", "backends", multiple=True, metavar="NAME", help="May be repeated; instead of its own.")
 @click.option("--seeds", type=int, metavar="N", help="The seeds 0 to N-1, instead of its own.")
+@click.option("--folds", type=int, metavar="K", help="Cross-validate: K runs for each seed, of another part each.")
 @data_option
 @click.option("--weights", metavar="FILE", help="For the recipes that start from imagenet weights, not from random.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="A key of every recipe; may be repeated.")
@@ -114,8 +115,8 @@ def parity_(
 @quiet_option
 @json_option
 def study_(
-    source: Path, backends: tuple[str, ...], seeds: int | None, data: str | None, weights: str | None,
-    sets: tuple[str, ...], output: Path | None, quiet: bool, json_: bool, **flags: Any,
+    source: Path, backends: tuple[str, ...], seeds: int | None, folds: int | None, data: str | None,
+    weights: str | None, sets: tuple[str, ...], output: Path | None, quiet: bool, json_: bool, **flags: Any,
 ) -> None:  # fmt: skip
     from xfer.cli import console
     from xfer.recipe.load import parse_override
@@ -123,7 +124,7 @@ def study_(
     from xfer.studies.study import Study, events, read_plan
 
     overrides = ({} if data is None else {"data": data}) | dict(map(parse_override, sets))
-    plan = read_plan(source, backends=backends, seeds=seeds, weights=weights, overrides=overrides)
+    plan = read_plan(source, backends=backends, seeds=seeds, folds=folds, weights=weights, overrides=overrides)
     output = output or Path("studies", plan.name)
     for event in events(plan, output, **flags):
         if isinstance(event, Study):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import click
 
 backend_option = click.option("--backend", "-b", metavar="NAME", help="Default: the one that wrote the checkpoint.")
@@ -20,3 +23,13 @@ tta_option = click.option(
     "both.",
 )
 data_option = click.option("--data", metavar="DIR|ARCHIVE|NAME", help="Class folders, an archive, or a named set.")
+
+
+def overrides_of(flags: Mapping[str, Any], sets: Sequence[str]) -> dict[str, Any]:
+    """What the flags of a recipe's keys that were given, and `--set`, lay over it."""
+    from xfer.recipe.load import parse_override
+
+    given = {key: value for key, value in flags.items() if value is not None}
+    if "views" in given:
+        given["views"] = parse_override(f"views={given['views']}")[1]
+    return given | dict(map(parse_override, sets))

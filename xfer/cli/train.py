@@ -82,6 +82,7 @@ def _folder(ctx: click.Context, param: click.Parameter, folder: str | None) -> s
 @click.option("--size", type=int, help="Side of the pictures the network sees, in pixels.")
 @click.option("--seed", type=int)
 @click.option("--fast", is_flag=True, default=None, help="On a GPU: faster, and not the same bits each time.")
+@click.option("--folds", type=int, metavar="K", help="Cross-validate: K runs, each validated on another part.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any key of the recipe; may be repeated.")
 @click.option(
     "--against-random/--no-against-random",
@@ -100,14 +101,24 @@ def _folder(ctx: click.Context, param: click.Parameter, folder: str | None) -> s
 def train(
     folder: str | None, backend: str | None, config: Path | None, output: Path | None, overwrite: bool,
     resume: str | None, checkpoint_every: float, device: str, sets: tuple[str, ...], against_random: bool | None,
-    loggers: tuple[str, ...], quiet: bool, json_: bool, **flags: Any,
+    loggers: tuple[str, ...], folds: int | None, quiet: bool, json_: bool, **flags: Any,
 ) -> None:  # fmt: skip
+    from xfer.cli.folds import RECORD, cross_validate, refuse_beside
     from xfer.system.interrupts import caught
 
+    refuse_beside(folds, against_random, resume)
     if folder is not None:
         if flags["data"] is not None:
             raise click.UsageError(f"{folder} and --data {flags['data']}: expected one of them. Cure: leave out one")
         flags["data"] = folder
+    folded = Path(resume) if resume is not None and Path(resume, RECORD).exists() else None
+    if folds is not None or folded is not None:
+        words = click.get_current_context().meta[WORDS]
+        cross_validate(
+            folds, folded, backend, config, output, overwrite, checkpoint_every, device, flags, sets, words, loggers,
+            quiet, json_,
+        )  # fmt: skip
+        return
     with caught([signal.SIGINT, signal.SIGTERM]) as interrupts:
         from xfer.cli import console, run_text
         from xfer.tracking.loggers import load_loggers
@@ -162,13 +173,12 @@ def _chosen(
     sets: tuple[str, ...], flags: dict[str, Any], against_random: bool | None, watch: Watch,
 ) -> tuple[Events, Kind | None]:  # fmt: skip
     """The run that was asked for, a fresh one or one that goes on, and what it is to be compared with afterwards."""
-    from xfer.recipe.load import DEMO, load_recipe, parse_override
+    from xfer.cli.options import overrides_of
+    from xfer.recipe.load import DEMO, load_recipe
     from xfer.training import baseline, record
     from xfer.training.resume import asked_of, find_run
 
-    if flags["views"] is not None:
-        flags["views"] = parse_override(f"views={flags['views']}")[1]
-    overrides = {key: value for key, value in flags.items() if value is not None} | dict(map(parse_override, sets))
+    overrides = overrides_of(flags, sets)
     path = None if resume is None else find_run(resume, output, overwrite)
     if path is not None:
         asked = asked_of(path, config, overrides) if config or overrides else None

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xfer.arrays import Float64
+from xfer.arrays import Float64, Int64
 from xfer.comparison.predicted import Predicted
-from xfer.scores.counts import balanced_accuracy, counted, macro_f1
+from xfer.scores.counts import balanced_accuracy, compact, counted, macro_f1
 from xfer.scores.interval import Interval, percentiles, resamples
 
 _FIGURES = {"macro_f1": macro_f1, "balanced_accuracy": balanced_accuracy}
@@ -24,29 +24,27 @@ class Difference:
 
 def macro_figures(predicted: Predicted) -> dict[str, float]:
     """`macro_f1` and `balanced_accuracy`, as of `xfer.scores`."""
-    return {name: float(values[0]) for name, values in _figures(predicted, _once(predicted)).items()}
+    classes, (labels, guesses) = compact(predicted.labels, predicted.predictions)
+    figures = _figures(np.ones((1, len(labels))), labels, guesses, classes)
+    return {name: float(values[0]) for name, values in figures.items()}
 
 
 def macro_differences(first: Predicted, second: Predicted, seed: int) -> dict[str, Difference]:
     """The second minus the first by name, on the same pictures: each resample draws the same ones for both."""
-    own, parts = _once(first), resamples(len(first.names), len(first.classes), seed)
-    drawn = [_differences(first, second, weights) for weights in parts]
-    values = _differences(first, second, own)
+    classes, (labels, before, after) = compact(first.labels, first.predictions, second.predictions)
+
+    def differences(weights: Float64) -> dict[str, Float64]:
+        pair = [_figures(weights, labels, predictions, classes) for predictions in (before, after)]
+        return {name: pair[1][name] - pair[0][name] for name in _FIGURES}
+
+    drawn = [differences(weights) for weights in resamples(len(labels), classes, seed)]
+    values = differences(np.ones((1, len(labels))))
     return {
         name: Difference(float(values[name][0]), percentiles(np.concatenate([part[name] for part in drawn])))
         for name in _FIGURES
     }
 
 
-def _differences(first: Predicted, second: Predicted, weights: Float64) -> dict[str, Float64]:
-    before, after = _figures(first, weights), _figures(second, weights)
-    return {name: after[name] - before[name] for name in _FIGURES}
-
-
-def _figures(predicted: Predicted, weights: Float64) -> dict[str, Float64]:
-    c = counted(weights, predicted.labels, predicted.predictions, len(predicted.classes))
+def _figures(weights: Float64, labels: Int64, predictions: Int64, classes: int) -> dict[str, Float64]:
+    c = counted(weights, labels, predictions, classes)
     return {name: figure(c) for name, figure in _FIGURES.items()}
-
-
-def _once(predicted: Predicted) -> Float64:
-    return np.ones((1, len(predicted.names)))

@@ -131,6 +131,23 @@ def relative_names(files: Sequence[str]) -> list[str]:
     return ["/".join(path[shared:]) for path in paths]
 
 
+def pooled(parts: Sequence[Predicted]) -> Predicted:
+    """Those of several runs of the same classes as one. Raises CheckpointError where they share a picture."""
+    files = [file for part in parts for file in part.files]
+    names = relative_names(files)
+    if len(set(names)) < len(names) or len({part.classes for part in parts}) > 1:
+        raise CheckpointError("the folds share pictures: the data changed between them. Cure: --overwrite")
+    order = np.array(sorted(range(len(names)), key=names.__getitem__))
+    return Predicted(
+        tuple(names[i] for i in order),
+        tuple(files[i] for i in order),
+        parts[0].classes,
+        np.concatenate([part.labels for part in parts])[order],
+        np.concatenate([part.predictions for part in parts])[order],
+        np.concatenate([part.probabilities for part in parts])[order],
+    )
+
+
 def mismatch(a: Predicted, b: Predicted) -> str | None:
     """Why two runs were not validated on the same images, in one line, or None where they were.
 

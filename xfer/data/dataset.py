@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from xfer.arrays import Int64
 from xfer.data.archives import SUFFIXES as ARCHIVE_SUFFIXES
 from xfer.data.archives import is_archive, unpack
 from xfer.data.layout import NO_TABLES, Layout, find_layout, is_table, refuse_unknown, unwrapped
@@ -20,7 +21,7 @@ from xfer.data.made import UNPACKED
 from xfer.data.named import NAMED, fetch
 from xfer.data.recheck import Earlier, inspect_changed, warnings_of
 from xfer.data.scan import scan, suffixes_cure
-from xfer.data.split import Split, divide, take
+from xfer.data.split import Fold, Folded, Split, divide, fold_off, take
 from xfer.errors import ConfigError, DataError, expected
 from xfer.pixels.augment import Transform
 from xfer.pixels.images import SUFFIXES
@@ -40,7 +41,7 @@ class Dataset:
 
     `leaks` are the copies among all readable pictures, also where `on_leak` has dropped them from the splits. `source`
     is what finds it from any folder: the name of a named set, or the absolute path of a folder or an archive.
-    `wrong`: what was not as an earlier check had kept it, in sentences.
+    `wrong`: what was not as an earlier check had kept it, in sentences. `folded`: of a fold, where its pictures lie.
     `flawed`: pictures that are used although something is wrong with their files, and what. `levels`: what is black
     and white in all of them, where some have more than 8 bits. `misfit`: as `xfer.pixels.levels.misfit_of`.
     """
@@ -58,6 +59,7 @@ class Dataset:
     levels: Levels | None = None
     misfit: tuple[str, str] | None = None
     wrong: tuple[str, ...] = ()
+    folded: Folded | None = None
 
     def seen(self, transforms: Sequence[Transform]) -> tuple[Transform, ...]:
         """These augmentations with the `levels` of all pictures before them, for whatever reads pictures later."""
@@ -86,6 +88,7 @@ def open_dataset(
     *,
     val_fraction: float | None = 0.2,
     held_out: HeldOut = "val",
+    fold: Fold | None = None,
     seed: int = 0,
     suffixes: Sequence[str] = SUFFIXES,
     on_bad_image: Literal["skip", "error"] = "skip",
@@ -100,7 +103,8 @@ def open_dataset(
 
     Without train and val folders, `val_fraction` of each class is split off, the same for the same seed; a class of
     two or more keeps one on each side; None splits nothing off, and `val` is empty. `held_out`: the folder that
-    becomes `val`; `test` is refused where train has no third split beside it.
+    becomes `val`; `test` is refused where train has no third split beside it. `fold`: that part of the train folder,
+    or of all where there are no such folders, becomes `val`, and what else is held out is not looked at.
     `workers` 0: one thread for each processor. `cache` None: the user's. `depth`: bits that 16-bit values use.
     `remember`: pictures that were checked before, and have not changed since, are not read again; the result is the
     same.
@@ -114,7 +118,8 @@ def open_dataset(
     name, root = locate(source, cache, progress)
     earlier = Earlier(cache if remember else None)
     layout = find_layout(root)
-    parts, classes, skipped = _parts(layout, held_out, val_fraction is None), layout.classes, list[Skipped]()
+    parts = [layout.splits.train] if fold else _parts(layout, held_out, val_fraction is None)
+    classes, skipped = layout.classes, list[Skipped]()
     splits, flawed, extents = list[Split](), list[Skipped](), dict[str, Extent]()
     for part in parts:
         listed, ignored = _listed(part, layout, suffixes, progress)
@@ -127,13 +132,19 @@ def open_dataset(
         skipped += unreadable
         splits.append(split)
         _refuse_empty(parts, splits, classes, skipped)
-    train, val = splits if len(parts) > 1 else _divided(splits[0], val_fraction, seed)
+    folded = fold_off(splits[0], fold, seed, classes, root) if fold else None
+    if folded:
+        train, val = take(folded.whole, folded.train), take(folded.whole, folded.val)
+    else:
+        train, val = splits if len(parts) > 1 else _divided(splits[0], val_fraction, seed)
     splits.clear()  # what both were taken from, of a million pictures 50 MB
     leaks = leaks_of(train, val)
     if on_leak == "error":
         leaks.refuse()
     elif on_leak == "drop":
-        train, val = _without(leaks, train, val)
+        kept = _kept(leaks, len(train.labels), len(val.labels))
+        train, val = take(train, kept[0]), take(val, kept[1])
+        folded = folded and replace(folded, train=folded.train[kept[0]], val=folded.val[kept[1]])
         skipped += [Skipped(*dropped) for dropped in leaks.dropped()]
         _refuse_empty(parts, (train, val), classes, skipped)
     if val_fraction is not None and not len(val.labels):
@@ -148,12 +159,13 @@ def open_dataset(
         val,
         tuple(skipped),
         leaks,
-        _anywhere(source),
+        anywhere(source),
         tuple(flawed),
         layout.splits.test,
         all_levels(extents.values(), depth),
         misfit_of(extents.values(), depth),
         tuple(earlier.wrong),
+        folded,
     )
 
 
@@ -184,10 +196,11 @@ def _listed(part: Path, layout: Layout, suffixes: Sequence[str], progress: Progr
 
 def is_there(source: str) -> bool:
     """Whether it is the name of a named set, or the path of something."""
-    return source in NAMED or os.path.exists(_anywhere(source))
+    return source in NAMED or os.path.exists(anywhere(source))
 
 
-def _anywhere(source: str) -> str:
+def anywhere(source: str) -> str:
+    """What finds it from any folder: the name of a named set, or an absolute path."""
     return source if source in NAMED else os.path.abspath(expanded(source))
 
 
@@ -195,7 +208,7 @@ def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
     """The name of a data set and its folder, downloaded or unpacked below `cache` where it has to be."""
     if source in NAMED:
         return source, fetch(source, cache, progress)
-    path = Path(_anywhere(source))
+    path = Path(anywhere(source))
     if path.is_dir():
         return path.name, path
     if not path.exists():
@@ -275,10 +288,8 @@ def leaks_of(train: Split, val: Split) -> Leaks:
     return find_leaks((train.files, val.files), (train.labels, val.labels), (train.digests, val.digests))
 
 
-def _without(leaks: Leaks, train: Split, val: Split) -> tuple[Split, Split]:
-    keep = np.ones(len(train.labels) + len(val.labels), bool)
+def _kept(leaks: Leaks, n_train: int, n_val: int) -> tuple[Int64, Int64]:
+    """The places of what is not dropped in train and in val."""
+    keep = np.ones(n_train + n_val, bool)
     keep[leaks.drops[:, 0]] = False
-    if keep.all():
-        return train, val
-    first = len(train.labels)
-    return take(train, np.flatnonzero(keep[:first])), take(val, np.flatnonzero(keep[first:]))
+    return np.flatnonzero(keep[:n_train]), np.flatnonzero(keep[n_train:])

@@ -65,6 +65,17 @@ class NativePictures:
             yield batch, np.frombuffer(digests, np.uint8).reshape(-1, 16)
 
 
+@dataclass(frozen=True)
+class Taken:
+    """Some pictures of a source, by their places in it (n,): drawn as they are where all of it is read."""
+
+    source: Source
+    places: Int64
+
+    def batches(self, chunks: Sequence[Int64], view: int) -> Iterator[tuple[Labelled, Digests]]:
+        return self.source.batches([self.places[part] for part in chunks], view)
+
+
 def open_source(
     backend: Backend,
     pipeline: str,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xfer.arrays import Int64
 from xfer.data.files import Files, chained
+from xfer.errors import DataError
 
 T = TypeVar("T", bound=np.generic)
 
@@ -36,6 +38,22 @@ class Split:
         return (size, changed), self.digests[index].tobytes()
 
 
+class Fold(NamedTuple):
+    """One of `of` parts of a data set: the part that this training validates with. It counts from 1."""
+
+    number: int
+    of: int
+
+
+@dataclass(frozen=True, eq=False)
+class Folded:
+    """What a fold and the rest of a set were taken from: their places in it, (n,) each, in order."""
+
+    whole: Split
+    train: Int64
+    val: Int64
+
+
 def divide(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
     """A training split and a validation split with `fraction` of each class, but one or more, and not all."""
     held_out = []
@@ -46,6 +64,34 @@ def divide(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
     in_val = np.zeros(len(split.labels), bool)
     in_val[np.concatenate(held_out)] = True
     return take(split, np.flatnonzero(~in_val)), take(split, np.flatnonzero(in_val))
+
+
+def folds_of(labels: Int64, count: int, seed: int) -> Int64:
+    """The fold of each picture, (n,) of 1 to `count`: stratified, so that no class and no fold varies by over one.
+
+    Each class is shuffled and dealt out to the folds in turn, and the next one goes on where it ended.
+    """
+    folds, dealt = np.empty(len(labels), np.int64), 0
+    for label in np.unique(labels):
+        members = np.random.default_rng((seed, label)).permutation(np.flatnonzero(labels == label))
+        folds[members] = 1 + (dealt + np.arange(len(members))) % count
+        dealt += len(members)
+    return folds
+
+
+def fold_off(whole: Split, fold: Fold, seed: int, classes: Sequence[str], root: Path) -> Folded:
+    """Raises DataError where a fold would be empty, or where one would train without a class.
+
+    `classes` and `root` are for the message.
+    """
+    n, counts = len(whole.labels), np.bincount(whole.labels, minlength=len(classes))
+    if fold.of > n:
+        raise DataError(f"data {root}: {n} pictures, expected {fold.of} or more for as many folds. Cure: fewer folds")
+    if (lone := np.flatnonzero(counts == 1)).size:
+        folder = root / classes[lone[0]]
+        raise DataError(f"data {folder}: 1 picture, expected 2 or more for folds. Cure: add some, or remove the folder")
+    folds = folds_of(whole.labels, fold.of, seed)
+    return Folded(whole, np.flatnonzero(folds != fold.number), np.flatnonzero(folds == fold.number))
 
 
 def take(split: Split, indices: Int64) -> Split:

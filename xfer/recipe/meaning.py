@@ -15,6 +15,7 @@ from xfer.capabilities import capability
 from xfer.data import loader
 from xfer.data.dataset import Dataset, HeldOut, locate, open_dataset
 from xfer.data.layout import find_splits
+from xfer.data.split import Fold
 from xfer.errors import BackendError, ConfigError, XferError, expected
 from xfer.graphs.depth import depths
 from xfer.graphs.graph import Graph
@@ -134,6 +135,7 @@ def open_data(
         source or data.source,
         val_fraction=None if whole else data.val_fraction,
         held_out=held_out,
+        fold=Fold(data.fold, data.folds) if data.fold and data.folds and held_out == "val" and not whole else None,
         seed=recipe.split_seed,
         suffixes=data.suffixes,
         on_bad_image=data.on_bad_image,
@@ -165,7 +167,7 @@ def splits_off(recipe: Recipe) -> bool:
     """Whether a recipe's data has no validation folder, so that `split_seed` decides; True where nobody can tell."""
     try:
         _, root = locate(recipe.data.source, cache_dir(), silent)
-        return find_splits(root).val is None
+        return recipe.data.fold is not None or find_splits(root).val is None
     except (XferError, OSError):
         return True
 

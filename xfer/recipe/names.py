@@ -44,6 +44,7 @@ _NAMES = {
     "train.accumulate": "accumulate accumulate-grad-batches gradient-accumulation-steps grad-accum-steps grad-accum "
     "gradient-accumulation accumulation-steps accum-iter",
     "--lr": "lr0 learning-rate learningrate base-lr init-lr max-lr lr-max",
+    "--folds": "folds kfold k-fold n-folds num-folds cv cv-folds n-splits",
     "--seed": "random-seed manual-seed random-state",
     "optimizer.kind": "opt optim optimizer optimiser",
     "optimizer.momentum": "momentum opt-momentum mom",

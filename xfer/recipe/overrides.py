@@ -72,6 +72,8 @@ def _cure(name: str, value: Any, arguments: Container[str]) -> str:
         keyword = _KEYWORDS.get(meant.flag, meant.flag[2:].replace("-", "_"))
         given = _shown(meant_value(meant.flag, meant.value, text), value, OTHER_VALUES.get(meant.flag, ""))
         argument = keyword if "=" in keyword else f"{keyword}={given}"
+        if keyword == "folds" and keyword not in arguments:  # several runs are another verb
+            return f"xfer.cross_validate(..., {argument})"
         return argument if argument.partition("=")[0] in arguments else ""
     keys = places(name)
     if meant and not keys:

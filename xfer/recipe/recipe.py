@@ -26,6 +26,7 @@ MOST_SIZE = 10_000  # pixels; the usual resizing before a crop of that size make
 MOST_WORKERS = 256
 MOST_SEED = 2**63 - 1
 MOST_ALPHA = 1000.0  # of more, all shares are a half
+MOST_FOLDS = 100
 MOST_LISTED = 100  # phases, augmentations, suffixes
 
 Epochs = Annotated[int, Field(ge=1, le=MOST_EPOCHS)]
@@ -45,12 +46,16 @@ class Data(Section):
 
     `split_seed` decides which pictures that takes; `seed`: that of the recipe, so that each seed has its own split.
 
+    `fold` of `folds` is validated with, in place of what is split off or of a val folder; it counts from 1.
+
     `decode = "draft"` decodes large JPEG files faster and a little less exactly: see `xfer.pixels.images.Jpeg`.
     """
 
     source: str = "demo"
     val_fraction: Fraction = 0.2
     split_seed: Seed | Literal["seed"] = "seed"
+    folds: Annotated[int, Field(ge=2, le=MOST_FOLDS)] | None = None
+    fold: Annotated[int, Field(ge=1, le=MOST_FOLDS)] | None = None
     suffixes: Annotated[tuple[str, ...], Field(max_length=MOST_LISTED)] = SUFFIXES
     on_bad_image: Literal["skip", "error"] = "skip"
     on_leak: OnLeak = "warn"  # copies of pictures in both splits or in two classes
@@ -60,6 +65,12 @@ class Data(Section):
     workers: Annotated[int, Field(ge=0, le=MOST_WORKERS)] = 0  # that decode; 0: one for each processor
     readers: Readers = "auto"  # what they are
     cache: bool = True  # what was found out of pictures that have not changed since; False: read all, keep nothing
+
+    @model_validator(mode="after")
+    def _a_fold_is_one_of_them(self) -> Data:
+        if (self.folds is None) != (self.fold is None) or (self.fold or 0) > (self.folds or 0):
+            raise ValueError(f"fold = {self.fold} of folds = {self.folds}: expected both, and 1 to folds")
+        return self
 
 
 class Augment(Section):

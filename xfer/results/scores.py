@@ -53,8 +53,8 @@ def _of_predictions(path: Path) -> Scores:
             header, *rows = list(read_rows(lines))
         columns = [i for i, name in enumerate(header) if name.startswith("p_")]
         classes = [header[i].removeprefix("p_") for i in columns]
-        label = header.index("label")
-        labels = np.array([classes.index(row[label]) for row in rows], np.int64)
+        label, places = header.index("label"), {name: place for place, name in enumerate(classes)}
+        labels = np.array([places[row[label]] for row in rows], np.int64)
         chances = np.array([[float(row[i]) for i in columns] for row in rows], np.float32)
         return score(labels, chances.reshape(len(rows), len(columns)), classes)
     except (OSError, ValueError, LookupError, csv.Error) as error:

@@ -36,6 +36,15 @@ def counted(weights: Float64, labels: Int64, predictions: Int64, classes: int) -
     )
 
 
+def compact(labels: Int64, *predictions: Int64) -> tuple[int, list[Int64]]:
+    """How many classes occur in any of them, and the same ones counting these alone, in the same order.
+
+    Of a hundred thousand classes, a thousand resamples would be mostly zeros.
+    """
+    kinds, places = np.unique(np.concatenate([labels, *predictions]), return_inverse=True)
+    return len(kinds), np.split(places.reshape(-1), 1 + len(predictions))
+
+
 def summed(values: Float64, groups: Int64, count: int) -> Float64:
     """Sums over each of `count` groups, (rows, count), of values (rows, n) whose groups are (n,)."""
     rows = len(values)

@@ -79,7 +79,7 @@ class Undefined(Section):
 
 
 class Scores(Section):
-    """Figures of `n` labelled pictures: `docs/results.md` has their definitions and sources.
+    """Figures of `n` labelled pictures: `docs/metrics.md` has their definitions and sources.
 
     top        how many classes count for `top_k`
     resamples  of the bootstrap that the intervals are of; `accuracy` alone has Wilson's

@@ -27,19 +27,21 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class _Judged:
-    """Pictures with what was made of them; `means`: what each has, (n,), of figures that are means over pictures."""
+    """Pictures with what was made of them; `means`: what each has, (n,), of figures that are means over pictures.
+
+    `occurring`: how many classes are a label or a prediction, and labels and predictions that count these.
+    """
 
     labels: Int64
     probabilities: Chances
     predictions: Int64
     means: Mapping[str, Float64]
-
-    def counts(self, weights: Float64) -> of_counts.Counts:
-        return of_counts.counted(weights, self.labels, self.predictions, self.probabilities.shape[1])
+    occurring: tuple[int, list[Int64]]
 
     def figures(self, weights: Float64, ranked: bool) -> dict[str, Float64]:
         """Name -> values (rows,) for weights (rows, n), see `counts`."""
-        c = self.counts(weights)
+        classes, (labels, predictions) = self.occurring
+        c = of_counts.counted(weights, labels, predictions, classes)
         values = {name: figure(c) for name, figure in of_counts.FIGURES.items()}
         values |= {name: weights @ each / c.n for name, each in self.means.items()}
         if ranked:
@@ -54,9 +56,10 @@ def score(labels: Int64, probabilities: Chances, classes: Sequence[str], *, top:
     """
     judged, once = _judged(labels, probabilities, top), np.ones((1, len(labels)))
     ranked = judged.probabilities.size <= MOST_RANKED
-    parts = [judged.figures(weights, ranked) for weights in resamples(len(labels), len(classes), seed)]
+    parts = [judged.figures(weights, ranked) for weights in resamples(len(labels), judged.occurring[0], seed)]
     drawn = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    c, own = judged.counts(once), judged.figures(once, ranked=True)
+    c = of_counts.counted(once, judged.labels, judged.predictions, len(classes))
+    own = judged.figures(once, ranked=True)
     intervals = {name: percentiles(values) for name, values in drawn.items()}
     intervals["accuracy"] = wilson(int(c.right.sum()), len(labels))
     own["ece"] = np.array([calibration_error(judged.labels, judged.probabilities)])
@@ -84,7 +87,8 @@ def _judged(labels: Int64, probabilities: Chances, top: int) -> _Judged:
     means = {"log_loss": log_losses(labels, probabilities), "brier": squared_errors(labels, probabilities)}
     if top < probabilities.shape[1]:
         means["top_k"] = (ranks(labels, probabilities) <= top).astype(np.float64)
-    return _Judged(labels, probabilities, probabilities.argmax(axis=1), means)
+    predictions = probabilities.argmax(axis=1)
+    return _Judged(labels, probabilities, predictions, means, of_counts.compact(labels, predictions))
 
 
 def _names() -> list[str]:

@@ -16,7 +16,7 @@ from xfer.nets.pretrained import IMAGENET
 from xfer.recipe.keys import flat
 from xfer.recipe.load import make_recipe, validated
 from xfer.recipe.names import FLAGS
-from xfer.recipe.recipe import Recipe, Seed
+from xfer.recipe.recipe import MOST_FOLDS, Recipe, Seed
 from xfer.recipe.shipped import find_recipe
 from xfer.recipe.toml import read_toml
 from xfer.section import Section
@@ -67,6 +67,7 @@ class StudyFile(Section):
     """A study as it is written. What a mode leaves out is as here.
 
     seeds  a count, 4 for the seeds 0 to 3, or a list
+    folds  parts of the pictures: each seed is then a run for each of them, validated with it; None: one run
     set    overrides for every run; a mode's own go over them
     """
 
@@ -74,6 +75,7 @@ class StudyFile(Section):
     recipe: str | None = None
     backends: Names = ("torch",)
     seeds: Seeds = 1
+    folds: Annotated[int, Field(ge=2, le=MOST_FOLDS)] | None = None
     set: dict[str, Any] = Field(default_factory=dict)
     modes: Annotated[dict[Name, dict[str, Any]], Field(min_length=1, max_length=MOST_MODES)]
 
@@ -86,18 +88,21 @@ class Planned:
     backend: str
     seed: int
     recipe: Recipe
+    fold: int | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.mode}-{self.backend}-{self.seed}"
+        fold = "" if self.fold is None else f"-fold-{self.fold}"
+        return f"{self.mode}-{self.backend}-{self.seed}{fold}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A study's runs in the order of its file: by mode, backend and seed."""
+    """A study's runs in the order of its file: by mode, backend, seed and fold. `folds`: how many, None for none."""
 
     name: str
     runs: tuple[Planned, ...]
+    folds: int | None = None
 
 
 def read_plan(
@@ -106,11 +111,12 @@ def read_plan(
     backends: Sequence[str] = (),
     seeds: int | Sequence[int] | None = None,
     weights: str | None = None,
+    folds: int | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Read a study, or one that comes with xfer by its name, and all its recipes.
 
-    backends, seeds  in place of all that the study says
+    backends, seeds, folds  in place of all that the study says
     weights          for the recipes that start from `imagenet`; never for those that start from random weights
     overrides        by dotted key, over the recipe, the study's `set` and the mode's `set`. Here and there,
                      `data.split_seed = "seed"` gives each seed its own split; otherwise all runs have the same
@@ -120,28 +126,31 @@ def read_plan(
     """
     path = find_recipe(path, "study")
     content = read_toml(path, "study")
-    study = validated(StudyFile, {"name": path.stem} | content, str(path))
+    asked_folds = {} if folds is None else {"folds": folds}
+    study = validated(StudyFile, {"name": path.stem} | content | asked_folds, str(path))
     defaults = study.model_dump(mode="json", include={"recipe", "backends", "seeds"}, exclude_none=True)
     arguments = {"backends": list(backends) or None, "seeds": seeds if isinstance(seeds, int | None) else list(seeds)}
     arguments = {key: value for key, value in arguments.items() if value is not None}
     places = {name: f"{path}: modes.{name}" for name in study.modes}
     modes = {name: validated(Mode, defaults | study.modes[name] | arguments, places[name]) for name in study.modes}
-    asked = sum(len(mode.backends) * len(mode.numbers) for mode in modes.values())
+    asked = (study.folds or 1) * sum(len(mode.backends) * len(mode.numbers) for mode in modes.values())
     if asked > MOST_RUNS:
         raise ConfigError(
-            f"{path}: {asked:,} runs, expected at most {MOST_RUNS:,}. Cure: fewer seeds, modes or backends"
+            f"{path}: {asked:,} runs, expected at most {MOST_RUNS:,}. Cure: fewer seeds, folds, modes or backends"
         )
     runs: list[Planned] = []
     for name, mode in modes.items():
         changes = _dotted(study.set, f"{path}: set") | _dotted(mode.set, f"{places[name]}: set")
         changes |= _dotted(overrides or {}, "overrides")
-        runs.extend(_runs(name, mode, path.parent / mode.recipe, changes, weights))
+        runs.extend(_runs(name, mode, path.parent / mode.recipe, changes, weights, study.folds))
     if len({run.name for run in runs}) < len(runs):
         raise ConfigError(f"{path}: two of its runs would have the same name. Cure: rename a mode")
-    return Plan(study.name, tuple(runs))
+    return Plan(study.name, tuple(runs), study.folds)
 
 
-def _runs(name: str, mode: Mode, path: Path, changes: dict[str, Any], weights: str | None) -> Iterator[Planned]:
+def _runs(
+    name: str, mode: Mode, path: Path, changes: dict[str, Any], weights: str | None, folds: int | None
+) -> Iterator[Planned]:
     content, known = read_toml(path), declared()
     for framework in mode.backends:
         if framework not in known:
@@ -155,7 +164,9 @@ def _runs(name: str, mode: Mode, path: Path, changes: dict[str, Any], weights: s
     for framework in mode.backends:
         for seed in mode.numbers:  # they differ in nothing else: what a thousand share is read and checked once
             data = fixed if by_seed and seed != SPLIT_SEED else recipe.data
-            yield Planned(name, framework, seed, recipe.model_copy(update={"seed": seed, "data": data}))
+            for fold in range(1, folds + 1) if folds else (None,):
+                own = data.model_copy(update={"folds": folds, "fold": fold}) if folds else data
+                yield Planned(name, framework, seed, recipe.model_copy(update={"seed": seed, "data": own}), fold)
 
 
 def _dotted(table: Mapping[str, Any], where: str) -> dict[str, Any]:

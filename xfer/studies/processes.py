@@ -131,7 +131,7 @@ class _Worker:
 
     def train(self, run: Planned, output: Path) -> str | None:
         """Why the run failed, in one line, or None."""
-        data = f"{run.recipe.data.model_dump_json(exclude={'split_seed'})} {run.recipe.split_seed}"
+        data = f"{run.recipe.data.model_dump_json(exclude={'split_seed', 'fold'})} {run.recipe.split_seed}"
         if data in self.unusable:  # a look at 100,000 files takes seconds, and would end as it did
             return self.unusable[data]
         order = {"recipe": run.recipe.model_dump(mode="json", exclude_none=True), "output": str(output)}

@@ -13,7 +13,7 @@ from xfer.plots.files import attempt, write_figure
 from xfer.results.page import picture, write_page
 from xfer.results.run import Run
 from xfer.studies import text as study_text
-from xfer.studies.results import Group, Study
+from xfer.studies.record import Group, Study
 
 Accuracies = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 CAPTION = "Accuracy by epoch, mean over seeds with its 95 % interval; a run that ended early stays where it ended"
@@ -32,7 +32,7 @@ def draw(groups: Sequence[Group], folder: Path, earlier: Iterable[str] = ()) -> 
         return []
     several = len({group.backend for group in groups}) > 1
     labels = [f"{group.mode} ({group.backend})" if several else group.mode for group in groups]
-    accuracies = [_together([_accuracies(run) for run in group.runs.values()]) for group in groups]
+    accuracies = [_together([_accuracies(runs) for runs in group.runs.values()]) for group in groups]
     files = [folder / "accuracy.png"]
     with attempt(files[0]):
         from xfer.studies.figures import figure_accuracies
@@ -47,9 +47,11 @@ def draw(groups: Sequence[Group], folder: Path, earlier: Iterable[str] = ()) -> 
     return [file for file in files if file.exists()]
 
 
-def _accuracies(run: Run) -> Accuracies:
-    """(epochs, 2): training and validation accuracy, in [0, 1]."""
-    return np.array([[row["train_accuracy"], row["val_accuracy"]] for row in run.history], np.float64)
+def _accuracies(runs: Sequence[Run]) -> Accuracies:
+    """(epochs, 2): training and validation accuracy, in [0, 1], means over the folds of a seed."""
+    folds = [[[row["train_accuracy"], row["val_accuracy"]] for row in run.history] for run in runs]
+    mean: Accuracies = _together([np.asarray(fold, np.float64) for fold in folds]).mean(axis=0)
+    return mean
 
 
 def _together(runs: Sequence[Accuracies]) -> Accuracies:

@@ -20,8 +20,9 @@ from xfer.section import Section
 from xfer.studies import text as study_text
 from xfer.studies.plan import Name, Plan, read_plan
 from xfer.studies.processes import is_done, is_foreign, log_name, train_all
+from xfer.studies.record import Ended, Failed, Group, Study
 from xfer.studies.report import draw, names, report
-from xfer.studies.results import Ended, Failed, Group, Study, gather, summarise
+from xfer.studies.results import gather, summarise
 from xfer.system.files import write_json, write_text
 from xfer.system.locks import locked
 from xfer.system.memory import refuse_memory
@@ -41,6 +42,7 @@ def study(
     *,
     backends: Sequence[str] = (),
     seeds: int | Sequence[int] | None = None,
+    folds: int | None = None,
     data: str | Path | None = None,
     weights: str | Path | None = None,
     output: str | Path | None = None,
@@ -55,6 +57,8 @@ def study(
 
     source           a TOML file
     backends, seeds  in place of those the study says; `seeds` is a count or a list
+    folds            runs for each seed, each validated with another part of the pictures: what is said of a seed is
+                     then of all pictures
     weights          for the recipes that start from `imagenet`, never for those that start from random weights
     output           default: `studies/<name>`, with the runs in `runs/<mode>-<backend>-<seed>`
     jobs             runs at a time, 1 to MOST_JOBS
@@ -71,6 +75,7 @@ def study(
         Path(source),
         backends=backends,
         seeds=seeds,
+        folds=folds,
         weights=None if weights is None else str(weights),
         overrides=changes,
     )
@@ -113,13 +118,13 @@ def _events(
     for event in _run_all(plan, output / RUNS, device, jobs, overwrite):
         ended[event.run.name] = event
         yield event
-    groups = gather([run for run in plan.runs if ended[run.name].reason is None], output / RUNS)
+    groups = gather([run for run in plan.runs if ended[run.name].reason is None], output / RUNS, plan.folds)
     failed = [
-        Failed(run.mode, run.backend, run.seed, reason)
+        Failed(run.mode, run.backend, run.seed, run.fold, reason)
         for run in plan.runs
         if (reason := ended[run.name].reason) is not None
     ]
-    results = summarise(plan.name, groups, failed, margin)
+    results = summarise(plan.name, groups, failed, margin, folds=plan.folds)
     save(results, groups, output)
     yield results
 

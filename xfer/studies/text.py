@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xfer.comparison.statistics import Interval
-from xfer.studies.results import Ended, PairedTest, Row, Study, Unpaired
+from xfer.studies.plan import Planned
+from xfer.studies.record import Ended, Failed, PairedTest, Row, Study, Unpaired
 
 Table = tuple[Sequence[str], list[list[str]]]
 """The heads of the columns, and the cells of each line."""
@@ -13,11 +14,16 @@ Table = tuple[Sequence[str], list[list[str]]]
 
 def ended(event: Ended) -> str:
     """A run that has ended, in a line."""
-    name = f"[{event.number}/{event.total}] {event.run.mode} on {event.run.backend}, seed {event.run.seed}"
+    name = f"[{event.number}/{event.total}] {_run_name(event.run)}"
     if event.result is None:
         return f"{name}: failed: {event.reason}"
     when = ", done before" if event.before else ""
     return f"{name}: {event.result['val_accuracy']:.2%} in {event.result['seconds_total']:.1f} s{when}"
+
+
+def _run_name(run: Planned | Failed) -> str:
+    fold = "" if run.fold is None else f", fold {run.fold}"
+    return f"{run.mode} on {run.backend}, seed {run.seed}{fold}"
 
 
 def label(row: Row, rows: Sequence[Row]) -> str:
@@ -27,7 +33,19 @@ def label(row: Row, rows: Sequence[Row]) -> str:
 
 def result_table(study: Study) -> Table:
     memory = any(row.peak_memory is not None for row in study.rows)
-    head = ["mode", "backend", "seeds", "best epoch", "95 %", "last epoch", "95 %", "best seed", "seconds"]
+    head = [
+        "mode",
+        "backend",
+        "seeds",
+        "best epoch",
+        "95 %",
+        "macro-F1",
+        "95 %",
+        "last epoch",
+        "95 %",
+        "best seed",
+        "seconds",
+    ]
     cells = [
         [
             row.mode,
@@ -35,6 +53,8 @@ def result_table(study: Study) -> Table:
             f"{len(row.seeds)}",
             _percent(row.accuracy),
             _interval(row.interval),
+            _percent(row.macro_f1),
+            _interval(row.macro_f1_interval),
             _percent(row.last_accuracy),
             _interval(row.last_interval),
             _percent(row.best),
@@ -91,8 +111,16 @@ def notes(study: Study) -> list[str]:
         where = "on the same images" if study.splits == 1 else "on what it is validated on"
         paragraphs.append(
             f"Accuracy on {images} validation images, mean over seeds. The best epoch is chosen on these images, "
-            "which flatters it; the last epoch is not chosen. Intervals: Student's t over seeds, so for another seed "
+            "which flatters it; the last epoch is not chosen. Macro-F1 is of the best epoch, a mean over classes. "
+            "Intervals: Student's t over seeds, so for another seed "
             f"{where}; none where the seeds show no spread."
+        )
+    if study.folds is not None:
+        paragraphs.append(
+            f"Each image was predicted once for each seed, by the network of {study.folds} that was not trained on its "
+            "fold; curves are means over folds, seconds are of all folds together. Intervals do not cover other "
+            "training images, which the networks of a seed share: no unbiased estimate of that variance exists (Bengio "
+            "and Grandvalet 2004)."
         )
     if study.splits > 1:
         paragraphs.append(
@@ -138,7 +166,7 @@ def markdown(study: Study) -> str:
 
 
 def failures(study: Study) -> list[str]:
-    return [f"{run.mode} on {run.backend}, seed {run.seed}: failed: {run.reason}" for run in study.failed]
+    return [f"{_run_name(run)}: failed: {run.reason}" for run in study.failed]
 
 
 def as_markdown(table: Table) -> str:

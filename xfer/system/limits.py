@@ -31,7 +31,7 @@ class Limit:
 
 LIMITS: dict[str, Limit] = {
     "toml": Limit(2**20, "bytes", "a recipe or a study", "the longest that comes with xfer has 2 kB"),
-    "json": Limit(2**24, "bytes", "a record: result.json, env.json, study.json", "one of 100,000 classes has 3 MB"),
+    "json": Limit(2**24, "bytes", "a record: result.json, env.json, study.json", "one of 100,000 classes has 14 MB"),
     "metrics": Limit(3 * 2**24, "bytes", "metrics.jsonl", "100,000 epochs take 41 MB"),
     "csv": Limit(2**28, "bytes", "predictions.csv", "50,000 pictures of 200 classes take 220 MB"),
     "header": Limit(2**26, "bytes", "what a weights file says of its tensors", "a state of 100,000 epochs has 43 MB"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xfer.data.order import Source
-from xfer.data.sources import open_source
+from xfer.data.sources import Taken, open_source
 from xfer.features.cache import FeatureCache
 from xfer.features.key import Prefix, origin, shareable
 from xfer.metrics import Epoch
@@ -37,10 +37,10 @@ def open_phase(
         keeps = views is not None and not recipe.mix.on  # of a picture that is mixed, all depends on its partner
         seen = _seen(phase, views) if views is not None and keeps else []
         kept_train, kept_val = _caches(p, cut, train, val, len(seen), progress)
-        val, val_start = kept_val.fill([0]), cut
+        val, val_start = _as_taken(kept_val.fill([0]), val), cut
         kept.append(kept_val)
         if keeps:
-            train, train_start = kept_train.fill(seen), cut
+            train, train_start = _as_taken(kept_train.fill(seen), train), cut
             kept.append(kept_train)
     step, shown = net.train_step(meaning.optimizer_spec(recipe), groups, train_start), p.average or net
     if p.average is not None:
@@ -88,30 +88,48 @@ def _caches(
     """What the frozen prefix makes of both splits at the boundary `cut`; nothing is computed yet.
 
     Their progress is one, over the validation pictures and then over `views` views of those for training.
+    Of a fold, it is what is made of all pictures, where that can be kept: the other folds then find it.
     """
     prefix, step, dtype = Prefix(p.net, cut), p.net.predict_step(stop=cut), p.recipe.features.dtype
-    n_val = len(p.data.val.labels)
-    total = n_val + views * len(p.data.train.labels)
+    shared = bool(p.store.limit) and all(shareable(_whole(source), p.net.backend) for source in (train, val))
+    splits, every = [p.data.train, p.data.val], ""
+    if shared and p.data.folded:
+        (train, val), splits, every = (_whole(train), _whole(val)), [p.data.folded.whole] * 2, " of all folds"
+    n_train, n_val = (len(split.labels) for split in splits)
+    total = n_val + views * n_train
     sides = (
-        (train, p.data.train, part(progress, n_val, total), "features of train"),
-        (val, p.data.val, part(progress, 0, total), "features of val"),
+        (train, splits[0], part(progress, n_val, total), "features of train"),
+        (val, splits[1], part(progress, 0, total), "features of val"),
     )
     batch = p.net.predict_batch()
     caches = [FeatureCache(source, split, step, told, dtype, what=w, batch=batch) for source, split, told, w in sides]
-    if p.store.limit and all(shareable(source, p.net.backend) for source in (train, val)):
+    if shared:
         for name, cache in zip(("train", "val"), caches, strict=True):
-            about = {"data": p.data.name, "split": name}
+            about = {"data": p.data.name, "split": f"{name}{every}"}
             cache.store, cache.origin = p.store, origin(cache.pictures, prefix, dtype, about)
     return caches[0], caches[1]
 
 
+def _whole(source: Source) -> Source:
+    """What a fold's pictures are taken from; any other source itself."""
+    return source.source if isinstance(source, Taken) else source
+
+
+def _as_taken(cache: FeatureCache, pictures: Source) -> Source:
+    """The features of the same pictures: those of all may have been kept, where these are of a fold."""
+    if isinstance(pictures, Taken) and cache.pictures is pictures.source:
+        return Taken(cache, pictures.places)
+    return cache
+
+
 def _pictures(p: Prepared) -> tuple[Source, Source]:
     """Where pictures come from, for training and for validation."""
-    data, augment = p.recipe.data, p.recipe.augment
-    sides = ((p.data.train, p.data.seen(augment.train_transforms)), (p.data.val, p.data.seen(augment.eval_transforms)))
+    data, augment, folded = p.recipe.data, p.recipe.augment, p.data.folded
+    splits = (p.data.train, p.data.val) if folded is None else (folded.whole, folded.whole)
+    transforms = (p.data.seen(augment.train_transforms), p.data.seen(augment.eval_transforms))
     seed, draft = p.recipe.seed, data.decode == "draft"
     train, val = (
-        open_source(p.net.backend, data.pipeline, split, transforms, seed, data.workers, draft, data.readers)
-        for split, transforms in sides
+        open_source(p.net.backend, data.pipeline, split, each, seed, data.workers, draft, data.readers)
+        for split, each in zip(splits, transforms, strict=True)
     )
-    return train, val
+    return (train, val) if folded is None else (Taken(train, folded.train), Taken(val, folded.val))
