@@ -24,6 +24,7 @@ from xfer.cli.models import models
 from xfer.cli.port import port_
 from xfer.cli.predict import evaluate, predict_
 from xfer.cli.runs import runs
+from xfer.cli.serve import serve_
 from xfer.cli.tools import backends, cache, convert, data, doctor
 from xfer.cli.train import train
 from xfer.errors import XferError
@@ -107,7 +108,7 @@ def main(debug: bool) -> None:
 
 
 for command in (
-    train, evaluate, predict_, export_, models, port_, backends, cache, data, doctor, convert, compare, parity_, study_,
-    runs,
+    train, evaluate, predict_, export_, serve_, runs, models, port_, backends, cache, data, doctor, convert, compare,
+    parity_, study_,
 ):  # fmt: skip
     main.add_command(command)

@@ -44,6 +44,7 @@ LIMITS: dict[str, Limit] = {
     "download": Limit(2**32, "bytes", "a download whose size is not known", "the largest has 0.3 GB"),
     "download_stall": Limit(20, "seconds", "until it begins, or with less than 1 kB a second", "a slow line has more"),
     "download_seconds": Limit(7200, "seconds", "all of a download", "0.3 GB at 50 kB a second"),
+    "upload": Limit(2**25, "bytes", "a request to xfer serve", "several photographs of a camera"),
     "data_cache": Limit(10**11, "bytes", "unpacked and drawn sets kept together", "what is in use stays all the same"),
     "checked": Limit(10**9, "bytes", "what is known of checked pictures", "a million take 48 MB; 0 keeps nothing"),
     "picture_file": Limit(2**29, "bytes", "a picture's file", "uncompressed, the most pixels in 24 bits"),

@@ -1,0 +1,1 @@
+"""A run or an exported model behind HTTP: one thread computes, in batches of whatever waits."""
