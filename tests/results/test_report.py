@@ -261,7 +261,7 @@ def test_a_long_list_of_confused_pairs_is_cut_short(tmp_path: Path) -> None:
 def test_pictures_are_inlined_in_order(tmp_path: Path) -> None:
     sources = [str(image["src"]) for image in read(make_run(tmp_path / "run")).of("img")]
     inlined = [base64.b64decode(s.removeprefix("data:image/png;base64,")) for s in sources]
-    names = ("curves", "confusion_matrix", "samples", "predictions", "top_losses", "against_random")
+    names = ("curves", "confusion_matrix", "samples", "predictions", "top_losses", "explained", "against_random")
     assert inlined == [png(n) for n in names]
 
 

@@ -123,6 +123,22 @@ def plot_top_losses(
     write_figure(path, figure_top_losses(images, labels, predictions, losses, classes, names))
 
 
+def plot_explained(
+    path: Path,
+    images: Images,
+    maps: NDArray[np.floating[Any]],
+    explained: Labels,
+    probabilities: NDArray[Any],
+    classes: Sequence[str],
+    names: Sequence[str],
+    where: str,
+) -> None:
+    """Up to 8 images and beside each what speaks for a class; see `xfer.plots.overlay.figure_explained`."""
+    from xfer.plots.overlay import figure_explained
+
+    write_figure(path, figure_explained(images, maps, explained, probabilities, classes, names, where))
+
+
 def plot_comparison(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]], chance: float) -> None:
     """The validation accuracy of several runs by label; `chance` in [0, 1] is what guessing one class would give."""
     from xfer.plots.comparison import figure_comparison

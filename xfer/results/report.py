@@ -27,6 +27,7 @@ _FURTHER = (
     ("samples", "What the model is trained on"),
     ("predictions", "Validation images: right in blue, wrong in red, with the probability of the predicted class"),
     ("top_losses", "The validation images that the model gets most wrong: worth a look for bad labels"),
+    ("explained", "What speaks for the predicted class in pictures that the model gets most wrong, by LayerCAM"),
     ("against_random", "Against the run from random weights that lies in from_random/"),
 )
 PICTURES = _FIRST + _FURTHER
