@@ -2,7 +2,7 @@ import inspect
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xfer.recipe.schedule import Schedule, factor, falls
@@ -82,6 +82,7 @@ def test_the_rate_falls_behind_more_bad_epochs_than_the_patience(losses, patienc
     assert falls(Schedule(kind="step"), losses) == 0
 
 
+@settings(deadline=None)  # the first example imports torch
 @given(
     losses=st.lists(st.sampled_from([0.1, 0.4999, 0.49996, 0.5, 0.6, 1.0, 3.0]), max_size=40),
     patience=st.integers(0, 3),

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xfer.archs import IMAGENET_MEAN, IMAGENET_STD, LOGITS
-from xfer.testing.broken import graphs, models, steps
+from xfer.testing.broken import blending, graphs, models, steps
 from xfer.testing.broken.mechanics import Breakage, Maker, arguments, calls, replacing
 from xfer.testing.broken.mechanics import steps as stepping
 from xfer.testing.kit import Law
-from xfer.testing.laws import blending, changes, model, optimizer, parts, statistics, training
+from xfer.testing.laws import changes, model, optimizer, parts, statistics, training
 
 
 def _b(what: str, make: Maker, *laws: Law) -> Breakage:
@@ -259,19 +259,6 @@ _MODELS = (
     ),
 )
 
-_BLENDING = (
-    _b(
-        "weights go all the way to the other model's",
-        models.blending(lambda mine, theirs, share: theirs),
-        blending.blending_moves_weights_by_their_share,
-    ),
-    _b(
-        "predicting does not hear of blended weights",
-        models.blends_unheard,
-        blending.predicting_sees_blended_weights,
-    ),
-)
-
 _CHANGES = (
     _b(
         "hidden layers have no ReLU",
@@ -291,5 +278,12 @@ _CHANGES = (
 )
 
 BREAKAGES: tuple[Breakage, ...] = (
-    *_FREEZING, *_STATISTICS, *_RULES, *_STATE, *_MODELS, *_BLENDING, *_CHANGES, *graphs.BREAKAGES,
-)  # fmt: skip
+    *_FREEZING,
+    *_STATISTICS,
+    *_RULES,
+    *_STATE,
+    *_MODELS,
+    *blending.BREAKAGES,
+    *_CHANGES,
+    *graphs.BREAKAGES,
+)

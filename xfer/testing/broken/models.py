@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -48,27 +48,6 @@ def imports_share_memory(inner: Backend) -> Backend:
         return inner.export_weights(model)
 
     return replacing(import_weights=import_weights, export_weights=export_weights)(inner)
-
-
-def blending(blend: Callable[[Float32, Float32, float], Float32]) -> Maker:
-    """`blend(mine, theirs, share)` of each weight that is named."""
-
-    def whole(inner: Backend, target: Model, source: Model, names: Sequence[str], share: float) -> None:
-        mine, theirs = inner.export_weights(target), inner.export_weights(source)
-        inner.import_weights(target, mine | {name: blend(mine[name], theirs[name], share) for name in names})
-
-    return replacing(blend=whole)
-
-
-def blends_unheard(inner: Backend) -> Backend:
-    """A predict step computes with the weights that it was called with first."""
-    broken = blending(lambda mine, theirs, share: mine + np.float32(share) * (theirs - mine))(inner)
-
-    def predict(healthy: PredictStep, inputs: Array, start: str, stop: str) -> Array:
-        return known.setdefault((id(healthy), inputs.tobytes()), healthy(inputs))
-
-    known: dict[tuple[int, bytes], Array] = {}
-    return predictions(predict)(broken)
 
 
 def half_precision(inner: Backend, model: Model, weights: Mapping[str, Float32]) -> None:
