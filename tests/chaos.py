@@ -29,6 +29,7 @@ SMALL = ["--weights", "random", "--size", "32", "--batch-size", "6", "--quiet", 
 KINDS = {
     "head": ["--epochs", "6", "--views", "2", "--train-from", "head"],
     "all": ["--epochs", "4", "--views", "fresh", "--set", "optimizer.kind=adam", "--lr", "0.001"],
+    "average": ["--epochs", "4", "--train-from", "layer1", "--set", "train.ema=0.9", "--set", "train.accumulate=2"],
     "native": ["--epochs", "2", "--views", "fresh", "--set", "data.pipeline=native", "--set", "data.workers=2"],
     "against": ["--epochs", "2", "--train-from", "head", "--against-random"],
 }

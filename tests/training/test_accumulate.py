@@ -93,6 +93,20 @@ def test_stopped_anywhere_it_ends_the_same(data, tmp_path, stops):
     assert_same_end(whole, ended(recipe, [NumpyBackend()], stops, tmp_path))
 
 
+def test_kept_features_change_nothing_of_it_where_phases_end_early(data, tmp_path):
+    """An average and a plateau too, but for the last bits, which go by how many pictures are computed at once."""
+    more = {"train.accumulate": 2, "train.ema": 0.5, "train.patience": 1, "schedule.kind": "plateau"}
+    phases = [{"epochs": 4, "train_from": "head", "lr": 0.0}, {"epochs": 2, "train_from": "layer1"}]
+    recipe = as_recipe(recipe_of(data, batch_size=3, **{"schedule.plateau_patience": 0, **more}), {"phases": phases})
+    recipes = [as_recipe(recipe, {"features.cache": kept}) for kept in (True, False)]
+    kept, computed = (ended(of, [NumpyBackend()], [], tmp_path)[1] for of in recipes)
+    told = [[(e.phase, e.lr, e.best, e.batches_digest) for e in last.state().history] for last in (kept, computed)]
+    assert told[0] == told[1]
+    assert [phase for phase, *_ in told[0]][:3] == [1, 1, 2]
+    for name, array in computed.weights().items():
+        assert np.abs(kept.weights()[name] - array).max() <= CLOSE * np.abs(array).max(), name
+
+
 def test_a_state_in_the_middle_of_an_epoch_counts_steps_and_not_parts(data, tmp_path, unthrottled):
     recipe = recipe_of(data, batch_size=2, **{"train.accumulate": 3})
     whole = train(recipe, tmp_path / "whole")

@@ -3,13 +3,14 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from mutations import mutated
-from stopped_runs import recipe_of, train
+from stopped_runs import recipe_of, stop_now, train
 
 import xfer
 from xfer.cli.main import main
@@ -17,12 +18,15 @@ from xfer.errors import CheckpointError, ConfigError
 from xfer.recipe.endings import ended_early, patient_epochs, phases_of
 from xfer.recipe.load import as_recipe
 from xfer.recipe.meaning import from_random
+from xfer.results.read import STATE
 from xfer.results.report import write_report
 from xfer.studies.report import draw
 from xfer.studies.results import Group
+from xfer.system.interrupts import Interrupted
 from xfer.testing.fixtures import require
 from xfer.testing.numpy_backend import NumpyBackend
 from xfer.testing.resuming import assert_same_end, assert_same_folders, ended
+from xfer.training.state import read_state, write_state
 
 PATIENT = {"train.patience": 2, "epochs": 9, "optimizer.lr": 0.0, "train.norm_stats": "freeze"}
 """Nothing moves, so that no epoch is better than the first: a phase ends after its third."""
@@ -110,6 +114,28 @@ def test_one_that_was_killed_after_its_early_end_is_finished_there(data, tmp_pat
     run = train(None, None, resume=tmp_path / "run")
     assert_same_folders(whole.path, run.path)
     assert len(run.history) == 3
+
+
+def test_a_run_stopped_behind_an_early_end_goes_on_in_the_phase_after_it(data, tmp_path, unthrottled):
+    phases = [{"epochs": 5, "train_from": "head"}, {"epochs": 4, "train_from": "layer1", "lr": 0.03}]
+    recipe = as_recipe(recipe_of(data, **PATIENT), {"phases": phases})
+    whole = train(recipe, tmp_path / "whole")
+
+    def stop(what, done, total):
+        if (what, done) == ("epoch 5", 6):
+            stop_now()
+
+    with pytest.raises(Interrupted):
+        train(recipe, tmp_path / "run", progress=stop)
+    state, identity = read_state(tmp_path / "run" / STATE)
+    assert [epoch.phase for epoch in state.history] == [1, 1, 1, 2]
+    write_state(tmp_path / "run" / STATE, replace(state, point=state.point.model_copy(update={"epoch": 8})), identity)
+    with pytest.raises(CheckpointError, match=r"point\.epoch = 8, expected at most 7"):
+        train(None, None, resume=tmp_path / "run")
+    write_state(tmp_path / "run" / STATE, state, identity)
+    run = train(None, None, resume=tmp_path / "run")
+    assert_same_folders(whole.path, run.path)
+    assert run.result["ended_early"][0] == {"phase": 1, "epoch": 3}
 
 
 def test_more_epochs_of_one_that_ended_early_are_all_those_that_it_lacks(data, tmp_path):

@@ -33,7 +33,8 @@ class State:
     """All that decides what follows, besides the recipe, the data and the weights that training started from.
 
     weights        those that may have changed by now, at the names that some phase so far has not frozen
-    optimizer      as `TrainStep.export_state` gives it, by canonical names: any backend goes on from it
+    optimizer      as `TrainStep.export_state` gives it, by canonical names: any backend goes on from it. With
+                   `train.ema` the averages are among it
     history        the epochs so far; the last one marked `best` is the best
     logits         (n_val, C) after the last epoch, and after the best one; None before the first has ended
     best_weights   of the best epoch, at the names of `weights`
