@@ -36,7 +36,9 @@ _NAMES = {
     "data.val_fraction": "val-split val-fraction valid-split validation-split valid-pct val-size val-ratio test-size",
     # how long and how fast
     "--epochs": "epoch max-epochs num-epochs n-epochs nb-epochs num-train-epochs e",
-    "train.patience": "patience early-stopping-patience early-stop-patience early-stopping early-stop es-patience",
+    "train.patience": "patience early-stopping-patience early-stop-patience es-patience",
+    "train.patience=5": "early-stopping early-stop",
+    "train.strategy": "strategy training-strategy",
     "train.ema": "ema ema-decay model-ema-decay",
     "train.ema=0.999": "model-ema use-ema",
     "train.min_delta": "min-delta early-stopping-threshold early-stopping-delta",
