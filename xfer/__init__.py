@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xfer.api import cross_validate as cross_validate
+    from xfer.api import find_lr as find_lr
     from xfer.api import train as train
     from xfer.comparison.compare import compare as compare
     from xfer.errors import XferError as XferError
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from xfer.studies.study import study as study
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "Run", "XferError", "compare", "cross_validate", "load_recipe", "parity", "port", "study", "train"]
+__all__ = [
+    "Recipe", "Run", "XferError", "compare", "cross_validate", "find_lr", "load_recipe", "parity", "port", "study",
+    "train",
+]  # fmt: skip
 
 _HOMES = {
     "Recipe": "xfer.recipe.recipe",
@@ -25,6 +29,7 @@ _HOMES = {
     "XferError": "xfer.errors",
     "compare": "xfer.comparison.compare",
     "cross_validate": "xfer.api",
+    "find_lr": "xfer.api",
     "load_recipe": "xfer.recipe.load",
     "parity": "xfer.porting.parity",
     "port": "xfer.porting.port",

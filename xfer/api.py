@@ -1,4 +1,4 @@
-"""The public Python interface: `train` a recipe, and `Run.load` what it left."""
+"""The public Python interface: `train` a recipe, `find_lr` for it, and `Run.load` what training left."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from xfer.studies.folds import CrossValidation
 from xfer.system.interrupts import caught
 from xfer.tracking.logger import Factory
 from xfer.tracking.loggers import load_loggers
-from xfer.training import record
+from xfer.training import lr_files, record
+from xfer.training.lr_range import END, START, LrRange, Ramp, find_range
 from xfer.training.resume import asked_of, find_run
-from xfer.training.run import EpochEnd
+from xfer.training.run import EpochEnd, prepare
 from xfer.training.write import epoch_lines
 
 
@@ -62,8 +63,7 @@ def train(
     state and then raises KeyboardInterrupt; a second one raises it at once.
     """
     changes = overrides_of(train, overrides, set)
-    if isinstance(recipe, str | Path) and find_recipe(Path(recipe)).is_dir():
-        raise ConfigError(f"recipe {recipe}: a folder, expected a TOML file. Cure: data={str(recipe)!r}")
+    _refuse_folder(recipe)
     target = None if output is None else Path(output)
     with shown(progress) as display, caught([signal.SIGINT]) as interrupts:
         told = load_loggers(loggers)
@@ -120,3 +120,46 @@ def cross_validate(
                         display.say(line)
     assert isinstance(event, CrossValidation), "folds end with what they show"
     return event
+
+
+def find_lr(
+    recipe: Recipe | str | Path | None = None,
+    backend: str | Backend = "torch",
+    *,
+    device: str = "auto",
+    start_lr: float = START,
+    end_lr: float = END,
+    steps: int | None = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | bool = True,
+    set: Mapping[str, Any] | None = None,
+    **overrides: Unpack[Overrides],
+) -> LrRange:
+    """Find a learning rate for the first phase of a recipe: train for a few steps, with a rate that rises, and look.
+
+    recipe, backend, device, progress, set and overrides are as for `train`. Nothing is left of what was trained.
+
+    start_lr, end_lr   the rates of the first and the last step
+    steps      between them; None: as many as two epochs have, 50 to 100
+    output     a folder for a picture, a table and a record: lr_range.png, lr_range.csv, lr_range.json
+
+    What it gives has the rates, the losses, and two suggestions: `valley` and `steepest`. Raises XferError, in one line
+    with its cure, for whatever a user can put right.
+    """
+    changes, ramp = overrides_of(find_lr, overrides, set), Ramp(start_lr, end_lr, steps)
+    _refuse_folder(recipe)
+    target = None if output is None else Path(output)
+    if target is not None:
+        lr_files.claim(target, overwrite)
+    with shown(progress) as display:
+        prepared = prepare(as_recipe(recipe, changes), backend, device, display.progress)
+        found = find_range(prepared, ramp, display.progress)
+    if target is not None:
+        lr_files.write(found, target)
+    return found
+
+
+def _refuse_folder(recipe: Recipe | str | Path | None) -> None:
+    if isinstance(recipe, str | Path) and find_recipe(Path(recipe)).is_dir():
+        raise ConfigError(f"recipe {recipe}: a folder, expected a TOML file. Cure: data={str(recipe)!r}")

@@ -21,6 +21,7 @@ from xfer import __version__
 from xfer.cli.compare import compare, parity_, study_
 from xfer.cli.explain import explain_
 from xfer.cli.export import export_
+from xfer.cli.find_lr import find_lr
 from xfer.cli.models import models
 from xfer.cli.port import port_
 from xfer.cli.predict import evaluate, predict_
@@ -109,7 +110,7 @@ def main(debug: bool) -> None:
 
 
 for command in (
-    train, evaluate, predict_, explain_, export_, serve_, runs, models, port_, backends, cache, data, doctor, convert,
-    compare, parity_, study_,
+    train, find_lr, evaluate, predict_, explain_, export_, serve_, runs, models, port_, backends, cache, data, doctor,
+    convert, compare, parity_, study_,
 ):  # fmt: skip
     main.add_command(command)

@@ -107,10 +107,7 @@ def train(
     from xfer.system.interrupts import caught
 
     refuse_beside(folds, against_random, resume)
-    if folder is not None:
-        if flags["data"] is not None:
-            raise click.UsageError(f"{folder} and --data {flags['data']}: expected one of them. Cure: leave out one")
-        flags["data"] = folder
+    name_data(folder, flags)
     folded = Path(resume) if resume is not None and Path(resume, RECORD).exists() else None
     if folds is not None or folded is not None:
         words = click.get_current_context().meta[WORDS]
@@ -147,6 +144,14 @@ def train(
     if prepared is None and kind is None:
         console.say(f"{run.path} is finished: there is nothing to go on with. More --epochs train on, as a new run")
     console.say(*run_text.headline(run, [picture for picture in pictures if picture.exists()]))
+
+
+def name_data(folder: str | None, flags: dict[str, Any]) -> None:
+    """Take the argument for `--data`."""
+    if folder is not None:
+        if flags["data"] is not None:
+            raise click.UsageError(f"{folder} and --data {flags['data']}: expected one of them. Cure: leave out one")
+        flags["data"] = folder
 
 
 def _compare(run: Run, kind: Kind, name: str | None, device: str, watch: Watch, show: bool) -> tuple[Run, Path]:

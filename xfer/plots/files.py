@@ -139,6 +139,19 @@ def plot_explained(
     write_figure(path, figure_explained(images, maps, explained, probabilities, classes, names, where))
 
 
+def plot_lr_range(
+    path: Path,
+    rates: Sequence[float] | NDArray[Any],
+    losses: Sequence[float] | NDArray[Any],
+    smoothed: Sequence[float] | NDArray[Any],
+    suggestions: Mapping[str, float],
+) -> None:
+    """The loss over the learning rate, as it was and smoothed, with the rates that are suggested by name."""
+    from xfer.plots.lr_range import figure_lr_range
+
+    write_figure(path, figure_lr_range(rates, losses, smoothed, suggestions))
+
+
 def plot_comparison(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]], chance: float) -> None:
     """The validation accuracy of several runs by label; `chance` in [0, 1] is what guessing one class would give."""
     from xfer.plots.comparison import figure_comparison

@@ -19,14 +19,18 @@ def cure(precision: Precision) -> str:
     return f"a smaller optimizer.lr, or optimizer.clip_norm = 1.0{finer}"
 
 
-def lost(loss: float, step: int, epoch: int, rate: float, precision: Precision) -> XferError:
+class LostError(XferError):
+    """A loss that is not finite."""
+
+
+def lost(loss: float, step: int, epoch: int, rate: float, precision: Precision) -> LostError:
     """The error for a loss that is not finite. Steps and epochs count from 1; `rate` is the base rate of the step."""
     if (epoch, step) == (1, 1):
-        return XferError(
+        return LostError(
             f"the loss is {loss} at the first step, before any weight has moved: the weights that training starts from "
             f"overflow on these pictures. Cure: other weights"
         )
-    return XferError(
+    return LostError(
         f"the loss became {loss} at step {step} of epoch {epoch}, at a learning rate of {rate:g}. "
         f"Cure: {cure(precision)}"
     )

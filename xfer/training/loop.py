@@ -91,7 +91,7 @@ def train(t: Training, start: Point, progress: Progress) -> Iterator[Tally | tup
         rates = [t.lr * factor(t.schedule, done * steps + s, steps, t.epochs, fallen) for s in range(steps)]
         diverged.refuse_rate(max(rates), max(t.lr_mults, default=1.0), epoch + 1)
         tally = Tally(point, rates, t.loss, t.precision)
-        yield from _train_epoch(t, tally, progress)
+        yield from train_epoch(t, tally, progress)
         trained, validating = tally.point(), time.perf_counter()
         result = evaluate(t.predict, t.val, t.val_labels, t.val_batch, progress)
         losses.append(result.loss)
@@ -126,6 +126,7 @@ class Tally:
         self.started = time.perf_counter() - start.seconds
         self.step, self.digest = start.step, bytes.fromhex(start.digest)
         self.loss_sum, self.right = start.loss_sum, start.right
+        self.latest = math.nan  # loss of the last step that was read
         self.waiting: deque[tuple[int, Int64, Lazy, Partners | None]] = deque()
 
     def add(self, labels: Int64, arrays: Iterable[NDArray[Any]], lazy: Lazy, partners: Partners | None = None) -> None:
@@ -161,10 +162,11 @@ class Tally:
                 wrong = mean if math.isfinite(loss) else loss
                 raise diverged.lost(wrong, number + 1, self.start.epoch + 1, self.rates[number], self.precision)
             self.loss_sum += len(labels) * mean
+            self.latest = mean
             self.right += int((logits.argmax(axis=1) == leading(labels, partners)).sum())
 
 
-def _train_epoch(t: Training, tally: Tally, progress: Progress) -> Iterator[Tally]:
+def train_epoch(t: Training, tally: Tally, progress: Progress) -> Iterator[Tally]:
     """The steps that the tally's epoch still lacks."""
     epoch, count = tally.start.epoch, len(t.train_labels)
     todo = chunks(epoch_order(t.sampler, t.train_labels, t.seed, epoch), t.batch_size * t.accumulate)[tally.step :]
