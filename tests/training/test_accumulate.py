@@ -86,11 +86,11 @@ def test_it_is_the_step_of_one_large_batch(data, tmp_path, name):
             assert np.abs(left[key] - array).max() <= CLOSE * max(np.abs(array).max(), 1e-3), key
 
 
-@pytest.mark.parametrize("stops", [[1], [5, 2], [6, 1], [11, 3, 2]])
-def test_stopped_anywhere_it_ends_the_same(data, tmp_path, stops):
+def test_stopped_anywhere_it_ends_the_same(data, tmp_path):
     recipe = as_recipe(recipe_of(data, batch_size=3, **{"train.accumulate": 2}), {"phases": PHASES})
     whole = ended(recipe, [NumpyBackend()], [], tmp_path)
-    assert_same_end(whole, ended(recipe, [NumpyBackend()], stops, tmp_path))
+    for stops in ([1], [5, 2], [11, 3, 2]):
+        assert_same_end(whole, ended(recipe, [NumpyBackend()], stops, tmp_path))
 
 
 def test_kept_features_change_nothing_of_it_where_phases_end_early(data, tmp_path):

@@ -81,14 +81,14 @@ def test_a_decay_of_0_gives_the_bits_of_a_run_without(data, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
-@pytest.mark.parametrize("stops", [[1], [7, 2], [12], [14], [30, 1], [28, 1, 2, 1]])
-def test_stopped_anywhere_it_ends_the_same(data, tmp_path, kind, stops):
+def test_stopped_anywhere_it_ends_the_same(data, tmp_path, kind):
     recipe = as_recipe(averaged(data, **{"optimizer.kind": kind}), {"phases": PHASES})
     whole = ended(recipe, [NumpyBackend()], [], tmp_path)
-    parts = ended(recipe, [NumpyBackend()], stops, tmp_path)
-    assert_same_end(whole, parts)
-    weights = [end[1].weights() for end in (whole, parts)]
-    assert [name for name in weights[0] if not np.array_equal(weights[0][name], weights[1][name])] == []
+    for stops in ([7, 2], [12], [14], [28, 1, 2, 1]):
+        parts = ended(recipe, [NumpyBackend()], stops, tmp_path)
+        assert_same_end(whole, parts)
+        weights = [end[1].weights() for end in (whole, parts)]
+        assert [name for name in weights[0] if not np.array_equal(weights[0][name], weights[1][name])] == []
 
 
 @pytest.mark.parametrize("stopped_on", ["torch", "mindspore"])

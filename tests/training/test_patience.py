@@ -69,16 +69,15 @@ def test_a_phase_that_ends_early_moves_those_behind_it(data):
     assert ended_early(recipe, gaining) == []
 
 
-@pytest.mark.parametrize("stops", [[2], [5, 4], [12], [13, 1], [15, 14, 2]])
-def test_stopped_anywhere_it_ends_at_the_same_epoch_with_the_same_bits(data, tmp_path, stops):
+def test_stopped_anywhere_it_ends_at_the_same_epoch_with_the_same_bits(data, tmp_path):
     phases = [{"epochs": 5, "train_from": "head"}, {"epochs": 4, "lr": 0.03}, {"epochs": 2}]
     recipe = as_recipe(recipe_of(data, batch_size=7, **PATIENT), {"phases": phases})
     whole = ended(recipe, [NumpyBackend()], [], tmp_path)
-    parts = ended(recipe, [NumpyBackend()], stops, tmp_path)
-    assert_same_end(whole, parts)
-    phases = [epoch.phase for epoch in parts[1].state().history]
-    assert phases[:4] == [1, 1, 1, 2]
-    assert phases[-1] == 3
+    gone_through = [epoch.phase for epoch in whole[1].state().history]
+    assert gone_through[:4] == [1, 1, 1, 2]
+    assert gone_through[-1] == 3
+    for stops in ([2], [12], [13, 1], [15, 14, 2]):
+        assert_same_end(whole, ended(recipe, [NumpyBackend()], stops, tmp_path))
 
 
 @pytest.mark.parametrize("name", ["numpy", "torch", "mindspore"])

@@ -18,13 +18,12 @@ PHASES = [{"epochs": 5, "train_from": "head"}, {"epochs": 4, "lr": 3e-9}]
 RATES = [1e-9, 1e-9, 1e-9, 5e-10, 5e-10, 3e-9, 3e-9, 3e-9, 1.5e-9]
 
 
-@pytest.mark.parametrize("stops", [[], [2], [10], [11], [20, 3, 1]])
-def test_stopped_anywhere_the_rates_are_those_of_the_losses_so_far(data, tmp_path, stops):
+def test_stopped_anywhere_the_rates_are_those_of_the_losses_so_far(data, tmp_path):
     recipe = as_recipe(recipe_of(data, **STILL), {"phases": PHASES})
     whole = ended(recipe, [NumpyBackend()], [], tmp_path)
-    parts = ended(recipe, [NumpyBackend()], stops, tmp_path)
-    assert_same_end(whole, parts)
-    assert [epoch.lr for epoch in parts[1].state().history] == pytest.approx(RATES)
+    assert [epoch.lr for epoch in whole[1].state().history] == pytest.approx(RATES)
+    for stops in ([2], [10], [11], [20, 3, 1]):
+        assert_same_end(whole, ended(recipe, [NumpyBackend()], stops, tmp_path))
 
 
 @pytest.mark.parametrize("name", ["torch", "mindspore"])
