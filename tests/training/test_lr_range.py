@@ -227,7 +227,7 @@ def test_on_the_command_line_it_leaves_nothing_behind(data, alone):
     assert lines[-1].startswith("suggested: --lr ")
     record = json.loads(call(data, *CLI, "--steps", 40, "--json").stdout)
     assert len(record["rates"]) == len(record["losses"]) <= record["steps"] == 40
-    assert f"--lr {record['valley']:.2g} (valley) or {record['steepest']:.2g} (steepest)" in lines[-1]
+    assert f"--lr {record['steepest']:.2g} (steepest) or {record['valley']:.2g} (valley)" in lines[-1]
     assert list(Path().iterdir()) == []
     assert len(call(data, *CLI, "--steps", 40, "-q").stdout.splitlines()) == 1
 

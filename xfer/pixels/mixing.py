@@ -31,10 +31,11 @@ class Blend:
 
     def apply(self, image: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W, 3) of both."""
-        own = np.multiply(image, LEVELS - self.parts, dtype=np.uint16)  # 255 * LEVELS + LEVELS // 2 at most: it fits
-        second = np.multiply(other, self.parts, dtype=np.uint16)
-        blended: NDArray[np.uint8] = ((own + second + LEVELS // 2) // LEVELS).astype(np.uint8)
-        return blended
+        blended: NDArray[np.uint16] = np.multiply(image, LEVELS - self.parts, dtype=np.uint16)
+        blended += np.multiply(other, self.parts, dtype=np.uint16)
+        blended += LEVELS // 2  # 255 * LEVELS + LEVELS // 2 at most, which fits
+        blended //= LEVELS
+        return blended.astype(np.uint8)
 
 
 @dataclass(frozen=True)

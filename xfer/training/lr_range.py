@@ -91,7 +91,7 @@ class LrRange:
         if self.valley is None or self.steepest is None:
             cure = "a smaller --start-lr, or more --steps" if self.stopped else "a larger --end-lr"
             return f"no suggestion: the loss falls at no rate{early}. Cure: {cure}"
-        return f"suggested: --lr {self.valley:.2g} (valley) or {self.steepest:.2g} (steepest){early}"
+        return f"suggested: --lr {self.steepest:.2g} (steepest) or {self.valley:.2g} (valley){early}"
 
     def as_json(self) -> dict[str, Any]:
         fields = vars(self).items()
