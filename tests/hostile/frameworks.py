@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hostile.ground import PLAIN, Call, giving
 from hostile.values import VALUES, recipe_keys, shown
 
-SECTIONS = ("model", "train", "optimizer", "schedule", "loss", "augment", "features")
+SECTIONS = ("model", "train", "optimizer", "schedule", "loss", "augment", "features", "mix")
 ARCHS = ("resnet18", "efficientnet_lite0", "convnet")
 HUGE = {
     "model.layers": ["[1000000, 1, 1, 1]", "[1, 1, 1, 1000]", "[2, 2]", "[1]"],
