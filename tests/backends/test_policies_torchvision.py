@@ -111,6 +111,8 @@ def test_every_magnitude_and_sign_is_drawn_as_often_as_the_others():
     found = Counter(shears)
     assert found[0.0] == pytest.approx(DRAWS / 4, abs=4.5 * np.sqrt(DRAWS * 3 / 16))
     assert sorted(set(shears)) == [-135, -90, -45, 0, 45, 90, 135]
+    moved = DRAWS - found[0.0]
+    assert sum(s < 0 for s in shears) == pytest.approx(moved / 2, abs=4.5 * np.sqrt(moved / 4))
     for strength in (-135, -90, -45, 45, 90, 135):
         assert found[strength] == pytest.approx(DRAWS / 8, abs=4.5 * np.sqrt(DRAWS * 7 / 64))
 

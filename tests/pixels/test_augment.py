@@ -332,6 +332,7 @@ def test_specs_survive_json():
         ({"op": "RandomApply", "transforms": [{"op": "Resize", "size": 8}]}, "transforms", "'Resize' found using 'op'"),
         ({"op": "RandomChoice", "transforms": [{"op": "Invert"}], "p": [1, 2]}, "RandomChoice", "one number for each"),
         ({"op": "RandomChoice", "transforms": [{"op": "Invert"}], "p": [0]}, "RandomChoice", "not all of them 0"),
+        ({"op": "RandomChoice", "transforms": [{"op": "Invert"}], "p": [1e-323]}, "RandomChoice", "not all of them 0"),
         ({"op": "Resize", "siz": 8, "size": 8}, "siz", "Extra inputs"),
         ({"op": "Resize"}, "size", "Field required"),
         ({"op": "Rezise", "size": 8}, 0, "Rezise"),
@@ -405,11 +406,13 @@ def test_a_letterbox_shows_the_whole_picture():
     assert pixels(Letterbox(size=40).apply(Image.new("RGB", (10_000, 1)))).shape == (40, 40, 3)
 
 
-def test_corners_that_stay_leave_the_picture_and_those_that_enclose_nothing_too():
+def test_corners_that_stay_leave_the_picture_and_three_on_a_line_too():
     image, spec = picture(20, 24), Perspective(p=1)
     same = spec.apply(image, ((0, 0), (23, 0), (23, 19), (0, 19)))
     np.testing.assert_array_equal(pixels(same)[:-1, :-1], pixels(image)[:-1, :-1])
-    for corners in [((5, 5),) * 4, ((0, 0), (5, 5), (10, 10), (3, 3)), ((0, 0), (0, 0), (23, 19), (0, 19))]:
+    square = [(1, 2), (21, 2), (21, 18), (1, 18)]
+    on_a_line = [[*square[:i], (11, 10), *square[i + 1 :]] for i in range(4)]
+    for corners in [[(5, 5)] * 4, [(0, 0), (5, 5), (10, 10), (3, 3)], [(0, 0), (0, 0), (23, 19), (0, 19)], *on_a_line]:
         assert spec.apply(image, corners) is image
     assert Perspective(p=1, distortion_scale=1).apply(
         Image.new("RGB", (1, 9)), spec.draw(9, 1, np.random.default_rng(0))
@@ -431,10 +434,11 @@ def test_all_or_none_of_a_list_is_applied_in_order():
     inner = (Posterize(bits=1, p=1), Invert(p=1))
     spec, image, rng = RandomApply(transforms=inner, p=0.25), picture(), np.random.default_rng(0)
     both, none = 255 - (pixels(image) & 128), pixels(image)
-    made = [apply(image, [spec], rng) for _ in range(1000)]
-    rate = np.mean([(m == both).all() for m in made])
-    assert rate == pytest.approx(0.25, abs=4 * math.sqrt(0.1875 / 1000))
-    assert all((m == none).all() or (m == both).all() for m in made)
+    for _ in range(40):
+        drawn = spec.draw(20, 24, rng)
+        np.testing.assert_array_equal(spec.apply(image, drawn), none if drawn is None else both)
+    rate = np.mean([spec.draw(20, 24, rng) is not None for _ in range(8000)])
+    assert rate == pytest.approx(0.25, abs=4 * math.sqrt(0.1875 / 8000))
 
 
 @pytest.mark.parametrize(("p", "shares"), [(None, (1 / 3, 1 / 3, 1 / 3)), ((3, 0, 1), (0.75, 0, 0.25))])
@@ -447,10 +451,12 @@ def test_one_of_a_list_is_chosen_as_often_as_asked(p, shares):
         assert abs(made.count(number) - 1000 * share) <= 4 * math.sqrt(1000 * share * (1 - share))
 
 
-def test_the_last_of_a_list_without_a_share_is_not_chosen_by_rounding():
-    class Highest:
+@pytest.mark.parametrize("luck", [0.0, 1 - 2.0**-53])
+def test_what_has_no_share_is_not_chosen_at_the_edges_either(luck):
+    class Edge:
         def random(self):
-            return 1 - 2.0**-53
+            return luck
 
-    spec = RandomChoice(transforms=(Invert(), Equalize(), HorizontalFlip()), p=(1e-6, 1e6, 0))
-    assert spec.choose(Highest()) == 1
+    for share in (1e-6, 0.1, 1 / 3, 1e6):
+        spec = RandomChoice(transforms=(Invert(), Equalize(), HorizontalFlip()), p=(0, share, 0))
+        assert spec.choose(Edge()) == 1

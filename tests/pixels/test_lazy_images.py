@@ -12,11 +12,21 @@ from xfer.data.loader import read_batches
 from xfer.data.order import chunks
 from xfer.data.split import Split
 from xfer.errors import DataError
-from xfer.pixels.augment import CenterCrop, HorizontalFlip, RandomResizedCrop, Resize, apply
+from xfer.pixels.augment import (
+    CenterCrop,
+    HorizontalFlip,
+    Letterbox,
+    Pad,
+    RandomResizedCrop,
+    Resize,
+    TrivialAugmentWide,
+    apply,
+)
 from xfer.pixels.boxes import Box
 from xfer.pixels.images import open_image, open_lazily
 from xfer.pixels.jpeg import first_rows, read_header
 from xfer.pixels.lazy import Jpeg
+from xfer.pixels.views import Corners
 
 HEIGHT, WIDTH = 203, 141
 OPTIONS = [
@@ -63,7 +73,19 @@ def test_every_part_is_that_of_the_whole(save, options):
     assert_same(lazy.crop((10, 20, 90, 80)).crop((5, 5, 30, 40)).decode(), whole.crop((15, 25, 40, 60)))
 
 
-@pytest.mark.parametrize("first", [RandomResizedCrop(size=40), Resize(size=50), CenterCrop(size=40), HorizontalFlip()])
+FIRST = [
+    RandomResizedCrop(size=40),
+    Resize(size=50),
+    CenterCrop(size=40),
+    HorizontalFlip(),
+    Letterbox(size=[40, 60]),
+    Pad(padding=3, padding_mode="edge"),
+    TrivialAugmentWide(),
+    Corners(size=30),
+]
+
+
+@pytest.mark.parametrize("first", FIRST, ids=lambda spec: spec.op)
 def test_transforms_give_the_same_pixels(save, first):
     path = save()
     for seed in range(6):

@@ -52,7 +52,9 @@ def recipes(draw):
     if draw(st.booleans()):
         sizes = numbers | st.lists(numbers, min_size=2, max_size=2)
         crop = st.fixed_dictionaries({"op": st.just("RandomCrop"), "size": sizes, "padding": numbers})
-        content["augment.train"] = draw(st.lists(crop, min_size=1, max_size=3))
+        pad = st.fixed_dictionaries({"op": st.just("Pad"), "padding": sizes})
+        box = st.fixed_dictionaries({"op": st.just("Letterbox"), "size": sizes})
+        content["augment.train"] = draw(st.lists(crop | pad | box, min_size=1, max_size=3))
     return content
 
 
@@ -135,6 +137,13 @@ def test_a_number_above_its_bound_is_refused_with_the_bound(key):
         ("augment.train", [{"op": "RandomResizedCrop", "size": 8, "ratio": [1e-9, 1]}], "in 0.001..1000"),
         ("augment.train", [{"op": "ColorJitter", "contrast": 1e308}], "1000 at most"),
         ("augment.train", [{"op": "Rotation", "degrees": 1e308}], "3600 at most"),
+        ("augment.train", [{"op": "Pad", "padding": [0, 20_001]}], "a whole number of pixels, 0 to 20,000"),
+        ("augment.train", [{"op": "GaussianBlur", "kernel_size": 257}], "an odd number of pixels, 1 to 255"),
+        ("augment.train", [{"op": "GaussianBlur", "kernel_size": 3, "sigma": 1e-300}], "in 0.001..1000"),
+        ("augment.train", [{"op": "Affine", "degrees": 0, "scale": [1e-9, 1]}], "in 0.001..1000"),
+        ("augment.train", [{"op": "RandAugment", "num_ops": 10**9}], "expected at most 100"),
+        ("augment.train", [{"op": "TrivialAugmentWide", "num_magnitude_bins": 10**9}], "expected at most 1,000"),
+        ("augment.train", [{"op": "RandomApply", "transforms": [{"op": "Invert"}] * 101}], "expected at most 100"),
         ("augment.eval", [{"op": "Normalize", "mean": [-1e300] * 3, "std": [1.0] * 3}], "each -10 or more"),
         ("augment.eval", [{"op": "Normalize", "mean": [0.0] * 3, "std": [1e-300] * 3}], "each above 0"),
     ],

@@ -52,6 +52,9 @@ def _some(transforms: tuple[SizeKept, ...]) -> tuple[SizeKept, ...]:
     return transforms
 
 
+LEAST = 1e-6
+"""Of shares together: of the smallest numbers there are, a part can be rounded up to the whole."""
+
 Several = Annotated[
     tuple[Annotated[SizeKept, Field(discriminator="op")], ...],
     Field(strict=False, max_length=MOST),
@@ -89,7 +92,7 @@ class RandomChoice(Section):
 
     @model_validator(mode="after")
     def _one_for_each(self) -> RandomChoice:
-        if self.p is not None and (len(self.p) != len(self.transforms) or sum(self.p) <= 0):
+        if self.p is not None and (len(self.p) != len(self.transforms) or sum(self.p) < LEAST):
             raise PydanticCustomError(
                 "shares",
                 "p: expected one number for each of {count} transforms, not all of them 0. Cure: leave it out",
@@ -100,8 +103,7 @@ class RandomChoice(Section):
     def choose(self, rng: Generator) -> int:
         """The number of one, counted from 0."""
         bounds = list(accumulate(self.p or [1] * len(self.transforms)))
-        chosen = bisect(bounds, rng.random() * bounds[-1])
-        return min(chosen, bounds.index(bounds[-1]))  # where the product was rounded up to the last bound
+        return bisect(bounds, rng.random() * bounds[-1])  # a product with a number below 1 is never rounded up to all
 
     def draw(self, height: int, width: int, rng: Generator) -> tuple[int, Any]:
         """The number of one, and its parameters."""

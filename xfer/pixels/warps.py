@@ -59,7 +59,7 @@ class Affine(Section):
 class Perspective(Section):
     """With probability `p`, each corner moves to a random place towards the middle, at most by `distortion_scale`.
 
-    That is a share of half a side. Where the corners enclose nothing, the picture stays as it is.
+    That is a share of half a side. Where three of them come to lie on a line, the picture stays as it is.
     """
 
     op: Literal["Perspective"] = "Perspective"
@@ -118,9 +118,10 @@ def _back(motion: Motion, centre: Pair) -> tuple[float, ...]:
 def projection(corners: Sequence[Corner], height: int, width: int) -> list[float] | None:
     """(a .. h) of (ax + by + c, dx + ey + f) / (gx + hy + 1), from the picture with moved corners to the picture.
 
-    None where these corners, clockwise from the upper left, enclose nothing. In whole numbers up to the last division,
-    so that it is exact; rounded to float32, as torchvision's are. After Heckbert, Fundamentals of Texture Mapping and
-    Image Warping, 1989, 2.2: the map of a square to the corners, and its adjugate.
+    None where three of these corners, clockwise from the upper left, lie on a line, and where (0, 0) would come from
+    infinitely far away. In whole numbers up to the last division, so that it is exact; rounded to float32, as
+    torchvision's are. After Heckbert, Fundamentals of Texture Mapping and Image Warping, 1989, 2.2: the map of a square
+    to the corners, and its adjugate.
     """
     (x0, y0), (x1, y1), (x2, y2), (x3, y3) = corners
     right, below, rest = (x1 - x2, y1 - y2), (x3 - x2, y3 - y2), (x0 - x1 + x2 - x3, y0 - y1 + y2 - y3)
@@ -128,12 +129,12 @@ def projection(corners: Sequence[Corner], height: int, width: int) -> list[float
     g, h = _cross(rest, below), _cross(right, rest)
     a, b, c = (x1 - x0) * i + g * x1, (x3 - x0) * i + h * x3, x0 * i
     d, e, f = (y1 - y0) * i + g * y1, (y3 - y0) * i + h * y3, y0 * i
-    whole = a * e - b * d
-    if not i or not whole:
-        return None
     to_x = (e * i - f * h, c * h - b * i, b * f - c * e)
     to_y = (f * g - d * i, a * i - c * g, c * d - a * f)
-    rows = [n * (width - 1) for n in to_x] + [n * (height - 1) for n in to_y] + [d * h - e * g, b * g - a * h]
+    below_x, below_y, whole = d * h - e * g, b * g - a * h, a * e - b * d
+    if not whole or not a * to_x[0] + b * to_y[0] + c * below_x:  # the second: the determinant
+        return None
+    rows = [n * (width - 1) for n in to_x] + [n * (height - 1) for n in to_y] + [below_x, below_y]
     return [float(np.float32(n / whole)) for n in rows]
 
 
