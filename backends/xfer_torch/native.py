@@ -22,6 +22,7 @@ from xfer.backend import InputSpec, Labelled
 from xfer.errors import BackendError, DataError
 from xfer.pixels.augment import (
     Affine,
+    AugMix,
     AutoAugment,
     AutoContrast,
     CenterCrop,
@@ -205,6 +206,8 @@ def _of_values(spec: Any) -> Operator:
             return v2.TrivialAugmentWide(bins, InterpolationMode(mode), fill)
         case AutoAugment(policy=policy, interpolation=mode, fill=fill):
             return v2.AutoAugment(v2.AutoAugmentPolicy(policy), InterpolationMode(mode), fill)
+        case AugMix(severity=severity, mixture_width=width, chain_depth=depth, alpha=alpha, all_ops=all_ops):
+            return v2.AugMix(severity, width, depth, alpha, all_ops, InterpolationMode(spec.interpolation), spec.fill)
     raise BackendError(f"data.pipeline = 'native': torch's has no {spec.op}. Cure: data.pipeline = 'core'")
 
 

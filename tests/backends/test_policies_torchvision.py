@@ -1,4 +1,4 @@
-"""RandAugment, TrivialAugmentWide and AutoAugment against torchvision's: the same space, and the same bits in it."""
+"""RandAugment, TrivialAugmentWide, AutoAugment and AugMix against torchvision's: the same space, and its bits."""
 
 from collections import Counter
 
@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xfer.pixels.augment import AutoAugment, RandAugment, TrivialAugmentWide
+from xfer.pixels.augment import AugMix, AutoAugment, RandAugment, TrivialAugmentWide
+from xfer.pixels.augmix import COLOURS, MIXED, OTHERS
 from xfer.pixels.policies import CUBUK, OPERATIONS, SIGNED, WIDE, magnitude, perform
 from xfer.pixels.policy_tables import POLICIES
 
-pytest.importorskip("torch", reason="torch is not installed")
+torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("torchvision", reason="torchvision is not installed")
 
-from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms import InterpolationMode, v2  # noqa: E402
 
 SIZES = [(61, 83), (33, 331)]  # height, width; 331 makes whole pixels of AutoAugment's shifts
-SPACES = {"RandAugment": CUBUK, "TrivialAugmentWide": WIDE, "AutoAugment": CUBUK}
-BINS = {"RandAugment": 31, "TrivialAugmentWide": 31, "AutoAugment": 10}
+SPACES = {"RandAugment": CUBUK, "TrivialAugmentWide": WIDE, "AutoAugment": CUBUK, "AugMix": MIXED}
+BINS = {"RandAugment": 31, "TrivialAugmentWide": 31, "AutoAugment": 10, "AugMix": 10}
 
 
 def picture(height, width):
@@ -33,8 +34,8 @@ def theirs_of(name):
 
 @pytest.mark.parametrize("policy", SPACES)
 def test_every_operation_has_torchvisions_magnitudes_and_signs(policy):
-    auto = policy == "AutoAugment"  # without the first, and with one more
-    assert list(theirs_of(policy)) == [*OPERATIONS[auto:], *["Invert"] * auto]
+    names = {"AutoAugment": (*OPERATIONS[1:], "Invert"), "AugMix": (*OTHERS, *COLOURS)}
+    assert tuple(theirs_of(policy)) == names.get(policy, OPERATIONS)
     for name, (rungs, signed) in theirs_of(policy).items():
         assert signed == (name in SIGNED)
         for bins in (2, 9, 10, 31):
@@ -44,18 +45,24 @@ def test_every_operation_has_torchvisions_magnitudes_and_signs(policy):
                 assert ours == ([0.0] * bins if theirs is None else theirs.tolist())
 
 
+def applied(theirs, image, name, strength, mode, fill):
+    fills = {Image.Image: list(fill)}
+    return v2.AugMix._apply_image_or_video_transform(theirs, image, name, strength, InterpolationMode(mode), fills)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("policy", SPACES)
 def test_every_operation_at_every_magnitude_makes_torchvisions_pixels(policy, size):
     image, mode, fill = picture(*size), "nearest" if size[1] < 100 else "bilinear", (9, 8, 7)
     theirs = getattr(v2, policy)()
+    black = np.zeros((*size, 3), np.uint8)  # which is what 0 bits are, of which Pillow has no picture
     bins = BINS[policy]
     for name, (_, signed) in theirs_of(policy).items():
         rungs = [magnitude(name, number, bins, *size, SPACES[policy]) for number in range(bins)]
         for strength in {sign * rung for rung in rungs for sign in ((1, -1) if signed else (1,))}:
-            expected = theirs._apply_image_or_video_transform(
-                image, name, strength, InterpolationMode(mode), {Image.Image: list(fill)}
-            )
+            expected = black
+            if (name, strength) != ("Posterize", 0):
+                expected = applied(theirs, image, name, strength, mode, fill)
             np.testing.assert_array_equal(
                 np.asarray(perform(image, name, strength, mode, fill)), np.asarray(expected), f"{name} {strength}"
             )
@@ -72,9 +79,9 @@ def test_the_policies_found_are_torchvisions(policy):
 
 
 def test_what_nobody_says_is_torchvisions():
-    ours, theirs = RandAugment(), v2.RandAugment()
-    for name in ("num_ops", "magnitude", "num_magnitude_bins", "interpolation"):
-        assert getattr(ours, name) == getattr(theirs, name)
+    for ours, theirs in ((RandAugment(), v2.RandAugment()), (AugMix(), v2.AugMix())):
+        for name in set(type(ours).model_fields) - {"op", "fill"}:
+            assert getattr(ours, name) == getattr(theirs, name)
     assert TrivialAugmentWide().num_magnitude_bins == v2.TrivialAugmentWide().num_magnitude_bins
     assert AutoAugment().policy == v2.AutoAugment().policy.value
 
@@ -141,3 +148,60 @@ def test_auto_augment_draws_its_pairs_by_their_probabilities():
         for names, share in expected.items():
             assert abs(found[names] - DRAWS * share) <= 4.5 * np.sqrt(DRAWS * share * (1 - share)), (policy, names)
         assert set(found) <= {names for names, share in expected.items() if share > 0}
+
+
+class Scripted(v2.AugMix):
+    """torchvision's, with the weights and the operations of a mixture, on Pillow's pictures in place of tensors."""
+
+    def __init__(self, mixture, depth):
+        super().__init__(mixture_width=len(mixture.chains), chain_depth=depth)
+        weights = [mixture.original, 1.0], [weight for weight, _ in mixture.chains]
+        self.weights = [torch.tensor([row], dtype=torch.float32) for row in weights]
+        self.operations = [operation for _, chain in mixture.chains for operation in chain]
+
+    def _sample_dirichlet(self, params):
+        return self.weights.pop(0)
+
+    def _get_random_item(self, space):
+        name, strength = self.operations.pop(0)
+        return name, (lambda bins, height, width: [strength] * bins, False)
+
+    def _apply_image_or_video_transform(self, image, name, strength, interpolation, fill):
+        picture = Image.fromarray(image[0].permute(1, 2, 0).numpy())
+        made = np.asarray(applied(self, picture, name, strength, "bilinear", (0, 0, 0)))
+        return torch.from_numpy(made.copy()).permute(2, 0, 1)[None]
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_mixture_is_torchvisions_for_the_same_weights_and_operations(depth):
+    image, spec = picture(61, 83), AugMix(chain_depth=depth, severity=8)
+    for seed in range(12):
+        mixture = spec.draw(61, 83, np.random.default_rng(seed))
+        theirs = Scripted(mixture, depth)
+        np.testing.assert_array_equal(np.asarray(spec.apply(image, mixture)), np.asarray(theirs(image)))
+        assert theirs.operations == theirs.weights == []
+
+
+def test_mixtures_have_the_weights_and_chains_of_their_law():
+    rng, spec = np.random.default_rng(3), AugMix(alpha=2.0)
+    drawn = [spec.draw(90, 60, rng) for _ in range(2000)]
+    original = np.array([mixture.original for mixture in drawn])
+    first = np.array([mixture.chains[0][0] for mixture in drawn]) / (1 - original)
+    assert all(sum(w for w, _ in m.chains) + m.original == pytest.approx(1) for m in drawn)
+    # Dirichlet with n equal parameters a: mean 1 / n, variance (n - 1) / (n^2 (n a + 1))
+    for found, n in ((original, 2), (first, 3)):
+        spread = np.sqrt((n - 1) / (n**2 * (n * 2.0 + 1)))
+        assert found.mean() == pytest.approx(1 / n, abs=4.5 * spread / np.sqrt(2000))
+        assert found.std() == pytest.approx(spread, rel=0.08)
+    depths = Counter(len(chain) for mixture in drawn for _, chain in mixture.chains)
+    assert set(depths) == {1, 2, 3}
+    assert all(abs(n - 2000) < 4.5 * np.sqrt(6000 * 2 / 9) for n in depths.values())
+    operations = [operation for mixture in drawn for _, chain in mixture.chains for operation in chain]
+    names, p = Counter(name for name, _ in operations), 1 / 13
+    assert set(names) == {*OTHERS, *COLOURS}
+    assert all(abs(n - len(operations) * p) < 4.5 * np.sqrt(len(operations) * p * (1 - p)) for n in names.values())
+    assert {s for name, s in operations if name == "TranslateX"} == {
+        float(np.float32(x)) for share in range(3) for x in (20 * share / 9, -20 * share / 9)
+    }
+    plain = AugMix(all_ops=False, mixture_width=1).draw(90, 60, rng).chains
+    assert {name for _, chain in plain for name, _ in chain} <= set(OTHERS)

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from xfer.errors import ConfigError, DataError
 from xfer.pixels.augment import (
     Affine,
+    AugMix,
     AutoAugment,
     AutoContrast,
     CenterCrop,
@@ -47,6 +48,7 @@ from xfer.pixels.augment import (
     output_size,
     split_normalize,
 )
+from xfer.pixels.augmix import Mixture
 
 RECIPE = TypeAdapter(tuple[Transform, ...])
 NORMALIZE = Normalize(mean=[0.5, 0.5, 0.5], std=[0.2, 0.2, 0.2])
@@ -71,6 +73,7 @@ EVERY_RANDOM = [
     RandAugment(),
     TrivialAugmentWide(),
     AutoAugment(policy="cifar10"),
+    AugMix(),
     RandomApply(transforms=[ColorJitter(brightness=0.4), GaussianBlur(kernel_size=3)]),
     RandomChoice(transforms=[Rotation(degrees=20), HorizontalFlip()], p=[1, 3]),
 ]
@@ -328,6 +331,8 @@ def test_specs_survive_json():
         ({"op": "RandAugment", "num_ops": -1}, "num_ops", "greater than or equal to 0"),
         ({"op": "TrivialAugmentWide", "num_magnitude_bins": 1}, "num_magnitude_bins", "greater than or equal to 2"),
         ({"op": "AutoAugment", "policy": "coco"}, "policy", "'imagenet', 'cifar10' or 'svhn'"),
+        ({"op": "AugMix", "severity": 11}, "severity", "less than or equal to 10"),
+        ({"op": "AugMix", "alpha": 0}, "alpha", "greater than or equal to 0.001"),
         ({"op": "RandomApply", "transforms": []}, "transforms", "one or more augmentations"),
         ({"op": "RandomApply", "transforms": [{"op": "Resize", "size": 8}]}, "transforms", "'Resize' found using 'op'"),
         ({"op": "RandomChoice", "transforms": [{"op": "Invert"}], "p": [1, 2]}, "RandomChoice", "one number for each"),
@@ -460,3 +465,10 @@ def test_what_has_no_share_is_not_chosen_at_the_edges_either(luck):
     for share in (1e-6, 0.1, 1 / 3, 1e6):
         spec = RandomChoice(transforms=(Invert(), Equalize(), HorizontalFlip()), p=(0, share, 0))
         assert spec.choose(Edge()) == 1
+
+
+def test_a_mixture_does_not_show_the_strips_it_is_made_in():
+    tall, spec = picture(9000, 60), AugMix(mixture_width=1, chain_depth=1)
+    made = pixels(spec.apply(tall, Mixture(0.25, ((0.75, (("Solarize", 0.0),)),))))
+    right = np.float32(0.25) * pixels(tall) + np.float32(0.75) * (255 - pixels(tall))
+    np.testing.assert_array_equal(made, right.astype(np.uint8))

@@ -46,6 +46,7 @@ FIELDS = {
     },
     "Perspective": {"p": st.just(1.0), "distortion_scale": numbers},
     "RandAugment": {"num_ops": st.integers(-1, 5), "magnitude": st.integers(), "num_magnitude_bins": st.integers()},
+    "AugMix": {"severity": st.integers(0, 11), "mixture_width": st.integers(-1, 3), "alpha": numbers},
     "TrivialAugmentWide": {"num_magnitude_bins": st.integers()},
     "Normalize": {"mean": st.lists(numbers, min_size=3, max_size=3), "std": st.lists(numbers, min_size=3, max_size=3)},
 }

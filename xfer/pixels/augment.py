@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from xfer.errors import ConfigError
+from xfer.pixels.augmix import AugMix
 from xfer.pixels.boxes import Picture
 from xfer.pixels.choices import RandomApply, RandomChoice, SizeKept
 from xfer.pixels.colour import ColorJitter, Normalize, RandomErasing
@@ -39,6 +40,7 @@ from xfer.pixels.warps import Affine, Perspective
 
 __all__ = [
     "Affine",
+    "AugMix",
     "AutoAugment",
     "AutoContrast",
     "CenterCrop",

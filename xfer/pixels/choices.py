@@ -10,6 +10,7 @@ from numpy.random import Generator
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from xfer.pixels.augmix import AugMix
 from xfer.pixels.boxes import Picture
 from xfer.pixels.colour import ColorJitter, RandomErasing
 from xfer.pixels.fields import Probability
@@ -39,6 +40,7 @@ SizeKept = (
     | RandAugment
     | TrivialAugmentWide
     | AutoAugment
+    | AugMix
 )
 """Random ones that leave a picture's size as it is: whichever happen, what leaves a list has one size."""
 

@@ -31,17 +31,21 @@ Bins = Annotated[int, Field(ge=2, le=1000)]
 
 
 class Strengths(NamedTuple):
-    """How far operations go at the highest magnitude. A shift of None is 150 / 331 of the side."""
+    """How far operations go at the highest magnitude: a shift in pixels of a side, and bits that Posterize drops.
+
+    `all_bits`: what it keeps at the lowest.
+    """
 
     shear: float
-    shift: float | None
+    shift: Callable[[int], float]
     degrees: float
     factor: float
     bits: int
+    all_bits: int = 8
 
 
-CUBUK = Strengths(shear=0.3, shift=None, degrees=30.0, factor=0.9, bits=4)
-WIDE = Strengths(shear=0.99, shift=32.0, degrees=135.0, factor=0.99, bits=6)
+CUBUK = Strengths(shear=0.3, shift=lambda side: 150.0 / 331.0 * side, degrees=30.0, factor=0.9, bits=4)
+WIDE = Strengths(shear=0.99, shift=lambda side: 32.0, degrees=135.0, factor=0.99, bits=6)
 
 SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness")
 """Half of the time their magnitudes are negative."""
@@ -89,7 +93,7 @@ class RandAugment(_Policy):
 
     def _operation(self, height: int, width: int, rng: Generator) -> Operation:
         name = OPERATIONS[rng.integers(len(OPERATIONS))]
-        return name, _signed(name, magnitude(name, self.magnitude, self.num_magnitude_bins, height, width, CUBUK), rng)
+        return name, signed(name, magnitude(name, self.magnitude, self.num_magnitude_bins, height, width, CUBUK), rng)
 
 
 class TrivialAugmentWide(_Policy):
@@ -100,7 +104,7 @@ class TrivialAugmentWide(_Policy):
 
     def draw(self, height: int, width: int, rng: Generator) -> tuple[Operation, ...]:
         name, bin_ = OPERATIONS[rng.integers(len(OPERATIONS))], int(rng.integers(self.num_magnitude_bins))
-        return ((name, _signed(name, magnitude(name, bin_, self.num_magnitude_bins, height, width, WIDE), rng)),)
+        return ((name, signed(name, magnitude(name, bin_, self.num_magnitude_bins, height, width, WIDE), rng)),)
 
 
 class AutoAugment(_Policy):
@@ -114,14 +118,14 @@ class AutoAugment(_Policy):
         drawn = []
         for name, probability, bin_ in pairs[rng.integers(len(pairs))]:
             if rng.random() < probability:
-                drawn.append((name, _signed(name, magnitude(name, bin_, 10, height, width, CUBUK), rng)))
+                drawn.append((name, signed(name, magnitude(name, bin_, 10, height, width, CUBUK), rng)))
         return tuple(drawn)
 
 
 def magnitude(name: str, number: int, bins: int, height: int, width: int, most: Strengths) -> float:
     """That with this number of so many, from the weakest to the strongest; 0 where an operation has none."""
     if name == "Posterize":  # the bits that are kept
-        return float(np.rint(np.float32(8) - np.float32(number) / np.float32((bins - 1) / most.bits)))
+        return float(np.rint(np.float32(most.all_bits) - np.float32(number) / np.float32((bins - 1) / most.bits)))
     if name == "Solarize":
         return _step(1.0, 0.0, number, bins)
     return _step(0.0, _strongest(name, height, width, most), number, bins)
@@ -132,8 +136,7 @@ def _strongest(name: str, height: int, width: int, most: Strengths) -> float:
         case "ShearX" | "ShearY":
             return most.shear
         case "TranslateX" | "TranslateY":
-            side = width if name == "TranslateX" else height
-            return 150.0 / 331.0 * side if most.shift is None else most.shift
+            return most.shift(width if name == "TranslateX" else height)
         case "Rotate":
             return most.degrees
         case "Brightness" | "Color" | "Contrast" | "Sharpness":
@@ -151,7 +154,7 @@ def _step(first: float, last: float, number: int, count: int) -> float:
     return float(np.float32(float(np.float32(near)) + one * steps))
 
 
-def _signed(name: str, size: float, rng: Generator) -> float:
+def signed(name: str, size: float, rng: Generator) -> float:
     return -size if name in SIGNED and rng.random() < 0.5 else size
 
 

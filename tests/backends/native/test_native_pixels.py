@@ -13,6 +13,7 @@ from xfer.data.order import chunks
 from xfer.errors import BackendError, DataError
 from xfer.pixels.augment import (
     Affine,
+    AugMix,
     AutoAugment,
     AutoContrast,
     CenterCrop,
@@ -268,15 +269,28 @@ def test_a_blur_is_the_cores_but_for_the_rounding_of_halves(native, mixed):
     ids=lambda spec: spec.op,
 )
 def test_what_is_drawn_otherwise_follows_the_cores_law(native, tmp_path, spec):
-    """By the means of quarters of a picture with a gradient, and how far they spread."""
+    assert_same_law(native, ramp(tmp_path), [spec], quarters)
+
+
+def ramp(folder):
+    """A picture that grows brighter and darker in several directions."""
     rows, columns = np.mgrid[:32, :40]
-    file = picture(np.stack([40 + 5 * columns, 30 + 6 * rows, 220 - 2 * rows - 3 * columns], 2), tmp_path / "ramp.png")
+    return picture(np.stack([40 + 5 * columns, 30 + 6 * rows, 220 - 2 * rows - 3 * columns], 2), folder / "ramp.png")
 
-    def quarters(pixels):
-        blocks = pixels.reshape(2, 16, 2, 20, 3).astype(float)
-        return [*blocks.mean((1, 3)).ravel(), pixels.std()]
 
-    assert_same_law(native, file, [spec], quarters)
+def quarters(pixels):
+    """The mean colours of the quarters of a ramp, and how far all of it spreads."""
+    blocks = pixels.reshape(2, 16, 2, 20, 3).astype(float)
+    return [*blocks.mean((1, 3)).ravel(), pixels.std()]
+
+
+def test_mixtures_follow_the_cores_law_where_a_framework_has_any(native, backend, mixed, tmp_path):
+    spec = AugMix(severity=5, mixture_width=2, alpha=0.5)
+    if backend.name == "mindspore":
+        with pytest.raises(BackendError, match=r"MindSpore's has no AugMix\. Cure: data\.pipeline = 'core'"):
+            read(native, mixed, [spec], [[0]])
+    else:
+        assert_same_law(native, ramp(tmp_path), [spec], quarters)
 
 
 def test_what_a_framework_does_not_have_is_refused_by_name(native, mixed):
