@@ -254,6 +254,13 @@ def test_a_model_of_whole_pictures_is_checked_with_pictures_of_other_sizes(run, 
     (shares,) = session.run(["probabilities"], {"images": np.stack([pixels, pixels[::-1]])})
     wanted = run.predict([pixels, pixels[::-1].copy()], backend=BACKEND).probabilities
     assert np.allclose(shares, wanted, atol=1e-6)
+    Image.fromarray(pixels).resize((90, 30)).save(tmp_path / "b.png")
+    Image.fromarray(pixels).save(tmp_path / "c.png")
+    xfer_("predict", tmp_path / "a.onnx", tmp_path / "b.png", tmp_path / "c.png", "-o", tmp_path / "p.csv")
+    wanted = run.predict([tmp_path / "b.png", tmp_path / "c.png"], backend=BACKEND)
+    assert [row["predicted"] for row in rows(tmp_path / "p.csv")] == list(wanted.labels)
+    found = [float(row["p_bees"]) for row in rows(tmp_path / "p.csv")]
+    assert np.allclose(found, wanted.probabilities[:, 1], atol=1e-6)
 
 
 def test_what_a_model_cannot_do_to_a_picture_is_one_line(tmp_path, undrawn):
