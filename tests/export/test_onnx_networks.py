@@ -34,7 +34,6 @@ SMALL = {
     "resnet18": 65,
     "shufflenet_v2_x0_5": 64,
     "squeezenet1_1": 64,
-    "swin_t": 72,
 }
 """Name -> side of the pictures."""
 

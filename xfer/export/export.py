@@ -80,22 +80,29 @@ def export(
     refuse_outside("pictures", pictures, 1, MOST_PICTURES)
     if output.exists() and not overwrite:
         raise CheckpointError(f"{output} exists already. Cure: another name, or --overwrite")
+    for needed in FORMATS[name].needs:
+        package(needed)
     checkpoint = load_checkpoint(source)
     folder = source if source.is_dir() else source.parent
     recipe = read_located(folder) if is_run(folder) else None
     used = backend or checkpoint.backend
     used = load_backend(used) if isinstance(used, str) else used
     net = checkpoint.net(used, pick_device(used, device))
-    whole = name == "onnx" and enters == "pictures"
-    seen = pictures_for(checkpoint, recipe, data, pictures, whole, progress)
-    step = net.predict_step()
-    wanted_step = (lambda images: step(transformed(images, checkpoint.transforms))) if whole else step
     wanted = Wanted(checkpoint, tuple(recipe.data.suffixes if recipe else SUFFIXES), enters, opset)
+    whole = name == "onnx" and enters == "pictures"
     with replacing(output) as part:
-        check = compare(seen, FORMATS[name].write(wanted, net, part), wanted_step, progress)
+        step = FORMATS[name].write(wanted, net, part)  # before pictures are looked for, which may take minutes
+        seen = pictures_for(checkpoint, recipe, data, pictures, whole, progress)
+        check = compare(seen, step, _expected(net, checkpoint, whole), progress)
         if not check.passed:
             raise RejectedError(f"{output} is not written: against {used.name}, {check}")
     return Exported(output, name, output.stat().st_size, check)
+
+
+def _expected(net: Net, checkpoint: Checkpoint, whole: bool) -> PredictStep:
+    """What a model is held against. `whole`: it takes pictures before the transforms."""
+    step = net.predict_step()
+    return (lambda images: step(transformed(images, checkpoint.transforms))) if whole else step
 
 
 def format_of(name: str | None, output: Path) -> str:
@@ -114,10 +121,8 @@ def write_onnx(wanted: Wanted, net: Net, path: Path) -> PredictStep:
     checkpoint = wanted.checkpoint
     spec = with_graph(checkpoint.spec, net.backend)
     network = Network(net.graph, net.export(), spec.image_size, spec.mean, spec.std, checkpoint.transforms)
-    package("onnxruntime")  # before anything is made: nothing is written that cannot be checked
-    checker = package("onnx").checker
     model = onnx_model(network, wanted.enters, wanted.opset, metadata_of(checkpoint, wanted.enters, wanted.suffixes))
-    checker.check_model(model)
+    package("onnx").checker.check_model(model)
     path.write_bytes(model.SerializeToString())
     del model
     return open_onnx(path).step
@@ -168,14 +173,15 @@ def _first_line(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Format:
-    """`write` writes a file, and gives what the file says of pictures (N, H, W, 3) uint8."""
+    """`write` writes a file, and gives what the file says of pictures (N, H, W, 3) uint8; `needs` names packages."""
 
     suffix: str
     write: Callable[[Wanted, Net, Path], PredictStep]
+    needs: tuple[str, ...] = ()
 
 
 FORMATS: Mapping[str, Format] = {
-    "onnx": Format(".onnx", write_onnx),
+    "onnx": Format(".onnx", write_onnx, ("onnx", "onnxruntime")),
     "torchscript": Format(".pt", own_format("torchscript")),
     "torch-export": Format(".pt2", own_format("torch-export")),
     "mindir": Format(".mindir", own_format("mindir")),

@@ -42,16 +42,14 @@ class OnnxFile:
         return Predictor(self.step, about.classes, about.transforms, str(self.path), about.enters == "pictures")
 
 
-def open_onnx(path: Path, threads: int = 0) -> OnnxFile:
-    """`threads`: of the processor, 0: as many as it has.
-
-    Raises OSError for what is no regular file, CheckpointError for a model of others or a damaged one, AbsentError
+def open_onnx(path: Path) -> OnnxFile:
+    """Raises OSError for what is no regular file, CheckpointError for a model of others or a damaged one, AbsentError
     without onnxruntime, and ConfigError for a model that there is no memory for.
     """
     with open_regular(path) as file:
         size = file.seek(0, 2)
     refuse_memory(str(path), _COPIES * size, "more memory")
-    session = _session(path, threads)
+    session = _session(path)
     about = described(session.get_modelmeta().custom_metadata_map, str(path))
     _refuse_others(session, about, path)
 
@@ -79,10 +77,10 @@ def normalised(
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
 
-def _session(path: Path, threads: int) -> Any:
+def _session(path: Path) -> Any:
     runtime = package("onnxruntime")
     options = runtime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = _SEVERE, threads
+    options.log_severity_level = _SEVERE
     try:
         return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no class
