@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,7 +18,7 @@ from xfer.recipe.keys import differing, flat
 from xfer.recipe.load import as_recipe, as_recorded
 from xfer.recipe.meaning import as_begun
 from xfer.recipe.recipe import Recipe
-from xfer.results.read import AS_GIVEN, LOCK, Places, is_finished, read_recipe
+from xfer.results.read import AS_GIVEN, LOCK, Places, is_finished, read_recipe, read_result
 from xfer.results.records import CURE, check_as
 from xfer.results.run import Run
 from xfer.section import Section
@@ -30,7 +30,7 @@ from xfer.system.outputs import read_record, refuse_foreign
 from xfer.system.parts import remove_parts
 from xfer.training.prepared import Prepared
 from xfer.training.pursue import pursue
-from xfer.training.record import Watch
+from xfer.training.record import Events, Watch
 from xfer.training.run import EpochEnd
 from xfer.training.write import LONGEST_NAME, make_free
 
@@ -113,29 +113,53 @@ def _begun(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"{output}: cannot be written ({error}). Cure: another --output") from error
-    with locked(output / LOCK):
-        remove_parts(output, (RECORD, *FILES))
-        content = recipe.model_dump(mode="json", exclude_none=True)
-        record = _Record(backend=name, data=places.data or anywhere(recipe.data.source), recipe=content)
-        write_json(output / RECORD, record.model_dump())
-        for number in range(1, folds + 1):
-            path, own = output / f"fold-{number}", _of_fold(recipe, number)
-            before = is_finished(path) and as_begun(own, known := read_recipe(path)) == known
-            yield FoldBegins(number, folds, before)
-            if before:
-                runs.append(Run.load(path))
-                continue
-            try:
-                with closing(pursue(own, backend, device, path, watch, places)) as events:
-                    for event in events:
-                        yield event
-            except Interrupted as stop:
-                raise Interrupted(stop.number, stop.between, output) from None
-            assert isinstance(event, Run), "a run ends with itself"
-            runs.append(event)
-        result, predicted = summarise(runs, output)
-        save(result, predicted)
+    try:
+        with locked(output / LOCK):
+            remove_parts(output, (RECORD, *FILES))
+            for summary in FILES:
+                (output / summary).unlink(missing_ok=True)  # of folds that are done anew, or once more of the same
+            content = recipe.model_dump(mode="json", exclude_none=True)
+            record = _Record(backend=name, data=places.data or anywhere(recipe.data.source), recipe=content)
+            write_json(output / RECORD, record.model_dump())
+            for number in range(1, folds + 1):
+                path, own = output / f"fold-{number}", _of_fold(recipe, number)
+                before = _is_done(path, own, name)
+                yield FoldBegins(number, folds, before)
+                if before:
+                    runs.append(Run.load(path))
+                else:
+                    runs.append((yield from _run(pursue(own, backend, device, path, watch, places))))
+            result, predicted = summarise(runs, output)
+            save(result, predicted)
+    except Interrupted as stop:
+        raise Interrupted(stop.number, stop.between, output) from None
+    finally:
+        _remove_unbegun(output)
     yield result
+
+
+def _run(events: Events) -> Generator[Prepared | EpochEnd | Run, None, Run]:
+    """Pass a run on, and give it when it has ended."""
+    with closing(events):
+        for event in events:
+            yield event
+    assert isinstance(event, Run), "a run ends with itself"
+    return event
+
+
+def _is_done(path: Path, recipe: Recipe, backend: str) -> bool:
+    if not is_finished(path):
+        return False
+    own = read_recipe(path)
+    return as_begun(recipe, own) == own and read_result(path)["backend"] == backend
+
+
+def _remove_unbegun(output: Path) -> None:
+    """Leave no folder in which no run has begun, as where the data could not be opened."""
+    if {file.name for file in output.iterdir()} <= {RECORD, LOCK}:
+        (output / RECORD).unlink(missing_ok=True)
+        with suppress(OSError):
+            output.rmdir()
 
 
 def _places(output: Path) -> Places:

@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 
 import xfer
 from xfer.cli.main import main
-from xfer.errors import CheckpointError, ConfigError
+from xfer.errors import CheckpointError, ConfigError, DataError
 from xfer.system.interrupts import Interrupted
 from xfer.testing.numpy_backend import NumpyBackend
 from xfer.testing.pictures import write_class_folders
@@ -102,6 +102,10 @@ def test_what_is_done_is_not_repeated_and_what_was_stopped_goes_on(whole, data, 
     assert again.metrics == whole.metrics
 
 
+class Other(NumpyBackend):
+    name = "other"
+
+
 def test_another_recipe_is_refused_and_overwritten_where_that_is_asked_for(whole, data, tmp_path):
     output = tmp_path / "cv"
     shutil.copytree(whole.path, output)
@@ -112,6 +116,10 @@ def test_another_recipe_is_refused_and_overwritten_where_that_is_asked_for(whole
     other = validated(data, output, seed=1, overwrite=True)
     assert results(output)[0]["seed"] == 1
     assert other.metrics != whole.metrics
+    with pytest.raises(CheckpointError, match=r"backend = numpy, wanted other"):
+        validated(data, output, Other(), seed=1)
+    validated(data, output, Other(), seed=1, overwrite=True)
+    assert {result["backend"] for result in results(output)} == {"other"}
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "summary.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"its summary.json is of no cross-validation"):
@@ -119,6 +127,9 @@ def test_another_recipe_is_refused_and_overwritten_where_that_is_asked_for(whole
     with pytest.raises(ConfigError, match=r"data.folds = 1"):
         validated(data, tmp_path / "one", folds=1)
     assert not (tmp_path / "one").exists()
+    with pytest.raises(DataError, match="does not exist"):
+        validated(tmp_path / "none", tmp_path / "unbegun")
+    assert not (tmp_path / "unbegun").exists()
 
 
 def test_data_that_change_between_folds_are_refused(data, tmp_path):
