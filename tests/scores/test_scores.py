@@ -114,9 +114,9 @@ def test_the_order_of_the_pictures_has_no_part_and_the_seed_has():
 
 
 def test_calibration_by_hand():
-    """Two bins of 0.5: of the pictures at 0.6 and 0.8 one is right, of that at 0.5 none; (0.5 + |1.4 - 1|) / 3."""
+    """Two bins of 0.5: the pictures at 0.6 and 0.8 are right, that at 0.5 is not; (|0.5 - 0| + |1.4 - 2|) / 3."""
     chances = np.array([[0.6, 0.4], [0.2, 0.8], [0.5, 0.5]])
-    assert calibration_error(np.array([0, 0, 1]), chances, bins=2) == pytest.approx((0.5 + 0.4) / 3)
+    assert calibration_error(np.array([0, 1, 1]), chances, bins=2) == pytest.approx((0.5 + 0.6) / 3)
 
 
 def test_ranks_and_margins_by_hand():

@@ -13,21 +13,22 @@ from xfer.cli.main import main
 from xfer.errors import ConfigError
 from xfer.studies import text as study_text
 from xfer.studies.plan import read_plan
-from xfer.studies.results import PairedTest
+from xfer.studies.record import PairedTest
+from xfer.studies.results import gather, summarise
 from xfer.studies.study import study
 
 
 @pytest.fixture(scope="module")
 def folded(folder, tmp_path_factory):
-    """Two modes x two folds of one seed: the output folder and the results."""
+    """Two modes x three folds of one seed: the output folder and the results."""
     output = tmp_path_factory.mktemp("folded") / "out"
-    return output, study(folder / "study.toml", output=output, seeds=1, folds=2)
+    return output, study(folder / "study.toml", output=output, seeds=1, folds=3)
 
 
 def predicted(output, mode):
     """Of all folds together, by file."""
     rows = {}
-    for fold in (1, 2):
+    for fold in (1, 2, 3):
         with (output / "runs" / f"{mode}-numpy-0-fold-{fold}" / "predictions.csv").open(newline="") as file:
             own = {row["file"]: (row["label"], row["predicted"]) for row in csv.DictReader(file)}
         assert not own.keys() & rows.keys()
@@ -38,9 +39,9 @@ def predicted(output, mode):
 def test_a_row_is_of_all_pictures(folded, folder):
     output, results = folded
     assert [(run.mode, run.fold, run.n_val) for run in results.runs] == [
-        (mode, fold, 8) for mode in ("head", "all") for fold in (1, 2)
+        (mode, fold, n) for mode in ("head", "all") for fold, n in ((1, 6), (2, 5), (3, 5))
     ]
-    assert (results.folds, results.n_val, results.splits) == (2, (16, 16), 1)
+    assert (results.folds, results.n_val, results.splits) == (3, (16, 16), 1)
     for row in results.rows:
         rows = predicted(output, row.mode)
         assert sorted(rows) == sorted(str(file) for file in (folder / "pictures" / "train").rglob("*.png"))
@@ -61,7 +62,7 @@ def test_rows_are_tested_on_all_pictures(folded):
     assert pair.difference == pytest.approx(np.mean(gains))
     assert pair.same == sum(first[f][1] == second[f][1] for f in first)
     notes = " ".join(study_text.notes(results))
-    assert "by the network of 2 that was not trained on its fold" in notes
+    assert "by the network of 3 that was not trained on its fold" in notes
     assert "Bengio and Grandvalet 2004" in notes
 
 
@@ -69,19 +70,26 @@ def test_folds_that_are_missing_are_done_and_no_others(folded, folder, tmp_path)
     output, results = folded
     copy = tmp_path / "out"
     shutil.copytree(output, copy)
-    shutil.rmtree(copy / "runs" / "all-numpy-0-fold-2")
-    words = ["study", str(folder / "study.toml"), "--seeds", "1", "--folds", "2", "--output", str(copy)]
+    shutil.rmtree(copy / "runs" / "all-numpy-0-fold-3")
+    words = ["study", str(folder / "study.toml"), "--seeds", "1", "--folds", "3", "--output", str(copy)]
     lines = CliRunner().invoke(main, words).stdout.splitlines()
     ended = [line for line in lines if line.startswith("[")]
-    assert [line.split(": ")[0] for line in ended[:3]] == [
-        "[1/4] head on numpy, seed 0, fold 1",
-        "[2/4] head on numpy, seed 0, fold 2",
-        "[3/4] all on numpy, seed 0, fold 1",
-    ]
-    assert [line.endswith("done before") for line in ended] == [True, True, True, False]
+    assert ended[1].startswith("[2/6] head on numpy, seed 0, fold 2: ")
+    assert ended[5].startswith("[6/6] all on numpy, seed 0, fold 3: ")
+    assert [line.endswith("done before") for line in ended] == [True, True, True, True, True, False]
     again = json.loads((copy / "study.json").read_text())
     assert [row["accuracy"] for row in again["rows"]] == [row.accuracy for row in results.rows]
     assert "macro-F1" in "\n".join(lines)
+
+
+def test_a_seed_without_one_of_its_folds_has_predicted_too_few(folded, folder):
+    output, results = folded
+    plan = read_plan(folder / "study.toml", seeds=1, folds=3)
+    some = [run for run in plan.runs if run.name != "all-numpy-0-fold-2"]
+    groups = gather(some, output / "runs", plan.folds)
+    assert [(group.mode, len(group.runs[0])) for group in groups] == [("head", 3)]
+    summary = summarise("study", groups, [], 0.01, folds=plan.folds)
+    assert summary.rows == results.rows[:1]
 
 
 def test_folds_of_a_study_are_read_and_refused(folder, tmp_path):
