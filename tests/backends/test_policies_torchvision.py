@@ -8,7 +8,7 @@ from PIL import Image
 
 from xfer.pixels.augment import AugMix, AutoAugment, RandAugment, TrivialAugmentWide
 from xfer.pixels.augmix import COLOURS, MIXED, OTHERS
-from xfer.pixels.policies import CUBUK, OPERATIONS, SIGNED, WIDE, magnitude, perform
+from xfer.pixels.policies import CUBUK, OPERATIONS, SIGNED, WIDE, magnitude, perform, signed
 from xfer.pixels.policy_tables import POLICIES
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -36,8 +36,8 @@ def theirs_of(name):
 def test_every_operation_has_torchvisions_magnitudes_and_signs(policy):
     names = {"AutoAugment": (*OPERATIONS[1:], "Invert"), "AugMix": (*OTHERS, *COLOURS)}
     assert tuple(theirs_of(policy)) == names.get(policy, OPERATIONS)
-    for name, (rungs, signed) in theirs_of(policy).items():
-        assert signed == (name in SIGNED)
+    for name, (rungs, has_sign) in theirs_of(policy).items():
+        assert has_sign == (name in SIGNED)
         for bins in (2, 9, 10, 31):
             for size in (*SIZES, (224, 160)):
                 theirs = rungs(bins, *size)
@@ -57,9 +57,9 @@ def test_every_operation_at_every_magnitude_makes_torchvisions_pixels(policy, si
     theirs = getattr(v2, policy)()
     black = np.zeros((*size, 3), np.uint8)  # which is what 0 bits are, of which Pillow has no picture
     bins = BINS[policy]
-    for name, (_, signed) in theirs_of(policy).items():
+    for name, (_, has_sign) in theirs_of(policy).items():
         rungs = [magnitude(name, number, bins, *size, SPACES[policy]) for number in range(bins)]
-        for strength in {sign * rung for rung in rungs for sign in ((1, -1) if signed else (1,))}:
+        for strength in {sign * rung for rung in rungs for sign in ((1, -1) if has_sign else (1,))}:
             expected = black
             if (name, strength) != ("Posterize", 0):
                 expected = applied(theirs, image, name, strength, mode, fill)
@@ -118,8 +118,9 @@ def test_every_magnitude_and_sign_is_drawn_as_often_as_the_others():
     found = Counter(shears)
     assert found[0.0] == pytest.approx(DRAWS / 4, abs=4.5 * np.sqrt(DRAWS * 3 / 16))
     assert sorted(set(shears)) == [-135, -90, -45, 0, 45, 90, 135]
-    moved = DRAWS - found[0.0]
-    assert sum(s < 0 for s in shears) == pytest.approx(moved / 2, abs=4.5 * np.sqrt(moved / 4))
+    negative = np.mean([signed("Rotate", 1.0, rng) < 0 for _ in range(20_000)])
+    assert negative == pytest.approx(0.5, abs=4.5 * np.sqrt(0.25 / 20_000))
+    assert signed("Solarize", 1.0, rng) == 1.0
     for strength in (-135, -90, -45, 45, 90, 135):
         assert found[strength] == pytest.approx(DRAWS / 8, abs=4.5 * np.sqrt(DRAWS * 7 / 64))
 
@@ -128,11 +129,11 @@ def test_rand_augment_has_one_magnitude_with_either_sign():
     rng, found = np.random.default_rng(3), set()
     for _ in range(600):
         found |= set(RandAugment(magnitude=30).draw(331, 662, rng))
-    signed = {"ShearX": 0.3, "ShearY": 0.3, "TranslateX": 300, "TranslateY": 150, "Rotate": 30} | dict.fromkeys(
+    farthest = {"ShearX": 0.3, "ShearY": 0.3, "TranslateX": 300, "TranslateY": 150, "Rotate": 30} | dict.fromkeys(
         ("Brightness", "Color", "Contrast", "Sharpness"), 0.9
     )
     expected = {("Identity", 0.0), ("Posterize", 4.0), ("Solarize", 0.0), ("AutoContrast", 0.0), ("Equalize", 0.0)}
-    expected |= {(name, float(np.float32(sign * most))) for name, most in signed.items() for sign in (1, -1)}
+    expected |= {(name, float(np.float32(sign * most))) for name, most in farthest.items() for sign in (1, -1)}
     assert found == expected
 
 
