@@ -59,6 +59,15 @@ RULES = {
     "adam": {"optimizer.kind": "adam", "optimizer.lr": 0.001},
     "adamw": {"optimizer.kind": "adamw", "optimizer.lr": 0.001, "optimizer.weight_decay": 0.05},
 }
+TOGETHER = {  # all that a run remembers of its past, and mixed pictures
+    **RULES["adam"],
+    "train.ema": 0.9,
+    "mix.mixup": 0.4,
+    "mix.cutmix": 1.0,
+    "schedule.kind": "plateau",
+    "schedule.plateau_patience": 0,
+}
+RULES["together"] = TOGETHER | {"train.patience": 1}
 
 
 @pytest.mark.parametrize(
@@ -69,6 +78,7 @@ RULES = {
         ("convnet", None, "Nesterov"),
         ("convnet", None, "adamw"),
         ("resnet18", "layer2", "adam"),
+        ("resnet18", "layer2", "together"),
     ],
 )
 def test_stopped_at_boundaries_of_chance_it_ends_the_same(data, tmp_path, target, arch, train_from, rule):
@@ -90,7 +100,7 @@ def start(backend, device, config, *paths):
 def test_sigkill_at_moments_of_chance_loses_nothing(data, tmp_path, target, most):
     """So many kills, each in a part of the run in which training has begun; then the rest."""
     backend, device = target
-    content = recipe_of(data, arch="convnet", train_from="stem", epochs=20, **RULES["adam"])
+    content = recipe_of(data, arch="convnet", train_from="stem", epochs=20, **TOGETHER, **{"train.patience": 12})
     (tmp_path / "recipe.toml").write_text(to_toml(content))
     kills, chance = 0, random.Random(11)
     while kills < most:
