@@ -2,6 +2,7 @@
 #   make train    the demo; BACKEND=torch|mindspore, and ARGS="..." for anything else `xfer train` understands
 #   make test     every test, on both frameworks: MindSpore, and so this, needs Python 3.11 or 3.12
 # and make bench measures xfer against its peers, in an environment of its own: ARGS="--images FOLDER --weights FILE"
+# make docs makes a site of the pages of docs/: open site/index.html
 BACKEND ?= torch
 ARGS ?=
 # Those that both frameworks run on come first.
@@ -10,11 +11,12 @@ VENV := .venv
 READY := $(VENV)/.ready
 
 BENCH := .venv-bench
+DOCS := .venv-docs
 
 # With pip's own progress where somebody watches (standard output is taken by the substitution), quietly into a log.
 PIP_FLAGS = --disable-pip-version-check $$(test -t 2 || echo --quiet)
 
-.PHONY: train test test-long lint fuzz sweep chaos parity-all cuts-all bench clean both
+.PHONY: train test test-long lint fuzz sweep chaos parity-all cuts-all bench docs clean both
 train: $(if $(filter mindspore,$(BACKEND)),both) $(READY)
 	$(VENV)/bin/xfer train --backend $(BACKEND) $(ARGS)
 
@@ -79,6 +81,18 @@ $(BENCH)/.ready: pyproject.toml constraints.txt benchmarks/requirements.txt
 	  -r benchmarks/requirements.txt
 	touch $@
 
+# Ends where a link leads nowhere, and where docs/cli.md is not what the commands say. No framework is installed for it.
+docs: $(DOCS)/.ready
+	$(DOCS)/bin/python tools/cli_reference.py --check
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet --config-file tools/mkdocs.yml
+
+$(DOCS)/.ready: pyproject.toml constraints.txt
+	@echo "installing xfer and MkDocs into $(DOCS)"
+	rm -rf $(DOCS)
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[docs]'
+	touch $@
+
 # Stale is: older than what it was made from, or its Python no longer runs.
 ifneq ($(shell $(VENV)/bin/python -c 'print(1)' 2>/dev/null),1)
 .PHONY: $(READY)
@@ -91,4 +105,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) $(DOCS) site .pytest_cache .mypy_cache .ruff_cache .hypothesis
