@@ -75,12 +75,12 @@ def _folder(ctx: click.Context, param: click.Parameter, folder: str | None) -> s
     metavar="STAGE",
     help="The first stage that is trained: stem, layer1, ..., layer4, head; or a cut: xfer models NAME --cuts.",
 )
-@click.option("--epochs", type=int)
-@click.option("--batch-size", type=int)
+@click.option("--epochs", type=int, help="Passes over the training pictures.")
+@click.option("--batch-size", type=int, help="Pictures of a batch.")
 @click.option("--lr", type=float, help="The base learning rate.")
 @click.option("--views", metavar="N|fresh|auto", help="Augmented views of each picture.")
 @click.option("--size", type=int, help="Side of the pictures the network sees, in pixels.")
-@click.option("--seed", type=int)
+@click.option("--seed", type=int, help="Of the order, the crops, the first weights and the split.")
 @click.option("--fast", is_flag=True, default=None, help="On a GPU: faster, and not the same bits each time.")
 @click.option("--folds", type=int, metavar="K", help="Cross-validate: K runs, each validated on another part.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any key of the recipe; may be repeated.")
