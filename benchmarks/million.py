@@ -52,15 +52,15 @@ def draw(root: Path, n: int) -> Path:
 def measure(case: str, root: Path) -> Row:
     """In this process, which has done nothing else."""
     from xfer.data.dataset import open_dataset
-    from xfer.data.layout import find_layout
+    from xfer.data.parts import classes_of, find_parts
     from xfer.data.scan import scan
     from xfer.pixels.images import SUFFIXES
     from xfer.system.memory import peak_memory
 
     started, busy = time.perf_counter(), time.process_time()
     if case == "listed":
-        layout = find_layout(root)
-        n = len(scan(layout.splits.train, layout.classes, SUFFIXES)[0].files)
+        found = find_parts(root)
+        n = len(scan(found.train.place, classes_of(found), SUFFIXES)[0].files)
     else:
         data = open_dataset(str(root))
         n = len(data.train.files) + len(data.val.files)

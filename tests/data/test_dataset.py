@@ -326,13 +326,13 @@ TABLES = [
 @pytest.mark.parametrize(("names", "table"), TABLES)
 def test_a_table_of_labels_among_the_pictures_or_beside_them(tmp_path, names, table):
     make(tmp_path, *names)
-    with pytest.raises(DataError, match=rf"/set/{table} is a table, and labels .*for each class\. Cure: sort"):
+    with pytest.raises(DataError, match=rf"Expected .*class.*\. Cure: --data .*/set/{table}, if the labels are in"):
         opened(tmp_path / "set")
 
 
 def test_a_table_of_labels_in_place_of_data(tmp_path):
     make(tmp_path, "labels.tsv")
-    with pytest.raises(DataError, match=r"labels\.tsv: is a table, and labels .*for each class\. Cure: sort"):
+    with pytest.raises(DataError, match=r"labels\.tsv: no column for the path \(path, .* among text\. Cure: data"):
         opened(tmp_path / "labels.tsv")
 
 

@@ -14,13 +14,14 @@ import numpy as np
 from xfer.arrays import Int64
 from xfer.data.archives import SUFFIXES as ARCHIVE_SUFFIXES
 from xfer.data.archives import is_archive, unpack
-from xfer.data.layout import NO_TABLES, Layout, find_layout, is_table, refuse_unknown, unwrapped
+from xfer.data.columns import AS_USUAL, Columns
 from xfer.data.leaks import Leaks, OnLeak, find_leaks
 from xfer.data.lists import Skipped
 from xfer.data.made import UNPACKED
 from xfer.data.named import NAMED, fetch
+from xfer.data.parts import HeldOut, chosen, classes_of, find_parts, listed, refuse_empty
 from xfer.data.recheck import Earlier, inspect_changed, warnings_of
-from xfer.data.scan import scan, suffixes_cure
+from xfer.data.rows import SHEETS, TABLES, is_table
 from xfer.data.split import Fold, Folded, Split, divide, fold_off, take
 from xfer.errors import ConfigError, DataError, expected
 from xfer.pixels.augment import Transform
@@ -30,9 +31,6 @@ from xfer.pixels.levels import WIDE, Extent, Levels, all_levels, levels_of, misf
 from xfer.progress import Progress, silent
 from xfer.system.download import cache_dir
 from xfer.system.files import expanded
-
-HeldOut = Literal["val", "test"]
-"""Of a folder with three splits: what training validates with, or what it never reads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +88,7 @@ def open_dataset(
     held_out: HeldOut = "val",
     fold: Fold | None = None,
     seed: int = 0,
+    columns: Columns = AS_USUAL,
     suffixes: Sequence[str] = SUFFIXES,
     on_bad_image: Literal["skip", "error"] = "skip",
     on_leak: OnLeak = "warn",
@@ -99,12 +98,13 @@ def open_dataset(
     remember: bool = True,
     progress: Progress = silent,
 ) -> Dataset:
-    """Find and check every picture of a named set, a folder or an archive.
+    """Find and check every picture of a named set, a folder, an archive or a table.
 
     Without train and val folders, `val_fraction` of each class is split off, the same for the same seed; a class of
     two or more keeps one on each side; None splits nothing off, and `val` is empty. `held_out`: the folder that
     becomes `val`; `test` is refused where train has no third split beside it. `fold`: that part of the train folder,
     or of all where there are no such folders, becomes `val`, and what else is held out is not looked at.
+    `columns`: of a table, as `xfer.data.columns.find_columns`.
     `workers` 0: one thread for each processor. `cache` None: the user's. `depth`: bits that 16-bit values use.
     `remember`: pictures that were checked before, and have not changed since, are not read again; the result is the
     same.
@@ -117,22 +117,22 @@ def open_dataset(
     cache = cache or cache_dir()
     name, root = locate(source, cache, progress)
     earlier = Earlier(cache if remember else None)
-    layout = find_layout(root)
-    parts = [layout.splits.train] if fold else _parts(layout, held_out, val_fraction is None)
-    classes, skipped = layout.classes, list[Skipped]()
+    found = find_parts(root, columns, progress)
+    classes, skipped = classes_of(found), list[Skipped]()
+    parts = [found.train] if fold else chosen(found, held_out, val_fraction is None)
     splits, flawed, extents = list[Split](), list[Skipped](), dict[str, Extent]()
     for part in parts:
-        listed, ignored = _listed(part, layout, suffixes, progress)
+        files, ignored = listed(part, found.train, classes, suffixes, progress)
         skipped += ignored
         first = not splits
         if first:
-            _refuse_empty(parts, [listed], classes, skipped)
-        pictures = inspect_changed(listed, workers, progress, earlier)
-        split, unreadable = _check(listed, pictures, on_bad_image, flawed, extents, every_class=first)
+            refuse_empty(parts, [files], classes, skipped)
+        pictures = inspect_changed(files, workers, progress, earlier, part.place)
+        split, unreadable = _check(files, pictures, on_bad_image, flawed, extents, every_class=first)
         skipped += unreadable
         splits.append(split)
-        _refuse_empty(parts, splits, classes, skipped)
-    folded = fold_off(splits[0], fold, seed, classes, root) if fold else None
+        refuse_empty(parts, splits, classes, skipped)
+    folded = fold_off(splits[0], fold, seed, classes, parts[0].place) if fold else None
     if folded:
         train, val = take(folded.whole, folded.train), take(folded.whole, folded.val)
     else:
@@ -146,14 +146,14 @@ def open_dataset(
         train, val = take(train, kept[0]), take(val, kept[1])
         folded = folded and replace(folded, train=folded.train[kept[0]], val=folded.val[kept[1]])
         skipped += [Skipped(*dropped) for dropped in leaks.dropped()]
-        _refuse_empty(parts, (train, val), classes, skipped)
+        refuse_empty(parts, (train, val), classes, skipped)
     if val_fraction is not None and not len(val.labels):
         raise DataError(
             f"data {root}: too few pictures to split off any for validation. Cure: add some, or a val folder"
         )
     return Dataset(
         name,
-        root,
+        root.parent if found.train.rows else root,
         classes,
         train,
         val,
@@ -161,7 +161,7 @@ def open_dataset(
         leaks,
         anywhere(source),
         tuple(flawed),
-        layout.splits.test,
+        found.test.place if found.test else None,
         all_levels(extents.values(), depth),
         misfit_of(extents.values(), depth),
         tuple(earlier.wrong),
@@ -169,29 +169,9 @@ def open_dataset(
     )
 
 
-def _parts(layout: Layout, held_out: HeldOut, whole: bool) -> list[Path]:
-    """The folders to read: of train, and of what is held out, where there is any."""
-    train, val, test = layout.splits
-    if held_out == "test" and test is None and not (whole and val is None):
-        validated = f"with {val.name}" if val else "on a part of it"
-        why = f"training validates {validated}, and no third split lies beside {'them' if val else 'it'}"
-        raise DataError(f"data {train}: no test folder: {why}. Cure: --split val, or --data with test pictures")
-    if val is None:
-        return [train]
-    return [train, unwrapped(test) if held_out == "test" and test else val]
-
-
 def _divided(split: Split, fraction: float | None, seed: int) -> tuple[Split, Split]:
     """As `divide`; None: nothing is split off."""
     return (split, take(split, np.zeros(0, np.int64))) if fraction is None else divide(split, fraction, seed)
-
-
-def _listed(part: Path, layout: Layout, suffixes: Sequence[str], progress: Progress) -> tuple[Split, list[Skipped]]:
-    """The files of a folder that may lack some of the classes, with labels that count all of them."""
-    train, classes = layout.splits.train, layout.classes
-    present = classes if part == train else refuse_unknown(train, classes, part)
-    split, ignored = scan(part, present, suffixes, progress)
-    return replace(split, labels=np.searchsorted(classes, present)[split.labels]), ignored
 
 
 def is_there(source: str) -> bool:
@@ -205,7 +185,7 @@ def anywhere(source: str) -> str:
 
 
 def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
-    """The name of a data set and its folder, downloaded or unpacked below `cache` where it has to be."""
+    """The name of a data set and its folder or table, downloaded or unpacked below `cache` where it has to be."""
     if source in NAMED:
         return source, fetch(source, cache, progress)
     path = Path(anywhere(source))
@@ -214,9 +194,11 @@ def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
     if not path.exists():
         raise DataError(f"{expected('data', source, NAMED)} Or the path of a folder or archive; {path} does not exist")
     if is_table(path.name):
-        raise DataError(f"data {path}: {NO_TABLES}")
+        return path.name.split(".")[0], path
     if not is_archive(path):
-        raise DataError(f"data {path}: is a file. Expected a folder, or an archive ({', '.join(ARCHIVE_SUFFIXES)})")
+        cure = " Cure: save the sheet as CSV" if path.suffix.lower() in SHEETS else ""
+        known = f"or an archive ({', '.join(ARCHIVE_SUFFIXES)}), or a table ({', '.join(TABLES)})"
+        raise DataError(f"data {path}: is a file. Expected a folder, {known}.{cure}")
     return path.name.split(".")[0], unpack(path, cache / UNPACKED, progress)
 
 
@@ -257,28 +239,6 @@ def _check(
             keep[i + 1 :] = False
             break
     return take(replace(split, digests=digests, stamps=stamps), np.flatnonzero(keep)), skipped
-
-
-def _refuse_empty(
-    parts: Sequence[Path], splits: Sequence[Split], classes: Sequence[str], skipped: Sequence[Skipped]
-) -> None:
-    """Raises DataError for a class that nothing can be learned of, and where nothing at all is held out."""
-    for label in np.flatnonzero(np.bincount(splits[0].labels, minlength=len(classes)) == 0):
-        folder = parts[0] / classes[label]
-        why, cure = _lost(folder, skipped, "add pictures, or remove the folder")
-        raise DataError(f"data {folder}: no picture in this class{why}. Cure: {cure}")
-    for part, split in list(zip(parts, splits, strict=False))[1:]:
-        if not len(split.labels):
-            why, cure = _lost(part, skipped, "add pictures")
-            raise DataError(f"data {part}: no picture in any class{why}. Cure: {cure}")
-
-
-def _lost(folder: Path, skipped: Sequence[Skipped], cure: str) -> tuple[str, str]:
-    """What was left out of a folder, for a message, and its cure, or the given one where no better one is known."""
-    inside = f"{folder}{os.sep}"
-    lost = [s for s in skipped if s.path.startswith(inside)]
-    why = f" ({len(lost)} files left out, the first: {lost[0].path}: {lost[0].reason})" if lost else ""
-    return why, suffixes_cure(lost) or cure
 
 
 def leaks_of(train: Split, val: Split) -> Leaks:

@@ -7,11 +7,11 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from xfer.data.rows import is_table
 from xfer.errors import DataError
 from xfer.system.limits import limit, variable_of
 
@@ -24,12 +24,6 @@ ROLES = {
 
 DECORATION = frozenset({"set", "data", "dataset", "images", "imgs", "seg"})
 """Words beside such a name, that say nothing: seg_train, test_set, Training-Data."""
-
-TABLES = (".csv", ".tsv", ".xlsx", ".parquet")
-NO_TABLES = (
-    "is a table, and labels are not read from tables. Expected a folder that holds a folder of pictures for each "
-    "class. Cure: sort the pictures, or links to them, into folders that bear the names of their labels"
-)
 
 WRAPPERS = 8  # folders around a data set that are entered; zips have one or two
 
@@ -45,29 +39,8 @@ class Splits(NamedTuple):
     test: Path | None = None
 
 
-@dataclass(frozen=True)
-class Layout:
-    """The folders of a data set, and the classes of `train`."""
-
-    splits: Splits
-    classes: tuple[str, ...]
-
-
-def find_layout(root: Path) -> Layout:
-    """Of DIR/{train,val,test}/class/... or DIR/class/..., with single folders around either entered.
-
-    Classes are the names of the folders in train, sorted. Raises DataError where there are none, only one, or others
-    in val than in train. The test folder is not looked into.
-    """
-    splits = find_splits(root)
-    classes = two_or_more(splits.train, class_names(splits.train))
-    if splits.val is not None:
-        refuse_unknown(splits.train, classes, splits.val)
-    return Layout(splits, classes)
-
-
 def find_splits(root: Path) -> Splits:
-    """As `find_layout`, but looks at no classes.
+    """Of DIR/{train,val,test}/class/... or DIR/class/..., with single folders around either entered.
 
     Raises DataError for a train folder alone, and for class folders that may as well be splits.
     """
@@ -221,17 +194,12 @@ def class_names(folder: Path) -> list[str]:
     return names
 
 
-def is_table(name: str) -> bool:
-    """Whether a file is what some data sets keep their labels in, by its name."""
-    return name.lower().endswith(TABLES)
-
-
 def _of_tables(folder: Path) -> str:
     """What is to be said of a table among the pictures, or beside the folder of a split; empty where there is none."""
     for place in (folder, folder.parent) if role_of(folder.name) else (folder,):
         tables = sorted(name for name in os.listdir(place) if is_table(name) and not is_hidden(name))
         if tables:
-            return f". {place / tables[0]} {NO_TABLES}"
+            return f". Cure: --data {place / tables[0]}, if the labels are in that table"
     return ""
 
 
@@ -243,9 +211,8 @@ def two_or_more(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def refuse_unknown(train: Path, classes: Sequence[str], held_out: Path) -> tuple[str, ...]:
-    """The classes that a folder of held-out pictures has. Raises DataError where training has not all of them."""
-    present = class_names(held_out)
+def refuse_unknown(train: Path, classes: Sequence[str], held_out: Path, present: Sequence[str]) -> None:
+    """Raises DataError where training has not all of the classes that are present in held-out pictures."""
     unknown, absent = sorted(set(present) - set(classes)), sorted(set(classes) - set(present))
     if unknown:
         only = f"only in {train.name}: {', '.join(absent)}; " if absent else ""
@@ -253,4 +220,3 @@ def refuse_unknown(train: Path, classes: Sequence[str], held_out: Path) -> tuple
             f"data {train.parent}: {train.name} and {held_out.name} hold different classes "
             f"({only}only in {held_out.name}: {', '.join(unknown)}). Cure: give both the same class folders"
         )
-    return tuple(present)

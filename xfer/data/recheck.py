@@ -62,9 +62,11 @@ class _Look(NamedTuple):
 
 
 def inspect_changed(
-    split: Split, workers: int, progress: Progress, earlier: Earlier
+    split: Split, workers: int, progress: Progress, earlier: Earlier, of: Path | None = None
 ) -> Generator[Inspected, None, None]:
     """As `inspect_all`, with the same results; what is known from `earlier` is not read again, and the rest kept there.
+
+    `of`: what listed the files, where that is not the folder they lie in: a split of a table, which keeps its own.
 
     A sample of it is read all the same, another each time. Where it is not as it is kept, all are read.
     """
@@ -72,7 +74,8 @@ def inspect_changed(
     if earlier.cache is None or not limit(checked.FOLDER) or not isinstance(files, Files):
         yield from inspect_all(split, workers, progress)
         return
-    place = checked.place_of(earlier.cache, files.root)
+    folder = files.root if of is None or str(of) == files.root else f"{files.root}, as listed in {of}"
+    place = checked.place_of(earlier.cache, folder)
     look = _look(files, progress)
     table, known = _recalled(checked.read(place), look)
     if wrong := _wrong(split, table, known, look, workers, progress):
@@ -81,11 +84,18 @@ def inspect_changed(
         with suppress(OSError):
             place.unlink(missing_ok=True)
     earlier.known += int(known.sum())
-    yield from _inspect(split, workers, progress, place, look, table, known)
+    yield from _inspect(split, workers, progress, place, folder, look, table, known)
 
 
 def _inspect(
-    split: Split, workers: int, progress: Progress, place: Path, look: _Look, table: Table, known: NDArray[np.bool_]
+    split: Split,
+    workers: int,
+    progress: Progress,
+    place: Path,
+    folder: str,
+    look: _Look,
+    table: Table,
+    known: NDArray[np.bool_],
 ) -> Generator[Inspected, None, None]:
     """All in turn, those that are not known read; adds them to the table and to `known`, and keeps them."""
     files = split.files
@@ -107,10 +117,10 @@ def _inspect(
                     new += 1
                 yield picture
                 if new and time.monotonic() - saved > SAVED_EVERY:
-                    checked.write(place, files.root, table, known)
+                    checked.write(place, folder, table, known)
                     saved, new = time.monotonic(), 0
     if new:
-        checked.write(place, files.root, table, known)
+        checked.write(place, folder, table, known)
 
 
 def _runs(values: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from xfer.arrays import Int64
 from xfer.data.files import Files, chained
+from xfer.data.grouped import deal, fill
 from xfer.errors import DataError
 
 T = TypeVar("T", bound=np.generic)
@@ -22,13 +23,15 @@ class Split:
     """Pictures in a fixed order. `labels` (n,) int64 count the classes of the data set.
 
     `digests` (n, 16) uint8 are those of the files' bytes, by `xfer.pixels.content.file_digest`, and `stamps` (n, 2)
-    int64 what `xfer.pixels.content.stamp` said of the files then; None where nobody read them.
+    int64 what `xfer.pixels.content.stamp` said of the files then; None where nobody read them. `groups` (n,) int64:
+    pictures of one number never lie on both sides of a split that is made here; None: each is its own.
     """
 
     files: Sequence[str]
     labels: Int64
     digests: NDArray[np.uint8] | None = None
     stamps: Int64 | None = None
+    groups: Int64 | None = None
 
     def known(self, index: int) -> tuple[tuple[int, int], bytes] | None:
         """The stamp and the digest of the file there, where it was read."""
@@ -55,7 +58,13 @@ class Folded:
 
 
 def divide(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """A training split and a validation split with `fraction` of each class, but one or more, and not all."""
+    """A training split and a validation split with `fraction` of each class, but one or more, and not all.
+
+    Of groups whole ones, which is as near to that as they allow; a class of a single group is trained alone.
+    """
+    if split.groups is not None:
+        in_val = _groups_held_out(split.labels, split.groups, fraction, seed)
+        return take(split, np.flatnonzero(~in_val)), take(split, np.flatnonzero(in_val))
     held_out = []
     for label in np.unique(split.labels):
         members = np.flatnonzero(split.labels == label)
@@ -64,6 +73,12 @@ def divide(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
     in_val = np.zeros(len(split.labels), bool)
     in_val[np.concatenate(held_out)] = True
     return take(split, np.flatnonzero(~in_val)), take(split, np.flatnonzero(in_val))
+
+
+def _groups_held_out(labels: Int64, groups: Int64, fraction: float, seed: int) -> NDArray[np.bool_]:
+    parts = deal(labels, groups, (1 - fraction, fraction), (True, False), seed)
+    assert parts is not None  # all of a class may lie in the first
+    return fill(labels, groups, parts == 1)
 
 
 def folds_of(labels: Int64, count: int, seed: int) -> Int64:
@@ -90,8 +105,21 @@ def fold_off(whole: Split, fold: Fold, seed: int, classes: Sequence[str], root: 
     if (lone := np.flatnonzero(counts == 1)).size:
         folder = root / classes[lone[0]]
         raise DataError(f"data {folder}: 1 picture, expected 2 or more for folds. Cure: add some, or remove the folder")
-    folds = folds_of(whole.labels, fold.of, seed)
+    folds = folds_of(whole.labels, fold.of, seed) if whole.groups is None else _whole_folds(whole, fold.of, seed, root)
     return Folded(whole, np.flatnonzero(folds != fold.number), np.flatnonzero(folds == fold.number))
+
+
+def _whole_folds(whole: Split, count: int, seed: int, root: Path) -> Int64:
+    """As `folds_of`, of whole groups. Raises DataError where there are too few of them."""
+    assert whole.groups is not None
+    n = len(np.unique(whole.groups))
+    if count > n:
+        raise DataError(f"data {root}: {n} groups, expected {count} or more for as many folds. Cure: fewer folds")
+    folds = deal(whole.labels, whole.groups, [1 / count] * count, [False] * count, seed)
+    if folds is None:
+        raise DataError(f"data {root}: a class would lie in one of {count} folds of whole groups alone, and not be "
+                        "trained without it. Cure: pictures of more groups, or another data.split_seed")  # fmt: skip
+    return 1 + folds
 
 
 def take(split: Split, indices: Int64) -> Split:
@@ -101,7 +129,8 @@ def take(split: Split, indices: Int64) -> Split:
     assert isinstance(split.files, Files)
     digests = None if split.digests is None else split.digests[indices]
     stamps = None if split.stamps is None else split.stamps[indices]
-    return Split(split.files[indices], split.labels[indices], digests, stamps)
+    groups = None if split.groups is None else split.groups[indices]
+    return Split(split.files[indices], split.labels[indices], digests, stamps, groups)
 
 
 def joined(splits: Sequence[Split]) -> Split:

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.arrays import Int64
+from xfer.data.columns import AS_USUAL
 from xfer.data.dataset import leaks_of, locate
-from xfer.data.layout import class_names, find_splits, two_or_more
 from xfer.data.leaks import Leaks
 from xfer.data.lists import Skipped
+from xfer.data.parts import Part as Listed
+from xfer.data.parts import all_classes, files_of, find_parts
 from xfer.data.recheck import Earlier, inspect_changed
-from xfer.data.scan import scan
 from xfer.data.split import Split, divide, take
 from xfer.errors import DataError
 from xfer.pixels.augment import default_eval, output_size, transformed
@@ -121,16 +122,12 @@ def check_data(source: str, recipe: Recipe, progress: Progress = silent) -> Data
     size = output_size(recipe.augment.train_transforms)
     cache = cache_dir()
     name, root = locate(source, cache, progress)
-    splits = find_splits(root)
-    folders = [folder for folder in (splits.train, splits.val) if folder]
-    present = [class_names(folder) for folder in folders]
-    classes = two_or_more(folders[0].parent if len(folders) > 1 else root, sorted(set(chain.from_iterable(present))))
     data = recipe.data
+    found = find_parts(root, data.columns or AS_USUAL, progress)
+    held = [part for part in (found.train, found.val) if part]
+    classes = all_classes(held, root)
     earlier = Earlier(cache if data.cache else None)
-    parts = tuple(
-        _inspect(folder, names, classes, data.suffixes, data.workers, progress, earlier)
-        for folder, names in zip(folders, present, strict=True)
-    )
+    parts = tuple(_inspect(part, classes, data.suffixes, data.workers, progress, earlier) for part in held)
     for part in parts:
         if not len(part.split.labels):
             first = next(chain(part.unreadable(), part.ignored), None)
@@ -152,7 +149,7 @@ def check_data(source: str, recipe: Recipe, progress: Progress = silent) -> Data
         samples,
         labels,
         size,
-        splits.test,
+        found.test.place if found.test else None,
         data.depth,
         earlier.known,
         tuple(earlier.wrong),
@@ -160,22 +157,22 @@ def check_data(source: str, recipe: Recipe, progress: Progress = silent) -> Data
 
 
 def _inspect(
-    folder: Path,
-    present: Sequence[str],
+    part: Listed,
     classes: Sequence[str],
     suffixes: Sequence[str],
     workers: int,
     progress: Progress,
     earlier: Earlier,
 ) -> Part:
-    split, ignored = scan(folder, present, suffixes, progress)
+    present = part.present
+    split, ignored = files_of(part, suffixes, progress)
     n = len(split.labels)
     digests, sizes, why = np.zeros((n, 16), np.uint8), np.zeros((n, 2), np.int32), np.full(n, -1)
     reasons: dict[str, int] = {}
     kinds: Counter[str] = Counter()
     flawed: list[Skipped] = []
     extents: list[Extent | None] = []
-    for i, picture in enumerate(inspect_changed(split, workers, progress, earlier)):
+    for i, picture in enumerate(inspect_changed(split, workers, progress, earlier, part.place)):
         if picture.reason:
             why[i] = reasons.setdefault(picture.reason, len(reasons))
         else:
@@ -188,8 +185,8 @@ def _inspect(
     labels = np.searchsorted(classes, present)[split.labels] if n else split.labels
     usable = take(replace(split, labels=labels, digests=digests), good)
     return Part(
-        folder,
-        tuple(present),
+        part.place,
+        present,
         usable,
         sizes[good],
         kinds,

@@ -13,8 +13,9 @@ from xfer.arrays import Int64
 from xfer.backend import Backend, OptimizerSpec, ParamGroups, Precision
 from xfer.capabilities import capability
 from xfer.data import loader
-from xfer.data.dataset import Dataset, HeldOut, locate, open_dataset
-from xfer.data.layout import find_splits
+from xfer.data.columns import AS_USUAL
+from xfer.data.dataset import Dataset, locate, open_dataset
+from xfer.data.parts import HeldOut, find_parts
 from xfer.data.split import Fold
 from xfer.errors import BackendError, ConfigError, XferError, expected
 from xfer.graphs.depth import depths
@@ -137,6 +138,7 @@ def open_data(
         held_out=held_out,
         fold=Fold(data.fold, data.folds) if data.fold and data.folds and held_out == "val" and not whole else None,
         seed=recipe.split_seed,
+        columns=data.columns or AS_USUAL,
         suffixes=data.suffixes,
         on_bad_image=data.on_bad_image,
         on_leak=data.on_leak,
@@ -164,10 +166,10 @@ def refuse_large_batches(recipe: Recipe, data: Dataset, device: str) -> None:
 
 
 def splits_off(recipe: Recipe) -> bool:
-    """Whether a recipe's data has no validation folder, so that `split_seed` decides; True where nobody can tell."""
+    """Whether a recipe's data has no validation split, so that `split_seed` decides; True where nobody can tell."""
     try:
         _, root = locate(recipe.data.source, cache_dir(), silent)
-        return recipe.data.fold is not None or find_splits(root).val is None
+        return recipe.data.fold is not None or find_parts(root, recipe.data.columns or AS_USUAL).val is None
     except (XferError, OSError):
         return True
 

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from xfer.archs import MOST_BLOCKS, MOST_HIDDEN, MOST_WIDTH, Padding
 from xfer.backend import Precision
+from xfer.data.columns import Columns
 from xfer.data.leaks import OnLeak
 from xfer.data.order import Sampler
 from xfer.data.readers import Readers
@@ -42,7 +43,7 @@ ClassWeights = Literal["balanced"] | tuple[float, ...] | dict[str, float] | None
 
 
 class Data(Section):
-    """`source` is a folder, an archive or a named set. Without train/val folders, `val_fraction` is split off.
+    """`source` is a folder, an archive, a table or a named set. Without train/val folders, `val_fraction` is split off.
 
     `split_seed` decides which pictures that takes; `seed`: that of the recipe, so that each seed has its own split.
 
@@ -52,6 +53,7 @@ class Data(Section):
     """
 
     source: str = "demo"
+    columns: Columns | None = None  # of a table; those of usual names need none
     val_fraction: Fraction = 0.2
     split_seed: Seed | Literal["seed"] = "seed"
     folds: Annotated[int, Field(ge=2, le=MOST_FOLDS)] | None = None

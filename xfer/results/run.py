@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from xfer.backend import Backend
 from xfer.backends import load_backend, pick_device
-from xfer.data.dataset import HeldOut, is_there
+from xfer.data.dataset import is_there
 from xfer.data.files import Files
 from xfer.data.given import Given
 from xfer.data.leaks import ACROSS, Leaks
 from xfer.data.lists import Skipped
+from xfer.data.parts import HeldOut
 from xfer.data.recheck import warnings_of
 from xfer.data.split import Split, joined
 from xfer.errors import CheckpointError, DataError

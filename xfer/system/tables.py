@@ -35,10 +35,13 @@ def read_csv(lines: Iterable[str]) -> tuple[list[str], list[dict[str | Any, Any]
     return list(reader.fieldnames or ()), rows
 
 
-def read_rows(lines: Iterable[str]) -> Iterator[list[str]]:
-    """The columns, and then each row, with the cells that `csv_text` was given. Raises csv.Error."""
-    for row in csv.reader(lines):
-        yield [_unquoted(cell) for cell in row]
+def read_rows(lines: Iterable[str], raw: bool = False, delimiter: str = ",") -> Iterator[list[str]]:
+    """The columns, and then each row, with the cells that `csv_text` was given. Raises csv.Error.
+
+    `raw`: as the file has them, which somebody else has written.
+    """
+    for row in csv.reader(lines, delimiter=delimiter, strict=raw):
+        yield row if raw else [_unquoted(cell) for cell in row]
 
 
 def _quoted(cell: Any) -> Any:

@@ -1,0 +1,90 @@
+"""Which column of a table says what: by usual names, or as a recipe names them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
+
+from xfer.errors import DataError, nearest
+from xfer.section import Section
+
+Name = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class Columns(Section):
+    """Names of columns of `data.source`, where that is a table; None: the one with a usual name, see USUAL."""
+
+    path: Name | None = None
+    label: Name | None = None
+    split: Name | None = None
+    group: Name | None = None
+
+
+AS_USUAL = Columns()
+
+USUAL = {
+    "path": (
+        "path",
+        "file",
+        "filename",
+        "file_name",
+        "filepath",
+        "file_path",
+        "image",
+        "image_path",
+        "img",
+        "img_path",
+    ),
+    "label": ("label", "class", "class_name", "target", "category"),
+    "split": ("split", "set", "subset"),
+    "group": ("group", "group_id", "patient", "patient_id", "subject", "subject_id"),
+}
+"""In upper or lower case, with blanks or hyphens for underscores."""
+
+NEEDED = ("path", "label")
+_MOST_NAMED = 20
+
+
+class Places(NamedTuple):
+    """Of the columns of a table. None: there is no such column."""
+
+    path: int
+    label: int
+    split: int | None
+    group: int | None
+
+
+def find_columns(table: Path, names: Sequence[str], columns: Columns) -> Places:
+    """Raises DataError for a column that is not there, and where two may be meant."""
+    if not names:
+        raise DataError(f"table {table}: is empty. Expected a row for each picture, with columns path and label")
+    path, label, split, group = (_place(table, names, role, getattr(columns, role)) for role in USUAL)
+    assert path is not None
+    assert label is not None
+    return Places(path, label, split, group)
+
+
+def _place(table: Path, names: Sequence[str], role: str, asked: str | None) -> int | None:
+    listed = ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
+    found = [i for i, name in enumerate(names) if (name == asked if asked else _plain(name) in USUAL[role])]
+    if len(found) > 1:
+        which = " and ".join(repr(names[i]) for i in found[:2])
+        cure = f'Cure: data.columns = {{ {role} = "{names[found[0]]}" }}' if not asked else "Cure: rename one of them"
+        raise DataError(f"table {table}: columns {which} may both be the {role}. {cure}")
+    if found:
+        return found[0]
+    if asked:
+        known = f"expected one of {listed}.{nearest(asked, names)}"
+        raise DataError(f"table {table}: no column {asked!r}, which data.columns has for the {role}: {known}")
+    if role in NEEDED:
+        usual = ", ".join(USUAL[role][:4])
+        cure = f'Cure: data.columns = {{ {role} = "{names[0]}" }}, or rename a column'
+        raise DataError(f"table {table}: no column for the {role} ({usual}, ...) among {listed}. {cure}")
+    return None
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace(" ", "_").replace("-", "_")

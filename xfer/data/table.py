@@ -1,0 +1,183 @@
+"""A table as a data set: a row for each picture, in the order that the same pictures have in class folders."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xfer.data.columns import Columns, find_columns
+from xfer.data.files import Files
+from xfer.data.layout import ROLES, role_of
+from xfer.data.lists import Skipped
+from xfer.data.rows import table_rows
+from xfer.data.split import Split
+from xfer.errors import DataError, expected
+from xfer.progress import Progress, silent
+
+MANY = 100_000  # rows between two tellings of how many are read
+LONGEST_LABEL = 255  # bytes, as of a class folder
+TWICE = "in more than one row of the table"
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_SEVERAL = re.compile(r"\[.*\]|[^|;]+([|;][^|;]+)+", re.DOTALL)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of one split. `classes` are those it has, sorted, and its labels count them."""
+
+    split: Split
+    classes: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+
+@dataclass
+class _Read:
+    """What the rows say so far. Labels and groups are numbers of texts, in the order in which these are first met."""
+
+    names: list[str] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    roles: list[str] = field(default_factory=list)
+    groups: list[int] = field(default_factory=list)
+    at: dict[str, int] = field(default_factory=dict)
+    classes: dict[str, int] = field(default_factory=dict)
+    known_groups: dict[str | int, int] = field(default_factory=dict)
+    again: dict[tuple[str, str], None] = field(default_factory=dict)  # names with a row in another split as well
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+def read_table(path: Path, columns: Columns, progress: Progress = silent) -> dict[str, Rows]:
+    """The rows of each split by its role (`train`, `val`, `test`); without a column for splits, all are `train`.
+
+    Paths are relative to the table's folder, or absolute; the files are not looked at. Raises DataError for a table
+    that cannot be read, and for a row that says nothing usable: no path, a URL, no label or several, an unknown split.
+    """
+    read, folder = _Read(), str(path.parent)
+    asked = has_groups = False
+
+    def choose(names: Sequence[str]) -> list[int]:
+        nonlocal asked, has_groups
+        places = find_columns(path, names, columns)
+        asked, has_groups = places.split is not None, places.group is not None
+        return [place for place in places if place is not None]
+
+    for number, (where, cells) in enumerate(table_rows(path, choose)):
+        name, label = _name(folder, cells[0], path, where), _label(cells[1], path, where)
+        role = _role(cells[2], path, where) if asked else "train"
+        _add(read, name, label, role, cells[-1] if has_groups else None, path, where)
+        if number and not number % MANY:
+            progress(f"reading {path.name}", number, None)
+    if not read.names:
+        raise DataError(f"table {path}: has no rows. Expected one for each picture")
+    return _parted(read, folder, has_groups)
+
+
+def _add(read: _Read, name: str, label: str, role: str, group: Any, path: Path, where: str) -> None:
+    number = read.classes.setdefault(label, len(read.classes))
+    first = read.at.setdefault(name, len(read.names))
+    if first < len(read.names):
+        if read.labels[first] != number:
+            other = next(text for text, place in read.classes.items() if place == read.labels[first])
+            raise DataError(f"table {path}: {where} gives {name!r} the label {label!r}, and a row before it {other!r}. "
+                            "Cure: remove one of them")  # fmt: skip
+        if read.roles[first] == role or (name, role) in read.again:
+            read.skipped.append((role, name))
+            return
+        read.again[name, role] = None
+    together = "" if group is None else str(group).strip()
+    # One without a group is its own: no text is equal to a number
+    read.groups.append(read.known_groups.setdefault(together or len(read.names), len(read.known_groups)))
+    read.names.append(name)
+    read.labels.append(number)
+    read.roles.append(role)
+
+
+def _parted(read: _Read, folder: str, has_groups: bool) -> dict[str, Rows]:
+    """As `walk_files` would list them: by class, then by folder, then by name."""
+    classes = sorted(read.classes)
+    rank = np.empty(len(classes), np.int64)
+    rank[[read.classes[name] for name in classes]] = np.arange(len(classes))
+    labels = rank[read.labels]
+    keys = ["\0".join(os.path.split(name)) for name in read.names]
+    order = np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
+    order = order[np.argsort(labels[order], kind="stable")]
+    root = folder
+    if any(os.path.isabs(name) for name in read.names):
+        root = _common(folder, read.names)
+    names = read.names if root == folder else [_below(root, os.path.join(folder, name)) for name in read.names]
+    files = Files.below(root, (names[place] for place in order.tolist()))
+    roles, groups = np.array(read.roles)[order], np.array(read.groups, np.int64)[order]
+    parts = {}
+    for role in ROLES:
+        places = np.flatnonzero(roles == role)
+        if len(places):
+            skipped = tuple(Skipped(os.path.join(folder, n), TWICE) for r, n in read.skipped if r == role)
+            present, own = np.unique(labels[order][places], return_inverse=True)
+            together = groups[places] if has_groups else None
+            split = Split(files[places], own.reshape(-1).astype(np.int64), groups=together)
+            parts[role] = Rows(split, tuple(classes[i] for i in present), skipped)
+    return parts
+
+
+def _common(folder: str, names: Sequence[str]) -> str:
+    """The folder that all files lie in, at whatever depth."""
+    try:
+        return os.path.commonpath({os.path.dirname(os.path.join(folder, name)) for name in names})
+    except ValueError as error:  # of Windows
+        raise DataError(f"data {folder}: a table's pictures lie on several drives. Cure: move them to one") from error
+
+
+def _below(root: str, path: str) -> str:
+    return path[len(os.path.join(root, "")) :]
+
+
+def _name(folder: str, cell: Any, path: Path, where: str) -> str:
+    """The file, relative to the folder where it lies below it; else absolute. `..` goes by names, as in a URL."""
+    if not isinstance(cell, str) or not cell.strip():
+        raise DataError(f"table {path}: {where} has no path but {_shown(cell)}. Cure: give it one, or remove the row")
+    if _URL.match(cell):
+        raise DataError(f"table {path}: {where}: {_shown(cell)} is an address, and pictures are not downloaded. "
+                        "Cure: download them, and give their paths")  # fmt: skip
+    if "\0" in cell or _is_no_text(cell):
+        raise DataError(f"table {path}: {where}: {_shown(cell)} is no name of a file. Cure: write the table anew")
+    whole = os.path.normpath(os.path.join(folder, cell))
+    before = os.path.join(folder, "")
+    return whole.removeprefix(before)
+
+
+def _label(cell: Any, path: Path, where: str) -> str:
+    """A text; of a number, its text."""
+    if isinstance(cell, list | tuple | dict) or (isinstance(cell, str) and _SEVERAL.fullmatch(cell.strip())):
+        cure = "Cure: a row for each picture, with one label, and no | or ; in it"
+        raise DataError(f"table {path}: {where}: {_shown(cell)} is several labels, expected one. {cure}")
+    label = "" if cell is None else str(cell).strip()
+    if not label:
+        raise DataError(f"table {path}: {where} has no label. Cure: give it one, or remove the row")
+    if "\0" in label or _is_no_text(label) or len(label.encode()) > LONGEST_LABEL:
+        expectation = f"expected a text of at most {LONGEST_LABEL} bytes"
+        raise DataError(f"table {path}: {where}: {_shown(label)} is no label: {expectation}. Cure: a shorter name")
+    return label
+
+
+def _role(cell: Any, path: Path, where: str) -> str:
+    role = role_of(cell) if isinstance(cell, str) else None
+    if role is None:
+        known = [name for names in ROLES.values() for name in names]
+        raise DataError(f"table {path}: {where}: {expected('split', cell, known)} Cure: rename it, or the column")
+    return role
+
+
+def _is_no_text(text: str) -> bool:
+    """Whether UTF-8 has no bytes for it: half a character, which JSON can write."""
+    return any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _shown(cell: Any) -> str:
+    text = ascii(cell) if isinstance(cell, str) and _is_no_text(cell) else repr(cell)
+    return text if len(text) <= 100 else f"{text[:60]}...{text[-30:]}"
