@@ -26,6 +26,7 @@ DOORS = {
     "toml": "fuzz.recipes",
     "json": "fuzz.records",
     "csv": "fuzz.records",
+    "table": "fuzz.tables",
     "safetensors": "fuzz.weights",
     "pth": "fuzz.weights",
     "ckpt": "fuzz.weights",

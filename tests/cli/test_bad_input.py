@@ -22,6 +22,7 @@ from bad_input import (
     doors,
     flags,
     folders,
+    label_tables,
     links,
     names,
     pictures,
@@ -41,7 +42,7 @@ from xfer.recipe.meaning import open_data
 from xfer.system.memory import peak_memory
 
 SECONDS = 10
-DATA = (folders, names, links, pictures, copies, data_check, archives)
+DATA = (folders, label_tables, names, links, pictures, copies, data_check, archives)
 THEMES = (*DATA, weights, recipes, checkpoints, runs, flags, predicting, doors)
 
 

@@ -15,6 +15,7 @@ from xfer.data.split import Fold
 from xfer.errors import DataError
 from xfer.inspection.check import check_data
 from xfer.inspection.findings import find
+from xfer.inspection.text import lines
 from xfer.recipe.load import make_recipe
 from xfer.testing.pictures import write_class_folders
 
@@ -232,6 +233,24 @@ def test_a_column_that_is_not_there_a_sheet_and_a_table_too_large(root, monkeypa
             opened(large)
 
 
+def test_parquet_with_lists_of_labels(root):
+    table = write(root / "t.parquet", [(path, [label]) for path, label, _ in rows_of(root)])
+    with pytest.raises(DataError, match=r"column 'label' holds list<.*expected texts"):
+        opened(table)
+
+
+def test_more_rows_than_are_allowed_or_than_there_is_memory_for(root, monkeypatch):
+    table = write(root / "t.csv", [*rows_of(root), rows_of(root)[0]])
+    monkeypatch.setenv("XFER_LIMIT_TABLE_ROWS", "16")
+    with pytest.raises(DataError, match=r"more than 16 rows\. Cure: XFER_LIMIT_TABLE_ROWS"):
+        opened(table)
+    monkeypatch.setenv("XFER_LIMIT_TABLE_ROWS", "17")
+    opened(table)
+    monkeypatch.setattr("xfer.data.table.ROW", 2**60)
+    with pytest.raises(DataError, match=r"17 rows so far: needs .*Cure: fewer pictures at a time"):
+        opened(table)
+
+
 def test_parquet_without_pyarrow(root, monkeypatch):
     table = root / "t.parquet"
     table.write_bytes(b"PAR1")
@@ -260,6 +279,13 @@ def test_pictures_of_a_group_stay_together(tmp_path):
         assert np.bincount(part.val.labels).tolist() == [6, 6]
     with pytest.raises(DataError, match=r"12 groups, expected 13 or more for as many folds"):
         opened(table, fold=Fold(1, 13))
+    check = check_data(str(table), make_recipe({}, {"augment.size": 8, "data.workers": 1}))
+    assert not [finding for finding in find(check) if "group" in finding.text]
+    assert "groups    10 in training and 2 in validation" in list(lines(check, []))
+    torn = [(*row, "val" if row[0] in ("0.png", "3.png", "4.png", "5.png") else "train") for row in rows]
+    write(root / "torn.csv", torn, ("path", "label", "patient", "split"))
+    check = check_data(str(root / "torn.csv"), make_recipe({}, {"augment.size": 8, "data.workers": 1}))
+    assert [f.level for f in find(check) if f.text == "1 group with pictures in train and val"] == ["problem"]
     lone = [(*row[:2], "one" if row[1] == "a" else row[2]) for row in rows]
     alone = opened(write(root / "lone.csv", lone, ("path", "label", "patient")))
     assert (np.bincount(alone.val.labels) > 0).tolist() == [False, True], "a class of one group is trained"

@@ -80,6 +80,8 @@ def describe(p: Prepared) -> None:
     say(f"{p.data.name}: {counts}, {len(p.data.classes)} classes: {_short(p.data.classes)}")
     if p.data.test is not None:
         say(f"{p.data.test} is kept for xfer evaluate --split test: training does not look at it")
+    if p.data.train.groups is not None:
+        say("pictures of one group, by a column of the table, stay together where a part is split off")
     if p.data.unvalidated:
         names = _short(p.data.unvalidated)
         say(f"warning: no validation pictures of {names}: no figure says how well. Cure: add some to val")

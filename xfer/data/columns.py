@@ -45,7 +45,8 @@ USUAL = {
 """In upper or lower case, with blanks or hyphens for underscores."""
 
 NEEDED = ("path", "label")
-_MOST_NAMED = 20
+MOST_COLUMNS = 10_000
+_MOST_NAMED, _LONGEST = 20, 40  # columns in a message, and characters of each
 
 
 class Places(NamedTuple):
@@ -59,6 +60,9 @@ class Places(NamedTuple):
 
 def find_columns(table: Path, names: Sequence[str], columns: Columns) -> Places:
     """Raises DataError for a column that is not there, and where two may be meant."""
+    if len(names) > MOST_COLUMNS:
+        cure = "Cure: write only those of path, label, split and group"
+        raise DataError(f"table {table}: {len(names):,} columns, expected at most {MOST_COLUMNS:,}. {cure}")
     if not names:
         raise DataError(f"table {table}: is empty. Expected a row for each picture, with columns path and label")
     path, label, split, group = (_place(table, names, role, getattr(columns, role)) for role in USUAL)
@@ -68,22 +72,30 @@ def find_columns(table: Path, names: Sequence[str], columns: Columns) -> Places:
 
 
 def _place(table: Path, names: Sequence[str], role: str, asked: str | None) -> int | None:
-    listed = ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
+    listed = ", ".join(map(_short, names[:_MOST_NAMED])) + (", ..." if len(names) > _MOST_NAMED else "")
     found = [i for i, name in enumerate(names) if (name == asked if asked else _plain(name) in USUAL[role])]
     if len(found) > 1:
-        which = " and ".join(repr(names[i]) for i in found[:2])
-        cure = f'Cure: data.columns = {{ {role} = "{names[found[0]]}" }}' if not asked else "Cure: rename one of them"
+        which = " and ".join(repr(_short(names[i])) for i in found[:2])
+        cure = (
+            f'Cure: data.columns = {{ {role} = "{_short(names[found[0]])}" }}'
+            if not asked
+            else "Cure: rename one of them"
+        )
         raise DataError(f"table {table}: columns {which} may both be the {role}. {cure}")
     if found:
         return found[0]
     if asked:
-        known = f"expected one of {listed}.{nearest(asked, names)}"
+        known = f"expected one of {listed}.{nearest(asked, [name for name in names if len(name) <= _LONGEST])}"
         raise DataError(f"table {table}: no column {asked!r}, which data.columns has for the {role}: {known}")
     if role in NEEDED:
         usual = ", ".join(USUAL[role][:4])
-        cure = f'Cure: data.columns = {{ {role} = "{names[0]}" }}, or rename a column'
+        cure = f'Cure: data.columns = {{ {role} = "{_short(names[0])}" }}, or rename a column'
         raise DataError(f"table {table}: no column for the {role} ({usual}, ...) among {listed}. {cure}")
     return None
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
 
 
 def _plain(name: str) -> str:

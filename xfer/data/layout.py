@@ -25,6 +25,8 @@ ROLES = {
 DECORATION = frozenset({"set", "data", "dataset", "images", "imgs", "seg"})
 """Words beside such a name, that say nothing: seg_train, test_set, Training-Data."""
 
+MOST_NAMED = 20  # classes in a message
+
 WRAPPERS = 8  # folders around a data set that are entered; zips have one or two
 
 
@@ -211,12 +213,22 @@ def two_or_more(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def refuse_unknown(train: Path, classes: Sequence[str], held_out: Path, present: Sequence[str]) -> None:
-    """Raises DataError where training has not all of the classes that are present in held-out pictures."""
+def refuse_unknown(
+    train: Path, classes: Sequence[str], held_out: Path, present: Sequence[str], given: str = "class folders"
+) -> None:
+    """Raises DataError where training has not all of the classes that are present in held-out pictures.
+
+    `given`: what they are given as.
+    """
     unknown, absent = sorted(set(present) - set(classes)), sorted(set(classes) - set(present))
     if unknown:
-        only = f"only in {train.name}: {', '.join(absent)}; " if absent else ""
+        only = f"only in {train.name}: {_listed(absent)}; " if absent else ""
         raise DataError(
             f"data {train.parent}: {train.name} and {held_out.name} hold different classes "
-            f"({only}only in {held_out.name}: {', '.join(unknown)}). Cure: give both the same class folders"
+            f"({only}only in {held_out.name}: {_listed(unknown)}). Cure: give both the same {given}"
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more

@@ -67,7 +67,7 @@ def classes_of(parts: Parts) -> tuple[str, ...]:
     """Those of train. Raises DataError where there is only one, or where val has others; test is not looked into."""
     classes = _two_or_more(parts.train, parts.train.present, parts.train.place)
     if parts.val is not None:
-        refuse_unknown(parts.train.place, classes, parts.val.place, parts.val.present)
+        _refuse_unknown(parts.train, classes, parts.val)
     return classes
 
 
@@ -75,6 +75,11 @@ def all_classes(parts: Sequence[Part], root: Path) -> tuple[str, ...]:
     """Those of any of them, sorted. Raises DataError where there is only one."""
     place = parts[0].place.parent if len(parts) > 1 else root
     return _two_or_more(parts[0], sorted(set(chain.from_iterable(part.present for part in parts))), place)
+
+
+def _refuse_unknown(train: Part, classes: Sequence[str], part: Part) -> None:
+    given = "labels" if part.rows else "class folders"
+    refuse_unknown(train.place, classes, part.place, part.present, given)
 
 
 def _two_or_more(part: Part, names: Sequence[str], place: Path) -> tuple[str, ...]:
@@ -104,7 +109,7 @@ def listed(
     """The files of a part that may lack some of the classes, with labels that count all of them."""
     present = part.present
     if part is not train:
-        refuse_unknown(train.place, classes, part.place, present)
+        _refuse_unknown(train, classes, part)
     split, ignored = files_of(part, suffixes, progress)
     return replace(split, labels=np.searchsorted(classes, present)[split.labels]), ignored
 

@@ -110,20 +110,35 @@ def _of_parquet(path: Path, choose: Choose) -> Iterator[Row]:
         raise DataError(f"table {path}: pyarrow cannot be imported ({first}). {cure}") from error
     most = limit(LIMIT)
     try:
-        with open_regular(path) as raw, parquet.ParquetFile(raw) as file:
+        with open_regular(path) as raw, parquet.ParquetFile(raw) as whole:
+            schema = whole.schema_arrow
+            texts = [part.name for part in schema if arrow.types.is_string(part.type)]
+        # A text that a million rows share is then one text here as well, and not a million.
+        with open_regular(path) as raw, parquet.ParquetFile(raw, read_dictionary=texts) as file:
             about = file.metadata
             groups = (about.row_group(i).total_byte_size for i in range(about.num_row_groups))
             size = max(os.fstat(raw.fileno()).st_size, sum(map(abs, groups)), about.num_rows)
             if size > most:
                 cure = f"Cure: {variable_of(LIMIT)}"
                 raise DataError(f"table {path}: more than {most:,} bytes when it is unpacked. {cure}")
-            names = file.schema_arrow.names
-            places = choose(names)
+            places = choose(names := schema.names)
+            for part in (schema.field(place) for place in places):
+                if arrow.types.is_nested(part.type):
+                    raise DataError(f"table {path}: column {part.name!r} holds {part.type}, expected texts")
             number = 0
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list({names[place] for place in places})):
-                columns = [batch.column(names[place]).to_pylist() for place in places]
+                columns = [_cells(batch.column(names[place])) for place in places]
                 for cells in zip(*columns, strict=True):
                     number += 1
                     yield f"row {number}", list(cells)
     except (arrow.ArrowException, KeyError) as error:
         raise ValueError(str(error)) from error
+
+
+def _cells(column: Any) -> list[Any]:
+    """Of a column of pyarrow's, those that are one text in it as one object."""
+    if not hasattr(column, "dictionary"):
+        cells: list[Any] = column.to_pylist()
+        return cells
+    texts = column.dictionary.to_pylist()
+    return [None if place is None else texts[place] for place in column.indices.to_pylist()]

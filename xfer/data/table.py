@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from xfer.data.rows import table_rows
 from xfer.data.split import Split
 from xfer.errors import DataError, expected
 from xfer.progress import Progress, silent
+from xfer.system.limits import limit, variable_of
+from xfer.system.memory import shortage
 
 MANY = 100_000  # rows between two tellings of how many are read
+ROW = 300  # bytes that sorting and parting takes for each of them, at least
 LONGEST_LABEL = 255  # bytes, as of a class folder
 TWICE = "in more than one row of the table"
 
@@ -68,14 +72,27 @@ def read_table(path: Path, columns: Columns, progress: Progress = silent) -> dic
         return [place for place in places if place is not None]
 
     for number, (where, cells) in enumerate(table_rows(path, choose)):
-        name, label = _name(folder, cells[0], path, where), _label(cells[1], path, where)
+        name, label = _name(folder, cells[0], path, where), cells[1]
+        if not (isinstance(label, str) and label in read.classes):
+            label = _label(label, path, where)
         role = _role(cells[2], path, where) if asked else "train"
         _add(read, name, label, role, cells[-1] if has_groups else None, path, where)
-        if number and not number % MANY:
+        if not (number + 1) % MANY:
+            _refuse_many(path, number + 1)
             progress(f"reading {path.name}", number, None)
+    _refuse_many(path, len(read.names) + len(read.skipped))
     if not read.names:
         raise DataError(f"table {path}: has no rows. Expected one for each picture")
     return _parted(read, folder, has_groups)
+
+
+def _refuse_many(path: Path, count: int) -> None:
+    """Raises DataError for more rows than are allowed, or than there is room for."""
+    most = limit("table_rows")
+    if count > most:
+        raise DataError(f"table {path}: more than {most:,} rows. Cure: {variable_of('table_rows')}")
+    if short := shortage(count * ROW):
+        raise DataError(f"table {path}: {count:,} rows so far: {short}. Cure: fewer pictures at a time")
 
 
 def _add(read: _Read, name: str, label: str, role: str, group: Any, path: Path, where: str) -> None:
@@ -84,8 +101,8 @@ def _add(read: _Read, name: str, label: str, role: str, group: Any, path: Path, 
     if first < len(read.names):
         if read.labels[first] != number:
             other = next(text for text, place in read.classes.items() if place == read.labels[first])
-            raise DataError(f"table {path}: {where} gives {name!r} the label {label!r}, and a row before it {other!r}. "
-                            "Cure: remove one of them")  # fmt: skip
+            raise DataError(f"table {path}: {where} gives {_shown(name)} the label {label!r}, and a row before it "
+                            f"{other!r}. Cure: remove one of them")  # fmt: skip
         if read.roles[first] == role or (name, role) in read.again:
             read.skipped.append((role, name))
             return
@@ -146,9 +163,10 @@ def _name(folder: str, cell: Any, path: Path, where: str) -> str:
                         "Cure: download them, and give their paths")  # fmt: skip
     if "\0" in cell or _is_no_text(cell):
         raise DataError(f"table {path}: {where}: {_shown(cell)} is no name of a file. Cure: write the table anew")
-    whole = os.path.normpath(os.path.join(folder, cell))
-    before = os.path.join(folder, "")
-    return whole.removeprefix(before)
+    name = os.path.normpath(cell)
+    if not (os.path.isabs(name) or name.startswith(os.pardir)):
+        return name
+    return os.path.normpath(os.path.join(folder, name)).removeprefix(os.path.join(folder, ""))
 
 
 def _label(cell: Any, path: Path, where: str) -> str:
@@ -166,16 +184,24 @@ def _label(cell: Any, path: Path, where: str) -> str:
 
 
 def _role(cell: Any, path: Path, where: str) -> str:
-    role = role_of(cell) if isinstance(cell, str) else None
+    role = _role_of(cell) if isinstance(cell, str) and len(cell) <= LONGEST_LABEL else None
     if role is None:
         known = [name for names in ROLES.values() for name in names]
-        raise DataError(f"table {path}: {where}: {expected('split', cell, known)} Cure: rename it, or the column")
+        text = expected("split", cell if isinstance(cell, str) and len(cell) <= 40 else _shown(cell), known)
+        raise DataError(f"table {path}: {where}: {text} Cure: rename it, or the column")
     return role
+
+
+_role_of = lru_cache(maxsize=64)(role_of)  # a million rows have a few names
 
 
 def _is_no_text(text: str) -> bool:
     """Whether UTF-8 has no bytes for it: half a character, which JSON can write."""
-    return any("\ud800" <= char <= "\udfff" for char in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _shown(cell: Any) -> str:

@@ -27,7 +27,7 @@ NARROW = 16  # times that a picture of floats is darker, or paler, than if it we
 
 def find(check: DataCheck) -> list[Finding]:
     """A `problem` makes a result wrong, or a training fail; a `warning` is for a look."""
-    problems = chain(_folders(check), _unreadable(check), _copies(check))
+    problems = chain(_folders(check), _unreadable(check), _copies(check), _groups(check))
     return [*problems, *_classes(check), *_shapes(check), *_levels(check), *_others(check)]
 
 
@@ -88,6 +88,14 @@ def _copies(c: DataCheck) -> Iterator[Finding]:
             f"{_many(n, 'picture with a copy', 'pictures with a copy')} {kind}, the first: {first.path} = {first.copy}",
             "remove the copies" + (", or train with --on-leak drop" if harmful else ""),
         )
+
+
+def _groups(c: DataCheck) -> Iterator[Finding]:
+    if c.train.groups is None or c.val.groups is None:
+        return
+    if torn := len(np.intersect1d(c.train.groups, c.val.groups)):
+        text = f"{_many(torn, 'group')} with pictures in train and val"
+        yield Finding("problem", text, "give all pictures of a group one split, or leave the column split out")
 
 
 def _classes(c: DataCheck) -> Iterator[Finding]:

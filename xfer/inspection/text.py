@@ -57,6 +57,9 @@ def lines(c: DataCheck, findings: Sequence[Finding]) -> Iterator[str]:
         yield f"kept      {c.test}: not looked at, and not in training; for xfer evaluate --split test"
     if c.known:
         yield f"known     {c.known:,} pictures from an earlier check: by size and times they are as they were then"
+    if c.train.groups is not None and c.val.groups is not None:
+        in_train, in_val = len(np.unique(c.train.groups)), len(np.unique(c.val.groups))
+        yield f"groups    {in_train:,} in training and {in_val:,} in validation"
     train = c.counts[:, 0]
     balance = f", the largest has {train.max() / max(train.min(), 1):.1f} times the pictures of the smallest"
     yield f"classes   {len(c.classes)}{balance if train.min() else ''}"

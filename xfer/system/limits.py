@@ -35,6 +35,7 @@ LIMITS: dict[str, Limit] = {
     "metrics": Limit(3 * 2**24, "bytes", "metrics.jsonl", "100,000 epochs take 41 MB"),
     "csv": Limit(2**28, "bytes", "predictions.csv", "50,000 pictures of 200 classes take 220 MB"),
     "table": Limit(2**28, "bytes", "a table of pictures and labels", "three million rows of 80 bytes"),
+    "table_rows": Limit(10**7, "files", "the rows of a table", "ImageNet has 1.3 million pictures"),
     "header": Limit(2**26, "bytes", "what a weights file says of its tensors", "a state of 100,000 epochs has 43 MB"),
     "depth": Limit(64, "levels", "folders inside each other", "data sets have three or four"),
     "archive": Limit(2**39, "bytes", "what comes out of an archive", "three times ImageNet"),
