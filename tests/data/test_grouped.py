@@ -53,3 +53,18 @@ def test_equal_groups_give_the_shares_themselves():
         assert np.bincount(labels[parts == 1]).tolist() == [12, 6]
     others = deal(labels, groups, [0.2] * 5, [False] * 5, 5)
     assert not np.array_equal(others, deal(labels, groups, [0.2] * 5, [False] * 5, 6)), "the seed decides"
+
+
+def test_large_groups_go_first_and_small_ones_fill_up():
+    sizes = [1, 1, 4, 1, 2, 1, 2]
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    for seed in range(5):
+        parts = deal(np.zeros(12, np.int64), groups, [0.5, 0.5], [False, False], seed)
+        assert np.bincount(parts).tolist() == [6, 6]
+
+
+def test_a_class_that_would_not_be_validated_gives_its_smallest_group():
+    labels, groups = np.repeat([0, 1], [40, 11]), np.concatenate([np.repeat(np.arange(20), 2), [20] * 6, [21] * 5])
+    whole = Split(Files.below("/", map(str, range(len(labels)))), labels, groups=groups)
+    train, val = divide(whole, 0.1, 0)
+    assert (set(train.groups[train.labels == 1]), set(val.groups[val.labels == 1])) == ({20}, {21})

@@ -70,8 +70,8 @@ def test_a_table_of_class_folders_is_those_folders(root, suffix):
 
 
 def test_without_a_column_for_splits_the_same_part_is_split_off(root):
-    (root / "train" / "a" / "inside").mkdir()
-    (root / "train" / "a" / "0.png").rename(root / "train" / "a" / "inside" / "0.png")
+    (root / "train" / "a" / "0").mkdir()
+    (root / "train" / "a" / "0.png").rename(root / "train" / "a" / "0" / "0.png")
     (root / "train" / "a" / "1.png").rename(root / "train" / "a" / "!.png")
     files = sorted((root / "train").rglob("*.png"), reverse=True)
     table = write(root / "train.csv", [(f"train/{f.relative_to(root / 'train')}", f.parts[-2][:1]) for f in files])
@@ -151,7 +151,8 @@ def test_files_that_are_missing_or_no_pictures_are_left_out_and_named(root):
 
 
 def test_a_picture_in_train_and_val_is_a_leak(root):
-    table = write(root / "t.csv", [*rows_of(root), ("train/a/0.png", "a", "val")])
+    table = write(root / "t.csv", [*rows_of(root), *[("train/a/0.png", "a", "val")] * 2])
+    assert len(opened(table).skipped) == 1
     assert opened(table).leaks.counts() == {"in train and val": 1}
     assert len(opened(table, on_leak="drop").train.files) == 11
     check = check_data(str(table), make_recipe({}, {"augment.size": 8, "data.workers": 1}))
@@ -286,6 +287,10 @@ def test_pictures_of_a_group_stay_together(tmp_path):
     write(root / "torn.csv", torn, ("path", "label", "patient", "split"))
     check = check_data(str(root / "torn.csv"), make_recipe({}, {"augment.size": 8, "data.workers": 1}))
     assert [f.level for f in find(check) if f.text == "1 group with pictures in train and val"] == ["problem"]
+    some = [(*row[:2], row[2] if i < 6 else " ") for i, row in enumerate(rows)]
+    some = opened(write(root / "some.csv", some, ("path", "label", "patient")))
+    together = np.concatenate([some.train.groups, some.val.groups])
+    assert len(np.unique(together)) == 2 + 30, "without one, each is its own"
     lone = [(*row[:2], "one" if row[1] == "a" else row[2]) for row in rows]
     alone = opened(write(root / "lone.csv", lone, ("path", "label", "patient")))
     assert (np.bincount(alone.val.labels) > 0).tolist() == [False, True], "a class of one group is trained"
