@@ -12,7 +12,7 @@ from xfer.data import recheck
 from xfer.data.columns import Columns
 from xfer.data.dataset import open_dataset
 from xfer.data.split import Fold
-from xfer.errors import DataError
+from xfer.errors import ConfigError, DataError
 from xfer.inspection.check import check_data
 from xfer.inspection.findings import find
 from xfer.inspection.text import lines
@@ -117,6 +117,10 @@ def test_columns_by_the_recipe_and_labels_that_are_numbers(root):
         assert opened(table, columns=Columns(path="where")).classes == ("a", "b")
     recipe = make_recipe({"data": {"source": "t.csv", "columns": {"path": "where"}}}, {"data.columns.label": "y"})
     assert recipe.data.columns == Columns(path="where", label="y")
+    with pytest.raises(ConfigError, match=r"columns are those of a table, and source = 'demo' is none\. Cure: leave"):
+        make_recipe({}, {"data.columns.label": "y"})
+    with pytest.raises(ConfigError, match=r"unknown key data\.columns\.labels: expected one of path, label, split"):
+        make_recipe({"data": {"source": "t.csv", "columns": {"labels": "y"}}}, {})
 
 
 def test_splits_by_any_of_their_names_and_a_test_split_that_nobody_looks_at(root):

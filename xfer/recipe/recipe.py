@@ -12,6 +12,7 @@ from xfer.data.columns import Columns
 from xfer.data.leaks import OnLeak
 from xfer.data.order import Sampler
 from xfer.data.readers import Readers
+from xfer.data.rows import is_table
 from xfer.errors import ConfigError
 from xfer.nets.freeze import NormStats
 from xfer.nets.head import HeadPolicy
@@ -67,6 +68,14 @@ class Data(Section):
     workers: Annotated[int, Field(ge=0, le=MOST_WORKERS)] = 0  # that decode; 0: one for each processor
     readers: Readers = "auto"  # what they are
     cache: bool = True  # what was found out of pictures that have not changed since; False: read all, keep nothing
+
+    @model_validator(mode="after")
+    def _columns_are_of_a_table(self) -> Data:
+        if self.columns is not None and not is_table(self.source):
+            raise ValueError(
+                f"columns are those of a table, and source = {self.source!r} is none. Cure: leave them out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _a_fold_is_one_of_them(self) -> Data:
