@@ -59,18 +59,21 @@ def refused(*words):
 
 @pytest.mark.usefixtures("declare")
 def test_evaluating_and_predicting(root, tmp_path):
-    run = train(root / "labels.csv", tmp_path / "run")
+    text = (root / "labels.csv").read_text().replace("path,label", "where,what")
+    (root / "labels.csv").write_text(text)
+    own_names = {"model.dropout": 0.0, "data.columns": {"path": "where", "label": "what"}}
+    run = train(root / "labels.csv", tmp_path / "run", set=own_names)
     own = run.evaluate()
     assert own.accuracy == run.result["val_accuracy"]
     assert own.accuracy == run.evaluate(root / "labels.csv").accuracy == run.evaluate(root).accuracy
     few = tmp_path / "few.jsonl"
-    rows = [{"file": str(root / f"val/{name}/0.png"), "class": name} for name in ("ants", "bees")]
+    rows = [{"where": str(root / f"val/{name}/0.png"), "what": name} for name in ("ants", "bees")]
     few.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert len(run.evaluate(few).labels) == 2
     assert len(run.predict(root / "val").labels) == 6
-    few.write_text("".join(json.dumps(row | {"class": row["class"][1:]}) + "\n" for row in rows))
+    few.write_text("".join(json.dumps(row | {"what": row["what"][1:]}) + "\n" for row in rows))
     assert "nts" in refused("evaluate", run.path, "--data", few, "-q")
-    text = (root / "labels.csv").read_text()
+    text = text.replace("where,what", "path,label")
     (root / "labels.csv").write_text(text.replace("ants,", "ants|bees,"))
     assert "several labels" in refused("train", "--data", root / "labels.csv", "--output", tmp_path / "no", *NUMPY)
     assert not (tmp_path / "no").exists()
