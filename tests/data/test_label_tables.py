@@ -17,6 +17,7 @@ from xfer.inspection.check import check_data
 from xfer.inspection.findings import find
 from xfer.inspection.text import lines
 from xfer.recipe.load import make_recipe
+from xfer.recipe.meaning import splits_off
 from xfer.testing.pictures import write_class_folders
 
 
@@ -136,6 +137,16 @@ def test_splits_by_any_of_their_names_and_a_test_split_that_nobody_looks_at(root
     assert two.test is None
     held = opened(write(root / "three.csv", [*rows, ("val/a/0.png", "a", "val")]), held_out="test", on_leak="warn")
     assert names(held.val, root) == names(two.val, root)
+
+
+def test_whether_a_part_is_split_off_and_a_table_of_one_split(root):
+    split = write(root / "split.csv", rows_of(root))
+    whole = write(root / "whole.csv", [row[:2] for row in rows_of(root)])
+    test = write(root / "test.csv", [(*row[:2], "test") for row in rows_of(root)])
+    off = [splits_off(make_recipe({}, {"data.source": str(table)})) for table in (split, whole, test)]
+    assert off == [False, True, True]
+    same(opened(test), opened(whole), root)
+    assert len(opened(test, val_fraction=None, held_out="test").train.labels) == 16
 
 
 def test_files_that_are_missing_or_no_pictures_are_left_out_and_named(root):
