@@ -95,7 +95,9 @@ def test_both_make_the_same_calls_with_the_same_batches(pair, recipe, train_from
     assert digests[0] == digests[1]
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "resnet50", "efficientnet_lite0", "convnet"])
+@pytest.mark.parametrize(
+    "arch", ["resnet18", pytest.param("resnet50", marks=pytest.mark.long), "efficientnet_lite0", "convnet"]
+)
 def test_every_stage_gives_the_same_activations(pair, arch):
     stops = [*ARCHS[arch].stage_names[1:], LOGITS]
     activations = [[net.predict_step(stop=stop)(images()) for stop in stops] for net in nets(pair, arch)]
