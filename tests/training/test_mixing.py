@@ -205,10 +205,12 @@ FRAMEWORKS = [target for target in targets() if target.backend != "numpy" and ta
 
 
 def test_every_framework_gets_the_same_mixed_batches(data):
+    augmented = [{"op": "RandomResizedCrop", "size": 32}, {"op": "RandAugment"}, {"op": "AugMix"}]
+    recipe = recipe_of(data, "convnet", train_from="stem", **{"augment.train": augmented})
     traces, digests = [], []
     for target in FRAMEWORKS:
         recorder = Recorder(require(target.backend)[0])
-        *_, last = fit(prepare(recipe_of(data, "convnet", train_from="stem"), recorder, "cpu"))
+        *_, last = fit(prepare(recipe, recorder, "cpu"))
         traces.append(recorder.trace)
         digests.append(last.epoch.batches_digest)
     assert [trace for trace in traces if trace != traces[0]] == []
