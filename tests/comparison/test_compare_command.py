@@ -104,9 +104,9 @@ def test_the_figures_of_a_run_are_those_of_its_result(folders):
 @pytest.mark.parametrize(("most", "reason"), [("MOST_ROWS", "more than 19 rows"), ("MOST_PROBABILITIES", "or 39 prob")])
 def test_a_table_beyond_its_bounds_is_refused(most, reason, folders, monkeypatch):
     number = {"MOST_ROWS": 20, "MOST_PROBABILITIES": 2 * 20}[most]  # 20 pictures of two classes
-    monkeypatch.setattr(f"xfer.comparison.predicted.{most}", number)
+    monkeypatch.setattr(f"xfer.results.predicted.{most}", number)
     assert len(read_predicted(folders / "a").names) == 20
-    monkeypatch.setattr(f"xfer.comparison.predicted.{most}", number - 1)
+    monkeypatch.setattr(f"xfer.results.predicted.{most}", number - 1)
     with pytest.raises(CheckpointError, match=reason):
         read_predicted(folders / "a")
 

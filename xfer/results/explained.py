@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,16 +23,16 @@ from xfer.results import layercam
 from xfer.results.checkpoint import Checkpoint
 from xfer.results.layercam import Explanation
 from xfer.results.predict import to_predict
+from xfer.results.predicted import read_predictions
 from xfer.results.read import LOCK
 from xfer.results.report import write_report
-from xfer.system import doors
 from xfer.system.files import replacing, write_json
 from xfer.system.locks import locked
 from xfer.system.outputs import read_record, refuse_foreign
-from xfer.system.tables import read_csv
 
 RECORD, PAGE = "explained.json", "explained.png"
 _SHOWN = 8
+_BY_PICTURE = ("pictures", "classes", "probabilities", "maps")  # of an explanation, in its order
 _END = 2  # parts of a path that tell files from each other
 
 
@@ -79,8 +80,7 @@ def explain(
         raise DataError(f"{skipped[0].path}: {skipped[0].reason}")
     together = Explanation(
         parts[0].boundary,
-        *(np.concatenate([getattr(part, key) for part in parts]) for key in ("pictures", "classes")),
-        *(np.concatenate([getattr(part, key) for part in parts]) for key in ("probabilities", "maps")),
+        *(np.concatenate([getattr(part, key) for part in parts]) for key in _BY_PICTURE),
     )
     return Explained(tuple(names), checkpoint.classes, together, tuple(skipped))
 
@@ -89,12 +89,11 @@ def most_wrong(run: Path) -> list[tuple[str, Picture]]:
     """The validation pictures of a finished run whose own class is the least probable. Raises CheckpointError."""
     file = run / "predictions.csv"
     try:
-        with doors.open_lines(file, "csv") as lines:
-            _, rows = read_csv(lines)
-        chances = [(float(row[f"p_{row['label']}"]), row["file"]) for row in rows]
-    except (OSError, ValueError, KeyError) as error:
+        rows = read_predictions(file)
+    except (OSError, ValueError, csv.Error) as error:
         raise CheckpointError(f"{file}: cannot be read ({error}). Cure: name pictures") from error
-    return list(to_predict([name for _, name in sorted(chances)[:_SHOWN]]))
+    chances = np.take_along_axis(rows.probabilities, rows.labels[:, None], axis=1)[:, 0]
+    return to_predict([rows.files[i] for i in np.argsort(chances, kind="stable")[:_SHOWN]])
 
 
 def into_report(run: Path, explained: Explained) -> Path:

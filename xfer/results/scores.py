@@ -11,11 +11,10 @@ import numpy as np
 
 from xfer.errors import CheckpointError
 from xfer.results.figures import NONE
+from xfer.results.predicted import read_predictions
 from xfer.results.records import CURE, Result, check_as
 from xfer.scores.record import Figure, Scores
 from xfer.scores.score import score
-from xfer.system.doors import open_lines
-from xfer.system.tables import read_rows
 
 
 def _share(value: float) -> str:
@@ -49,14 +48,8 @@ def read_scores(folder: Path, result: Mapping[str, object]) -> Scores:
 
 def _of_predictions(path: Path) -> Scores:
     try:
-        with open_lines(path, "csv") as lines:
-            header, *rows = list(read_rows(lines))
-        columns = [i for i, name in enumerate(header) if name.startswith("p_")]
-        classes = [header[i].removeprefix("p_") for i in columns]
-        label, places = header.index("label"), {name: place for place, name in enumerate(classes)}
-        labels = np.array([places[row[label]] for row in rows], np.int64)
-        chances = np.array([[float(row[i]) for i in columns] for row in rows], np.float32)
-        return score(labels, chances.reshape(len(rows), len(columns)), classes)
+        rows = read_predictions(path)
+        return score(rows.labels, rows.probabilities.astype(np.float32), rows.classes)
     except (OSError, ValueError, LookupError, csv.Error) as error:
         raise CheckpointError(f"{path}: holds no predictions ({type(error).__name__}: {error}). {CURE}") from error
 
