@@ -93,6 +93,7 @@ def cross_validate(
     overwrite: bool = False,
     checkpoint_every: float = record.CHECKPOINT_EVERY,
     progress: Progress | bool = True,
+    loggers: Sequence[str | Factory] = (),
     set: Mapping[str, Any] | None = None,
     **overrides: Unpack[Overrides],
 ) -> CrossValidation:
@@ -110,7 +111,8 @@ def cross_validate(
     changes = overrides_of(cross_validate, overrides, set)
     target = None if output is None else Path(output)
     with shown(progress) as display, caught([signal.SIGINT]) as interrupts:
-        watch = record.Watch(display.progress, checkpoint_every, interrupts, "xfer.cross_validate(...)")
+        told = load_loggers(loggers)
+        watch = record.Watch(display.progress, checkpoint_every, interrupts, "xfer.cross_validate(...)", loggers=told)
         with closing(begin(as_recipe(recipe, changes), folds, backend, device, target, overwrite, watch)) as events:
             for event in events:
                 if isinstance(event, FoldBegins):

@@ -230,3 +230,11 @@ def test_folds_go_on_from_another_folder_and_a_record_by_hand_is_one_line(data, 
         assert "folds.json" in line
         assert "Cure: " in line
         assert line.count("\n") == 1
+
+
+def test_loggers_hear_of_each_fold(data, tmp_path):
+    folder = validated(data, tmp_path / "cv", loggers=["csv"]).path
+    for n in (1, 2, 3):
+        figures = [(row["epoch"], float(row["val_loss"])) for row in rows(folder / f"fold-{n}" / "metrics.csv")]
+        lines = (folder / f"fold-{n}" / "metrics.jsonl").read_text().splitlines()
+        assert figures == [(str(epoch["epoch"]), epoch["val_loss"]) for epoch in map(json.loads, lines)]
