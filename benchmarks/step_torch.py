@@ -83,6 +83,7 @@ def with_xfer(net: Net, pictures: InMemory) -> Callable[[], object]:
         first_epoch=0,
         epochs=1,
         batch_size=batch,
+        val_batch=batch,
         views=1,
         masks=Masks(),
         seed=0,

@@ -15,7 +15,11 @@ from benchmarks.common import Options, in_turns
 from benchmarks.made_pictures import class_folders
 from xfer.formats.files import write_weights
 from xfer.graphs import packaged
+from xfer.nets.net import build_net
+from xfer.nets.specs import ModelSpec
 from xfer.system.download import file_hash
+from xfer.testing.kit import random_weights
+from xfer.testing.numpy_backend import NumpyBackend
 
 WEIGHTS = {"conv1.weight": np.arange(4, dtype=np.float32).reshape(2, 2)}
 
@@ -182,3 +186,12 @@ def test_what_scaling_cannot_measure_is_said():
 @pytest.mark.parametrize(("most", "numbers"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (16, [1, 2, 4, 8, 16])])
 def test_numbers_of_cores_are_doubled_up_to_all(most, numbers):
     assert scaling.powers(most) == numbers
+
+
+def test_the_step_that_is_measured_is_that_of_the_loop():
+    step_torch = pytest.importorskip("benchmarks.step_torch", reason="needs torch", exc_type=ImportError)
+    net = build_net(NumpyBackend(), "cpu", ModelSpec("tiny", 2, (16, 16), (0.5,) * 3, (0.25,) * 3))
+    net.load(random_weights(net.shapes, 0))
+    before = net.export()
+    step_torch.with_xfer(net, step_torch.in_memory(2, 3, 16))()
+    assert not all(np.array_equal(before[name], value) for name, value in net.export().items())
