@@ -10,14 +10,15 @@ code 1: a difference beyond its bound, another top-1 class, or a process that di
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from tests.forked import in_own_process
 from tests.parity_all import (
     ALIKE,
     COPIES,
@@ -99,27 +100,12 @@ def compare(name: str, size: int | None = None, opset: int = OPSET) -> Row:
     return Row(name, parameters_of(name), spec.image_size[0], nodes, apart, same, relative(wanted[:1], wanted[1:]))
 
 
-def in_own_process(name: str, size: int | None, opset: int) -> Row | str:
-    """What was compared; or why it was not, of a network that no ONNX file holds, or whose process died."""
-
-    def work() -> None:
-        try:
-            sender.send(compare(name, size, opset))
-        except ConfigError as error:
-            sender.send(f"left out: {error}")
-
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=work)
-    process.start()
-    sender.close()
+def attempted(name: str, size: int | None, opset: int) -> Row | str:
+    """What was compared; or why it was not, of a network that no ONNX file holds."""
     try:
-        return receiver.recv()
-    except EOFError:
-        process.join()
-        return f"its process ended with exit code {process.exitcode}"
-    finally:
-        process.join()
+        return compare(name, size, opset)
+    except ConfigError as error:
+        return f"left out: {error}"
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -142,7 +128,7 @@ def main(words: Sequence[str] | None = None) -> int:
     names = fitting((*packaged.names(), *WRITTEN_HERE), args.patterns)
     for parameters, name in sorted((parameters_of(name), name) for name in names):
         reason = shortage(round(COPIES * 4 * parameters))
-        row = f"left out: {reason}" if reason else in_own_process(name, args.size, args.opset)
+        row = f"left out: {reason}" if reason else in_own_process(partial(attempted, name, args.size, args.opset))
         print(row if isinstance(row, Row) else f"{name:20s} {row}", flush=True)
         if isinstance(row, Row):
             rows.append(row)

@@ -11,11 +11,11 @@ cheap ones come first. Exit code 1: a difference beyond its bound, another top-1
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from math import prod
 from pathlib import Path
 from zlib import crc32
@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tests.forked import in_own_process
 from tools.catalogue import WRITTEN_HERE, WithoutNumbers, build
 from xfer.archs import LOGITS, NO_WEIGHTS, is_statistic, norm_layers
 from xfer.arrays import Weights
@@ -217,22 +218,6 @@ def predicted(framework: str, spec: ModelSpec, weights: Weights, images: np.ndar
     return backend.make_predict_step(model, next(iter(boundaries(spec.network.graph))), LOGITS)(images)
 
 
-def in_own_process(name: str, size: int | None) -> Row | str:
-    """What was compared; or how the process ended that should have."""
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=lambda: sender.send(compare(name, size)))
-    process.start()
-    sender.close()
-    try:
-        return receiver.recv()
-    except EOFError:
-        process.join()
-        return f"its process ended with exit code {process.exitcode}"
-    finally:
-        process.join()
-
-
 def table(rows: Sequence[Row]) -> str:
     head = "| network | parameters | torch | MindSpore | top-1 | pixels |\n|---|---|---|---|---|---|\n"
     lines = [
@@ -259,7 +244,7 @@ def main(words: Sequence[str] | None = None) -> int:
             left_out += 1
             print(f"{name:20s} left out: {reason}", flush=True)
             continue
-        row = in_own_process(name, args.size)
+        row = in_own_process(partial(compare, name, args.size))
         wrong += isinstance(row, str) or any(row.wrong())
         rows += [row] if isinstance(row, Row) else []
         print(row if isinstance(row, Row) else f"{name:20s} {row}", flush=True)

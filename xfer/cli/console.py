@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -76,3 +77,19 @@ def _written(stream: str) -> Iterator[None]:
         if error.errno == errno.EPIPE:  # whoever read it has gone: nobody is to be told
             raise
         raise OSError(error.errno, error.strerror, stream) from error
+
+
+def local_time(seconds: float) -> str:
+    """The local time; of a clock that was far off, which may have no name here, a blank."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    except (OverflowError, OSError, ValueError):
+        return " " * 16
+
+
+def size(count: int) -> str:
+    """Of bytes, in the largest unit of which there is one."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count} bytes"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +78,7 @@ def prune(folders: Sequence[str], conditions: Sequence[str], keep_best: int | No
         console.say("no such run")
         return
     console.table(_table(chosen, ()))
-    size = f"{_count(chosen)}, {_size(sum(run.facts['bytes'] for run in chosen))}"
+    size = f"{_count(chosen)}, {console.size(sum(run.facts['bytes'] for run in chosen))}"
     if dry_run:
         console.say(f"would remove {size}")
         return
@@ -110,6 +109,8 @@ def _agreed(question: str) -> bool:
 def _table(found: Sequence[Listed], columns: Sequence[str]) -> Table:
     from rich.table import Table
 
+    from xfer.cli import console
+
     table = Table()
     for heading in (
         "run",
@@ -131,10 +132,10 @@ def _table(found: Sequence[Listed], columns: Sequence[str]) -> Table:
         facts = run.facts
         best = f"{facts['best_epoch']} of {facts['epochs']}" if "best_epoch" in facts else ""
         names = (facts.get("arch", ""), facts.get("train.train_from", ""), facts.get("backend", ""))
-        about = (*names, facts.get("dataset", ""), time.strftime("%Y-%m-%d %H:%M", time.localtime(facts["written"])))
+        about = (*names, facts.get("dataset", ""), console.local_time(facts["written"]))
         figures = (_share(facts.get("val_accuracy")), _number(facts.get("val_loss")), best)
         more = (str(facts.get(key, "")) for key in columns)
-        table.add_row(str(run.path), facts["state"], *figures, *map(str, about), *more, _size(facts["bytes"]))
+        table.add_row(str(run.path), facts["state"], *figures, *map(str, about), *more, console.size(facts["bytes"]))
     return table
 
 
@@ -148,7 +149,3 @@ def _share(value: Any) -> str:
 
 def _number(value: Any) -> str:
     return "" if value is None else f"{value:.4f}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,14 +128,17 @@ def ls(json_: bool) -> None:
         return
     for entry in (*there.features, *there.sets, *there.checked, *there.downloads):
         name = entry.path.name if entry in there.downloads else entry.path.name[:12]
-        console.say(f"{name:12s}  {_size(entry.bytes):>9s}  {_time(entry.used)}  {entry.about}")
-    console.say(f"{len(there.features)} entries, {_size(features)} of at most {_size(store.limit)} in {store.root}")
+        console.say(f"{name:12s}  {console.size(entry.bytes):>9s}  {console.local_time(entry.used)}  {entry.about}")
     console.say(
-        f"{len(there.sets)} sets of pictures, {_size(sets)} of at most {_size(most)}, "
-        f"and {len(there.downloads)} downloads, {_size(downloads)}, in {cache_dir()}"
+        f"{len(there.features)} entries, {console.size(features)} of at most {console.size(store.limit)} "
+        f"in {store.root}"
+    )
+    console.say(
+        f"{len(there.sets)} sets of pictures, {console.size(sets)} of at most {console.size(most)}, "
+        f"and {len(there.downloads)} downloads, {console.size(downloads)}, in {cache_dir()}"
     )
     if there.checked:
-        console.say(f"{len(there.checked)} records of checks, {_size(checked)} of at most {_size(known)}")
+        console.say(f"{len(there.checked)} records of checks, {console.size(checked)} of at most {console.size(known)}")
 
 
 def _row(entry: Kept) -> dict[str, Any]:
@@ -170,20 +172,5 @@ def prune(to: str | None, all_: bool) -> None:
         sweep_studies(study)
     there = disk.read_cache(store)
     left = [*there.features, *there.sets, *there.downloads, *there.checked]
-    removed = f"{len(gone)} entries removed, {_size(sum(entry.bytes for entry in gone))}"
-    console.say(f"{removed}; {len(left)} left, {_size(sum(entry.bytes for entry in left))}")
-
-
-def _time(seconds: float) -> str:
-    """The local time; of a clock that was far off, which may have no name here, a blank."""
-    try:
-        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
-    except (OverflowError, OSError, ValueError):
-        return " " * 16
-
-
-def _size(count: int) -> str:
-    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return f"{count} bytes"
+    removed = f"{len(gone)} entries removed, {console.size(sum(entry.bytes for entry in gone))}"
+    console.say(f"{removed}; {len(left)} left, {console.size(sum(entry.bytes for entry in left))}")
