@@ -124,6 +124,7 @@ def test_no_process_that_a_command_starts_runs_what_lies_in_the_folder(script, s
     assert (here / f"study/runs/a-{backend}-0/result.json").exists()
 
 
+@pytest.mark.long  # its children are those of `test_the_python_interface_starts_its_own_children_safely`
 def test_doctor_runs_nothing_of_the_folder(script, folder):
     (code,) = call(script, folder, ["doctor"])
     assert code in ("0", "1")

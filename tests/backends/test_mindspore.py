@@ -124,7 +124,7 @@ def test_a_step_from_pictures_is_the_step_from_cached_features(mode):
         np.testing.assert_array_equal(ends[0][name], ends[1][name], err_msg=name)
 
 
-@pytest.mark.parametrize("train_from", ["head", "layer4"])
+@pytest.mark.parametrize("train_from", ["head", pytest.param("layer4", marks=pytest.mark.long)])
 def test_a_graph_is_compiled_once_for_each_size_and_gives_what_pynative_does(train_from):
     results, sizes = {}, (4, 4, 6, 4, 6)
     for mode in ("pynative", "graph"):

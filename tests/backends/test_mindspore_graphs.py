@@ -255,6 +255,7 @@ def test_a_graph_with_a_kind_that_the_table_lacks_is_refused_with_the_node_and_t
         backend_module.MindSporeBackend().build(spec, "cpu")
 
 
+@pytest.mark.long  # `test_conformance` runs both laws in one process as well, in this order
 def test_a_step_that_was_refused_does_not_spoil_later_gradients():
     backend = backend_module.MindSporeBackend()
     one_value_per_channel_is_refused(backend, "cpu", "resnet18")

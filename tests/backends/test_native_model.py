@@ -24,6 +24,7 @@ NETWORKS = {
     "convnet": {"model.dropout": 0.5},
     "efficientnet_lite0": {},
 }
+DEEP = ("efficientnet_lite0",)
 NORMALIZE = {"op": "Normalize", "mean": [0.3, 0.5, 0.6], "std": [0.2, 0.3, 0.4]}
 EVAL = [{"op": "Resize", "size": [32, 40]}]
 EXACT = SimpleNamespace(precision="float32", fast=False)
@@ -72,7 +73,9 @@ def run_of(data, tmp_path_factory):
     return of
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    "network", [pytest.param(name, marks=pytest.mark.long if name in DEEP else ()) for name in NETWORKS]
+)
 @pytest.mark.parametrize("target", DECLARED, ids=str)
 def test_its_softmax_is_what_the_run_predicts(target, network, data, run_of):
     backend, device = require(target.backend, target.kind)

@@ -119,7 +119,7 @@ def training_pictures(recipe, target):
     return read_now(split, recipe.augment.eval_transforms, np.arange(len(split.labels)))
 
 
-@pytest.mark.parametrize("padding", ["symmetric", "same", pytest.param("same_pool", marks=pytest.mark.long)])
+@pytest.mark.parametrize("padding", ["same", *(pytest.param(p, marks=pytest.mark.long) for p in PADDINGS[:2])])
 def test_weights_with_mindcvs_names_get_the_padding_that_their_statistics_fit(target, padding, data, tmp_path):
     source = tmp_path / "theirs.safetensors"
     asked = {"data": str(data), "arch": "resnet18", "size": SIZE, "batch_size": 10}

@@ -47,7 +47,7 @@ def pair(request):
 
 @pytest.fixture
 def recipe(data):
-    overrides = {"data": str(data), "arch": "resnet18", "weights": "random", "size": SIZE, "batch_size": 8, "epochs": 3}
+    overrides = {"data": str(data), "arch": "resnet18", "weights": "random", "size": SIZE, "batch_size": 8, "epochs": 2}
     return as_recipe(None, overrides | {"views": 2, "model.dropout": 0.2, "loss.label_smoothing": 0.1})
 
 
@@ -90,7 +90,7 @@ def test_both_make_the_same_calls_with_the_same_batches(pair, recipe, train_from
         *_, last = fit(prepare(variant, recorder, device))
         traces.append(recorder.trace)
         digests.append(last.epoch.batches_digest)
-    assert len([call for call in traces[0] if call["call"] == "train"]) == 3 * 3
+    assert len([call for call in traces[0] if call["call"] == "train"]) == 2 * 3
     assert traces[0] == traces[1]
     assert digests[0] == digests[1]
 
@@ -125,9 +125,9 @@ def test_odd_sizes_are_padded_alike(pair, arch, size):
     ],
 )
 def test_one_step_has_the_same_loss_and_moves_the_same_names_alike(pair, arch, norm_stats, train_from):
-    # With fewer values for each statistic than 8 pictures of 96 pixels give, rounding decides at some ReLU: either
+    # With fewer values for a batch's statistic than 8 pictures of 96 pixels give, rounding decides at some ReLU: either
     # framework is then as far from a float64 computation as from the other.
-    table, labels, size = ARCHS[arch], np.arange(8) % 3, 96
+    table, labels, size = ARCHS[arch], np.arange(8) % 3, 96 if norm_stats == "follow" else 64
     losses, after = [], []
     for net in nets(pair, arch, size=size):
         before = net.export()

@@ -19,6 +19,7 @@ from xfer.nets.specs import ModelSpec  # noqa: E402
 from xfer.recipe.load import as_recipe  # noqa: E402
 from xfer.testing.kit import random_weights  # noqa: E402
 from xfer.testing.numpy_backend import NumpyBackend  # noqa: E402
+from xfer.testing.pictures import write_class_folders  # noqa: E402
 from xfer.training.run import prepare  # noqa: E402
 from xfer_torch import TorchBackend  # noqa: E402
 from xfer_torch.backend import _keep_freed_memory  # noqa: E402
@@ -142,8 +143,9 @@ def test_bfloat16_is_rougher_and_its_weights_and_logits_are_float32():
 
 
 def test_a_recipe_chooses_the_precision(tmp_path):
-    overrides = {"arch": "resnet18", "weights": "random", "size": SIZE, "train.precision": "bfloat16"}
-    assert prepare(as_recipe(None, overrides), BACKEND, "cpu").net.spec.precision == "bfloat16"
+    data = write_class_folders(tmp_path / "pictures", ("ants", "bees"), (4, 2), (SIZE, SIZE))
+    network = {"arch": "resnet18", "weights": "random", "size": SIZE, "train.precision": "bfloat16"}
+    assert prepare(as_recipe(None, {"data": str(data)} | network), BACKEND, "cpu").net.spec.precision == "bfloat16"
 
 
 def test_a_backend_without_the_precision_says_so():
