@@ -27,10 +27,14 @@ PLAIN = LossSpec()
 
 @dataclass(frozen=True)
 class Partners:
-    """The second labels (N,) of a batch of mixed pictures, and their share, in [0, 1]. The labels' own is the rest."""
+    """The second labels (N,) of a batch of mixed pictures, and their share, in [0, 1]. The labels' own is the rest.
+
+    `weights` (N,): of the pictures that these labels come from, where pictures have any.
+    """
 
     labels: Int64
     share: float
+    weights: Float64 | None = None
 
 
 def leading(labels: Int64, partners: Partners | None) -> Int64:
@@ -39,38 +43,50 @@ def leading(labels: Int64, partners: Partners | None) -> Int64:
 
 
 def targets_of(
-    loss: LossSpec, labels: Int64, classes: int, partners: Partners | None = None
+    loss: LossSpec, labels: Int64, classes: int, partners: Partners | None = None, weights: Float64 | None = None
 ) -> tuple[Float32, Float32]:
-    """Probabilities (N, C), each row's sum 1, and factors (N,), as `xfer.backend.Batch` wants them, for labels (N,)."""
-    weighted, total = _weighted(loss, labels, classes, partners)
+    """Probabilities (N, C), each row's sum 1, and factors (N,), as `xfer.backend.Batch` wants them, for labels (N,).
+
+    `weights` (N,): of each picture, at least 0; None: 1 each. They multiply its loss, and the sum is divided by what it
+    is divided by without them, so that twice the weights are twice the gradient.
+    """
+    weighted, total = _weighted(loss, labels, classes, partners, weights)
     sums = weighted.sum(axis=1)
-    shares = weighted / np.where(sums == 0, 1, sums)[:, None]  # a class of weight 0: a factor of 0
+    shares = weighted / np.where(sums == 0, 1, sums)[:, None]  # a class or a picture of weight 0: a factor of 0
     return shares.astype(np.float32), (sums / total).astype(np.float32)
 
 
-def mean_loss(log_probabilities: Float64, labels: Int64, loss: LossSpec, partners: Partners | None = None) -> float:
+def mean_loss(
+    log_probabilities: Float64,
+    labels: Int64,
+    loss: LossSpec,
+    partners: Partners | None = None,
+    weights: Float64 | None = None,
+) -> float:
     """What a step minimises, over a batch, from the log-softmax (N, C) of its logits, in float64.
 
     It is finite only where all of them are: even those that count for nothing make it NaN.
     """
-    weighted, total = _weighted(loss, labels, log_probabilities.shape[1], partners)
+    weighted, total = _weighted(loss, labels, log_probabilities.shape[1], partners, weights)
     with np.errstate(over="ignore", invalid="ignore"):
         return float(-(weighted * log_probabilities).sum() / total)
 
 
 def _weighted(
-    loss: LossSpec, labels: Int64, classes: int, partners: Partners | None = None
+    loss: LossSpec, labels: Int64, classes: int, partners: Partners | None, of_pictures: Float64 | None
 ) -> tuple[NDArray[np.float64], float]:
-    """Targets times the weights of their classes (N, C), and the sum of the weights of the labels.
+    """Targets times the weights of their classes and pictures (N, C), and the sum of the class weights of the labels.
 
     With partners, of both by their shares. As partners are the labels in another order, the loss is then
     (1 - share) * that of the labels + share * that of the partners' (Zhang et al. 2018), whatever smooths or weighs it.
     """
     if partners is not None:
-        own, second = (_weighted(loss, these, classes) for these in (labels, partners.labels))
+        own = _weighted(loss, labels, classes, None, of_pictures)
+        second = _weighted(loss, partners.labels, classes, None, partners.weights)
         first, other = 1 - partners.share, partners.share
         return first * own[0] + other * second[0], first * own[1] + other * second[1]
     weights = np.ones(classes) if loss.class_weights is None else np.asarray(loss.class_weights, np.float64)
     targets = np.full((len(labels), classes), loss.label_smoothing / classes)  # no eye: that is the square of classes
     targets[np.arange(len(labels)), labels] += 1 - loss.label_smoothing
-    return targets * weights, float(weights[labels].sum())
+    weighted = targets * weights
+    return weighted if of_pictures is None else weighted * of_pictures[:, None], float(weights[labels].sum())

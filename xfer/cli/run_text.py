@@ -82,6 +82,9 @@ def describe(p: Prepared) -> None:
         say(f"{p.data.test} is kept for xfer evaluate --split test: training does not look at it")
     if p.data.train.groups is not None:
         say("pictures of one group, by a column of the table, stay together where a part is split off")
+    if (weights := p.data.train.weights) is not None:
+        say(f"training pictures count by their weights in the table, {weights.min():g} to {weights.max():g}; "
+            "in validation each counts 1")  # fmt: skip
     if p.data.unvalidated:
         names = _short(p.data.unvalidated)
         say(f"warning: no validation pictures of {names}: no figure says how well. Cure: add some to val")

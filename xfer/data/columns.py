@@ -21,6 +21,7 @@ class Columns(Section):
     label: Name | None = None
     split: Name | None = None
     group: Name | None = None
+    weight: Name | None = None
 
 
 AS_USUAL = Columns()
@@ -41,6 +42,7 @@ USUAL = {
     "label": ("label", "class", "class_name", "target", "category"),
     "split": ("split", "set", "subset"),
     "group": ("group", "group_id", "patient", "patient_id", "subject", "subject_id"),
+    "weight": ("weight", "sample_weight"),
 }
 """In upper or lower case, with blanks or hyphens for underscores."""
 
@@ -56,19 +58,20 @@ class Places(NamedTuple):
     label: int
     split: int | None
     group: int | None
+    weight: int | None
 
 
 def find_columns(table: Path, names: Sequence[str], columns: Columns) -> Places:
     """Raises DataError for a column that is not there, and where two may be meant."""
     if len(names) > MOST_COLUMNS:
-        cure = "Cure: write only those of path, label, split and group"
+        cure = "Cure: write only those of path, label, split, group and weight"
         raise DataError(f"table {table}: {len(names):,} columns, expected at most {MOST_COLUMNS:,}. {cure}")
     if not names:
         raise DataError(f"table {table}: is empty. Expected a row for each picture, with columns path and label")
-    path, label, split, group = (_place(table, names, role, getattr(columns, role)) for role in USUAL)
+    path, label, *others = (_place(table, names, role, getattr(columns, role)) for role in USUAL)
     assert path is not None
     assert label is not None
-    return Places(path, label, split, group)
+    return Places(path, label, *others)
 
 
 def _place(table: Path, names: Sequence[str], role: str, asked: str | None) -> int | None:

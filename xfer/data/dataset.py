@@ -151,6 +151,8 @@ def open_dataset(
         raise DataError(
             f"data {root}: too few pictures to split off any for validation. Cure: add some, or a val folder"
         )
+    if train.weights is not None and not train.weights.any():
+        raise DataError(f"data {root}: all training pictures have the weight 0. Cure: give some a weight above 0")
     return Dataset(
         name,
         root.parent if found.train.rows else root,

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer.arrays import Int64
+from xfer.arrays import Float64, Int64
 from xfer.data.files import Files, chained
 from xfer.data.grouped import deal, fill
 from xfer.errors import DataError
@@ -24,7 +24,8 @@ class Split:
 
     `digests` (n, 16) uint8 are those of the files' bytes, by `xfer.pixels.content.file_digest`, and `stamps` (n, 2)
     int64 what `xfer.pixels.content.stamp` said of the files then; None where nobody read them. `groups` (n,) int64:
-    pictures of one number never lie on both sides of a split that is made here; None: each is its own.
+    pictures of one number never lie on both sides of a split that is made here; None: each is its own. `weights` (n,)
+    float64, at least 0: what the loss of a picture counts in training; None: 1 each.
     """
 
     files: Sequence[str]
@@ -32,6 +33,7 @@ class Split:
     digests: NDArray[np.uint8] | None = None
     stamps: Int64 | None = None
     groups: Int64 | None = None
+    weights: Float64 | None = None
 
     def known(self, index: int) -> tuple[tuple[int, int], bytes] | None:
         """The stamp and the digest of the file there, where it was read."""
@@ -130,7 +132,8 @@ def take(split: Split, indices: Int64) -> Split:
     digests = None if split.digests is None else split.digests[indices]
     stamps = None if split.stamps is None else split.stamps[indices]
     groups = None if split.groups is None else split.groups[indices]
-    return Split(split.files[indices], split.labels[indices], digests, stamps, groups)
+    weights = None if split.weights is None else split.weights[indices]
+    return Split(split.files[indices], split.labels[indices], digests, stamps, groups, weights)
 
 
 def joined(splits: Sequence[Split]) -> Split:

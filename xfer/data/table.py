@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from xfer.system.memory import shortage
 
 MANY = 100_000  # rows between two tellings of how many are read
 ROW = 300  # bytes that sorting and parting takes for each of them, at least
+MOST_WEIGHT = 1_000_000  # as of a class
 LONGEST_LABEL = 255  # bytes, as of a class folder
 TWICE = "in more than one row of the table"
 
@@ -49,6 +51,7 @@ class _Read:
     labels: list[int] = field(default_factory=list)
     roles: list[str] = field(default_factory=list)
     groups: list[int] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)  # none where there is no such column
     at: dict[str, int] = field(default_factory=dict)
     classes: dict[str, int] = field(default_factory=dict)
     known_groups: dict[str | int, int] = field(default_factory=dict)
@@ -60,15 +63,17 @@ def read_table(path: Path, columns: Columns, progress: Progress = silent) -> dic
     """The rows of each split by its role (`train`, `val`, `test`); without a column for splits, all are `train`.
 
     Paths are relative to the table's folder, or absolute; the files are not looked at. Raises DataError for a table
-    that cannot be read, and for a row that says nothing usable: no path, a URL, no label or several, an unknown split.
+    that cannot be read, and for a row that says nothing usable: no path, a URL, no label or several, an unknown split,
+    no weight where there is a column for it.
     """
     read, folder = _Read(), str(path.parent)
-    asked = has_groups = False
+    asked = has_groups = has_weights = False
 
     def choose(names: Sequence[str]) -> list[int]:
-        nonlocal asked, has_groups
+        nonlocal asked, has_groups, has_weights
         places = find_columns(path, names, columns)
         asked, has_groups = places.split is not None, places.group is not None
+        has_weights = places.weight is not None
         return [place for place in places if place is not None]
 
     for number, (where, cells) in enumerate(table_rows(path, choose)):
@@ -76,7 +81,8 @@ def read_table(path: Path, columns: Columns, progress: Progress = silent) -> dic
         if not (isinstance(label, str) and label in read.classes):
             label = _label(label, path, where)
         role = _role(cells[2], path, where) if asked else "train"
-        _add(read, name, label, role, cells[-1] if has_groups else None, path, where)
+        weight = _weight(cells[-1], path, where) if has_weights else None
+        _add(read, name, label, role, cells[2 + asked] if has_groups else None, weight, path, where)
         if not (number + 1) % MANY:
             _refuse_many(path, number + 1)
             progress(f"reading {path.name}", number, None)
@@ -95,7 +101,9 @@ def _refuse_many(path: Path, count: int) -> None:
         raise DataError(f"table {path}: {count:,} rows so far: {short}. Cure: fewer pictures at a time")
 
 
-def _add(read: _Read, name: str, label: str, role: str, group: Any, path: Path, where: str) -> None:
+def _add(
+    read: _Read, name: str, label: str, role: str, group: Any, weight: float | None, path: Path, where: str
+) -> None:
     number = read.classes.setdefault(label, len(read.classes))
     first = read.at.setdefault(name, len(read.names))
     if first < len(read.names):
@@ -103,6 +111,9 @@ def _add(read: _Read, name: str, label: str, role: str, group: Any, path: Path, 
             other = next(text for text, place in read.classes.items() if place == read.labels[first])
             raise DataError(f"table {path}: {where} gives {_shown(name)} the label {label!r}, and a row before it "
                             f"{other!r}. Cure: remove one of them")  # fmt: skip
+        if weight is not None and read.weights[first] != weight:
+            raise DataError(f"table {path}: {where} gives {_shown(name)} the weight {weight:g}, and a row before it "
+                            f"{read.weights[first]:g}. Cure: remove one of them")  # fmt: skip
         if read.roles[first] == role or (name, role) in read.again:
             read.skipped.append((role, name))
             return
@@ -112,6 +123,8 @@ def _add(read: _Read, name: str, label: str, role: str, group: Any, path: Path, 
     read.groups.append(read.known_groups.setdefault(together or len(read.names), len(read.known_groups)))
     read.names.append(name)
     read.labels.append(number)
+    if weight is not None:
+        read.weights.append(weight)
     read.roles.append(role)
 
 
@@ -130,6 +143,7 @@ def _parted(read: _Read, folder: str, has_groups: bool) -> dict[str, Rows]:
     names = read.names if root == folder else [_below(root, os.path.join(folder, name)) for name in read.names]
     files = Files.below(root, (names[place] for place in order.tolist()))
     roles, groups = np.array(read.roles)[order], np.array(read.groups, np.int64)[order]
+    weights = np.array(read.weights)[order] if read.weights else None
     parts = {}
     for role in ROLES:
         places = np.flatnonzero(roles == role)
@@ -137,7 +151,8 @@ def _parted(read: _Read, folder: str, has_groups: bool) -> dict[str, Rows]:
             skipped = tuple(Skipped(os.path.join(folder, n), TWICE) for r, n in read.skipped if r == role)
             present, own = np.unique(labels[order][places], return_inverse=True)
             together = groups[places] if has_groups else None
-            split = Split(files[places], own.reshape(-1).astype(np.int64), groups=together)
+            counting = None if weights is None else weights[places]
+            split = Split(files[places], own.reshape(-1).astype(np.int64), groups=together, weights=counting)
             parts[role] = Rows(split, tuple(classes[i] for i in present), skipped)
     return parts
 
@@ -190,6 +205,18 @@ def _role(cell: Any, path: Path, where: str) -> str:
         text = expected("split", cell if isinstance(cell, str) and len(cell) <= 40 else _shown(cell), known)
         raise DataError(f"table {path}: {where}: {text} Cure: rename it, or the column")
     return role
+
+
+def _weight(cell: Any, path: Path, where: str) -> float:
+    """A number, also one in the text of a CSV file."""
+    try:
+        weight = math.nan if isinstance(cell, bool) else float(cell)
+    except (TypeError, ValueError, OverflowError):
+        weight = math.nan
+    if not 0 <= weight <= MOST_WEIGHT:
+        cure = f"expected a number of 0 to {MOST_WEIGHT:,}. Cure: correct it, or rename a column that means another"
+        raise DataError(f"table {path}: {where}: {_shown(cell)} is no weight: {cure}")
+    return weight
 
 
 _role_of = lru_cache(maxsize=64)(role_of)  # a million rows have a few names

@@ -60,6 +60,8 @@ def lines(c: DataCheck, findings: Sequence[Finding]) -> Iterator[str]:
     if c.train.groups is not None and c.val.groups is not None:
         in_train, in_val = len(np.unique(c.train.groups)), len(np.unique(c.val.groups))
         yield f"groups    {in_train:,} in training and {in_val:,} in validation"
+    if (weights := c.train.weights) is not None:
+        yield f"weights   {weights.min():g} to {weights.max():g}, mean {weights.mean():g}, of training pictures"
     train = c.counts[:, 0]
     balance = f", the largest has {train.max() / max(train.min(), 1):.1f} times the pictures of the smallest"
     yield f"classes   {len(c.classes)}{balance if train.min() else ''}"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer.arrays import Int64
+from xfer.arrays import Float64, Int64
 from xfer.backend import Batch, Lazy, Precision, PredictStep, TrainStep
 from xfer.data.order import Sampler, Source, chunks, epoch_order
 from xfer.losses import PLAIN, LossSpec, Partners, leading, mean_loss, targets_of
@@ -71,6 +71,7 @@ class Training:
     precision: Precision = "float32"
     mix: Mix = UNMIXED
     sampler: Sampler = "shuffle"
+    weights: Float64 | None = None  # of each training picture, where they have any
 
 
 def train(t: Training, start: Point, progress: Progress) -> Iterator[Tally | tuple[Epoch, Evaluation, Point]]:
@@ -127,15 +128,22 @@ class Tally:
         self.step, self.digest = start.step, bytes.fromhex(start.digest)
         self.loss_sum, self.right = start.loss_sum, start.right
         self.latest = math.nan  # loss of the last step that was read
-        self.waiting: deque[tuple[int, Int64, Lazy, Partners | None]] = deque()
+        self.waiting: deque[tuple[int, Int64, Lazy, Partners | None, Float64 | None]] = deque()
 
-    def add(self, labels: Int64, arrays: Iterable[NDArray[Any]], lazy: Lazy, partners: Partners | None = None) -> None:
+    def add(
+        self,
+        labels: Int64,
+        arrays: Iterable[NDArray[Any]],
+        lazy: Lazy,
+        partners: Partners | None = None,
+        weights: Float64 | None = None,
+    ) -> None:
         """Count a step that was taken, on a batch that is what the arrays say."""
         link = hashlib.sha256(self.digest)
         for array in arrays:
             link.update(np.ascontiguousarray(array).tobytes())
         self.digest = link.digest()
-        self.waiting.append((self.step, labels, lazy, partners))
+        self.waiting.append((self.step, labels, lazy, partners, weights))
         self.step += 1
         self._read(LAG)
 
@@ -154,10 +162,12 @@ class Tally:
 
     def _read(self, leave: int) -> None:
         while len(self.waiting) > leave:
-            number, labels, lazy, partners = self.waiting.popleft()
+            number, labels, lazy, partners, weights = self.waiting.popleft()
             loss, logits = lazy()
             # A framework may sum a batch's losses in any order, and not repeat the last bit; its logits do repeat.
-            mean = loss if self.spec is None else mean_loss(log_softmax(logits), labels, self.spec, partners)
+            mean = loss
+            if self.spec is not None:
+                mean = mean_loss(log_softmax(logits), labels, self.spec, partners, weights)
             if not (math.isfinite(loss) and math.isfinite(mean)):
                 wrong = mean if math.isfinite(loss) else loss
                 raise diverged.lost(wrong, number + 1, self.start.epoch + 1, self.rates[number], self.precision)
@@ -179,11 +189,15 @@ def train_epoch(t: Training, tally: Tally, progress: Progress) -> Iterator[Tally
     )  # one picture in a view, however often
     for indices, (labelled, digests) in zip(todo, t.train.batches(asked, view), strict=True):
         masks = t.masks.draw(t.seed, epoch, indices)
-        mix = mixed(t.mix, labelled, t.seed, epoch, done)
-        batch = Batch(mix.inputs, *targets_of(t.loss or PLAIN, labelled.labels, t.classes, mix.partners), masks)
+        weights = None if t.weights is None else t.weights[indices % count]
+        mix = mixed(t.mix, labelled, t.seed, epoch, done, weights)
+        targets, factors = targets_of(t.loss or PLAIN, labelled.labels, t.classes, mix.partners, weights)
+        batch = Batch(mix.inputs, targets, factors, masks)
         lrs = [tally.rates[tally.step] * mult for mult in t.lr_mults]
         result = t.step(parts_of(batch, t.batch_size), lrs)
-        tally.add(labelled.labels, (digests, labelled.labels, *mix.changed, *masks.values()), result, mix.partners)
+        given = () if weights is None else (weights,)
+        arrays = (digests, labelled.labels, *given, *mix.changed, *masks.values())
+        tally.add(labelled.labels, arrays, result, mix.partners, weights)
         done += len(indices)
         yield tally  # before others hear of it: an error of theirs then finds a boundary that was given
         progress(f"epoch {epoch + 1}", done, count)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from xfer.arrays import Pixels
+from xfer.arrays import Float64, Pixels
 from xfer.backend import Labelled
 from xfer.losses import Partners
 from xfer.pixels.mixing import Blend, Patch, draw_blend, draw_patch
@@ -35,11 +35,12 @@ class Mixed:
             yield from (self.inputs, self.partners.labels, np.array(self.partners.share))
 
 
-def mixed(mix: Mix, batch: Labelled, seed: int, epoch: int, place: int) -> Mixed:
+def mixed(mix: Mix, batch: Labelled, seed: int, epoch: int, place: int, weights: Float64 | None = None) -> Mixed:
     """The batch, each picture mixed with the one before it, the first with the last; `place`: samples before it.
 
     One draw for a batch and a neighbour for each picture, as in torchvision's MixUp and CutMix: the order is random, so
     that a neighbour is any picture, and never the picture itself but in a batch of one, which is left as it is.
+    `weights` (N,): of the pictures, where they have any.
     """
     if not mix.on or len(batch.labels) < 2:
         return Mixed(batch.inputs)
@@ -50,7 +51,8 @@ def mixed(mix: Mix, batch: Labelled, seed: int, epoch: int, place: int) -> Mixed
     pictures = np.empty_like(batch.inputs)  # the reader's own are the partners too
     for i, image in enumerate(batch.inputs):
         pictures[i] = drawn.apply(image, batch.inputs[i - 1])
-    return Mixed(pictures, Partners(np.roll(batch.labels, 1), drawn.share))
+    seconds = None if weights is None else np.roll(weights, 1)
+    return Mixed(pictures, Partners(np.roll(batch.labels, 1), drawn.share, seconds))
 
 
 def examples(mix: Mix, batch: Labelled, classes: Sequence[str], seed: int) -> tuple[Pixels, list[str]]:

@@ -72,6 +72,7 @@ def open_phase(
         precision=net.spec.precision,
         mix=recipe.mix,
         sampler=recipe.train.sampler,
+        weights=p.data.train.weights,
     )
     return training, sum(cache.seconds for cache in kept)
 

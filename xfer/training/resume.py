@@ -49,7 +49,9 @@ def _network_digest(net: Net) -> str:
 
 
 def data_digest(data: Dataset) -> str:
-    """Sha256, in hexadecimal, of classes, and in order of all files: names below the root, labels, contents."""
+    """Sha256, in hexadecimal, of classes, and in order of all files: names below the root, labels, contents.
+
+    And of the weights of training pictures, where these have any: those of others change nothing."""
     total = hashlib.sha256("\n".join(data.classes).encode())
     root = os.path.join(data.root, "")
     for split in (data.train, data.val):
@@ -58,6 +60,8 @@ def data_digest(data: Dataset) -> str:
             total.update((f"\n{name}" if i else name).encode("utf-8", "surrogateescape"))
         total.update(split.labels.tobytes())
         total.update(b"" if split.digests is None else split.digests.tobytes())
+    if data.train.weights is not None:
+        total.update(data.train.weights.tobytes())
     return total.hexdigest()
 
 

@@ -40,6 +40,11 @@ def _(here):
     return train(written("path,label,split\n" + rows))
 
 
+@row("a table with a weight below 0", "'-1' is no weight: expected a number of 0 to 1,000,000")
+def _(here):
+    return train(written("path,label,weight\ntrain/ants/0.png,ants,1\ntrain/bees/0.png,bees,-1\n"))
+
+
 @row("a table of one row of a million cells", "cells, expected 2")
 def _(here):
     return train(written("path,label\n" + "," * 1_000_000 + "\n"))
