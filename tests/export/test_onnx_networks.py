@@ -38,6 +38,11 @@ SMALL = {
 """Name -> side of the pictures."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def declare_everywhere():
+    """Backends are those that are installed: what torch gives is asked for."""
+
+
 def as_network(graph, weights, size=None):
     return Network(graph, weights, size or graph.size, IMAGENET_MEAN, IMAGENET_STD)
 
