@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,12 +35,14 @@ from tests.parity_all import (
 )
 from tools.catalogue import WRITTEN_HERE, WithoutNumbers, build
 from xfer.archs import NO_WEIGHTS
+from xfer.arrays import Float32, Pixels
 from xfer.backends import load_backend
 from xfer.errors import ConfigError
 from xfer.export.check import TOLERANCE
 from xfer.export.network import OPSET, Network, onnx_model
 from xfer.export.runtime import normalised as entering
 from xfer.graphs import packaged
+from xfer.nets.specs import ModelSpec
 from xfer.nets.weights import init_weights
 from xfer.system.memory import shortage
 
@@ -72,8 +74,6 @@ class Row:
 
 def compare(name: str, size: int | None = None, opset: int = OPSET) -> Row:
     """Raises ConfigError for a network that no ONNX file holds."""
-    import onnxruntime
-
     spec = spec_of(name, size)
     with WithoutNumbers():
         module = build(name)
@@ -91,13 +91,20 @@ def compare(name: str, size: int | None = None, opset: int = OPSET) -> Row:
     model = onnx_model(network, "normalised", opset, {})
     nodes, written = len(model.graph.node), model.SerializeToString()
     del model, weights, network
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(written, options, providers=["CPUExecutionProvider"])
-    logits = session.run(["logits"], {"images": entering(images, spec.mean, spec.std)})[0]
+    logits = logits_of(written, spec)(images)
     same = bool((logits.argmax(1) == wanted.argmax(1)).all())
     apart = relative(logits, wanted)
     return Row(name, parameters_of(name), spec.image_size[0], nodes, apart, same, relative(wanted[:1], wanted[1:]))
+
+
+def logits_of(written: bytes, spec: ModelSpec) -> Callable[[Pixels], Float32]:
+    """What onnxruntime gives, (N, C), of pictures (N, H, W, 3)."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(written, options, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(["logits"], {"images": entering(images, spec.mean, spec.std)})[0]
 
 
 def attempted(name: str, size: int | None, opset: int) -> Row | str:
