@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"(?<!\\)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^()\s]+)\)")
 FENCED = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#{1,6} +(.*?) *#*$", re.MULTILINE)
@@ -46,7 +47,7 @@ def broken(page):
             yield target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_link_leads_somewhere(page):
     assert list(broken(page)) == []
 
@@ -84,13 +85,20 @@ def test_what_leads_nowhere_is_found(tmp_path):
 
 def test_the_site_and_its_first_page_have_every_page_once():
     site = (ROOT / "tools" / "mkdocs.yml").read_text(encoding="utf-8")
-    pages = [page.name for page in PAGES if page.parent == ROOT / "docs"]
-    assert sorted(re.findall(r": (\w+\.md)$", site, re.MULTILINE)) == pages
-    linked = LINK.findall((ROOT / "docs" / "index.md").read_text(encoding="utf-8"))
-    assert sorted(linked) == [name for name in pages if name != "index.md"]
+    pages = [page.relative_to(DOCS).as_posix() for page in PAGES if page.is_relative_to(DOCS)]
+    assert sorted(re.findall(r": ([\w/]+\.md)$", site, re.MULTILINE)) == sorted(pages)
+    linked = LINK.findall((DOCS / "index.md").read_text(encoding="utf-8"))
+    first = [name for name in pages if re.fullmatch(r"\w+\.md|\w+/index\.md", name)]
+    assert sorted(linked) == sorted(name for name in first if name != "index.md")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("first", sorted(DOCS.glob("*/index.md")), ids=lambda page: page.parent.name)
+def test_the_first_page_of_a_folder_leads_to_all_of_its_pages(first):
+    linked = {(first.parent / link.partition("#")[0]).resolve() for link in LINK.findall(text_of(first))}
+    assert set(first.parent.glob("*.md")) - {first} - linked == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_lists_and_tables_stand_alone(page):
     """GitHub takes a list right behind a paragraph for one; the site takes it for the paragraph's words."""
     item = re.compile(r"- |\d+\. |\|")
