@@ -6,8 +6,11 @@ not by exporting for several of them, and holding the operators against each oth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 import torch
@@ -45,7 +48,7 @@ def program(bare: nn.Module, size: tuple[int, int]) -> Program:
 
 
 def _export(bare: nn.Module, batch: int, size: tuple[int, int]) -> _Exported:
-    with torch.no_grad():
+    with torch.no_grad(), _in_silence():
         whole = torch.export.export(bare, (torch.empty(batch, 3, *size, device="meta"),), strict=False)
     names = {
         spec.arg.name: spec.target or spec.arg.name
@@ -53,6 +56,19 @@ def _export(bare: nn.Module, batch: int, size: tuple[int, int]) -> _Exported:
         if spec.kind is not torch.export.graph_signature.InputKind.USER_INPUT
     }
     return _Exported(list(whole.graph.nodes), names)
+
+
+@contextmanager
+def _in_silence() -> Iterator[None]:
+    """torch prints the whole program on standard error where an export fails, and logs beside it."""
+    log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def _are_alike(runs: Sequence[_Exported]) -> bool:

@@ -6,9 +6,12 @@ torch.fx takes a module apart by its layers; torch.export, where fx cannot, by A
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping, Sequence
+from traceback import extract_tb
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from xfer.capabilities import Traced
@@ -48,7 +51,7 @@ def traced(module: nn.Module, size: tuple[int, int]) -> Traced:
     try:
         by_layers = symbolic.taken_apart(bare)
     except Exception as cause:  # control flow on values, or whatever a stranger's forward raises
-        error = BackendError(f"the network cannot be traced: {first_line(cause)}")
+        error = BackendError(f"the network cannot be traced: {first_line(cause)}{_place(cause)}{_cure(cause)}")
     else:
         try:
             return _translation(symbolic.program(by_layers, size), module, bare, size)
@@ -62,6 +65,18 @@ def traced(module: nn.Module, size: tuple[int, int]) -> Traced:
         return _translation(by_operators, module, bare, size)
     except BackendError as unknown:
         raise (error if isinstance(error, _UnknownNodeError) else unknown) from None
+
+
+def _place(cause: Exception) -> str:
+    """The line of the module's own code that led to it, in brackets; "" where none did."""
+    ours = (os.path.dirname(torch.__file__), os.path.dirname(__file__))
+    frames = [frame for frame in extract_tb(cause.__traceback__) if not frame.filename.startswith((*ours, "<"))]
+    return f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""
+
+
+def _cure(cause: Exception) -> str:
+    decides = isinstance(cause, fx.proxy.TraceError)
+    return ". Cure: do the same for every picture, with torch.where in place of if" if decides else ""
 
 
 def _translation(program: Program, module: nn.Module, bare: nn.Module, size: tuple[int, int]) -> Traced:
