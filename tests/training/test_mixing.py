@@ -25,6 +25,7 @@ from xfer.testing.recorder import Recorder
 from xfer.testing.resuming import assert_same_end, ended
 from xfer.training import mixing
 from xfer.training.loop import Point, Training, train
+from xfer.training.lr_range import Ramp, find_range
 from xfer.training.masks import Masks
 from xfer.training.mixing import examples, mixed
 from xfer.training.phases import open_phase
@@ -196,7 +197,8 @@ def data(tmp_path_factory):
 
 
 def recipe_of(data, arch, **changes):
-    usual = {"data": str(data), "arch": arch, "weights": "random", "size": 32, "epochs": 2, "batch_size": 4}
+    usual = {"data": str(data), "arch": arch, "weights": "random", "size": 32, "batch_size": 4}
+    usual |= {} if "phases" in changes else {"epochs": 2}
     mix = {"mix.mixup": 0.4, "mix.cutmix": 1.0, "loss.label_smoothing": 0.1, "loss.class_weights": "balanced"}
     return as_recipe(None, usual | mix | {"optimizer.lr": 0.01, "model.dropout": 0.2} | changes)
 
@@ -232,6 +234,38 @@ def test_what_a_native_pipeline_reads_is_mixed_too(data, target):
     lasts = [list(fit(prepare(as_recipe(recipe, {"mix.p": p}), backend, "cpu")))[-1] for p in (0.0, 1.0)]
     assert lasts[0].epoch.batches_digest != lasts[1].epoch.batches_digest
     assert lasts[0].epoch.train_loss != lasts[1].epoch.train_loss
+
+
+@pytest.mark.parametrize(("off", "phases"), [(1, [3]), (2, [1, 2]), (3, [3]), (9, [2, 1])])
+def test_the_last_epochs_are_not_mixed_and_a_run_repeats_that(data, tmp_path, off, phases):
+    changes = {"phases": [{"epochs": count} for count in phases], "train_from": "stem"}
+    mixed_to_the_end, plain = (
+        ended(recipe_of(data, "tiny", **changes, **{"mix.p": p}), [NumpyBackend()], [], tmp_path) for p in (1.0, 0.0)
+    )
+    recipe = recipe_of(data, "tiny", **changes, **{"mix.off_epochs": off})
+    whole = ended(recipe, [NumpyBackend()], [], tmp_path)
+    digests, mixed_ones, plain_ones = (
+        [epoch.train_loss for epoch in end[1].state().history] for end in (whole, mixed_to_the_end, plain)
+    )
+    until = max(3 - off, 0)
+    assert digests[:until] == mixed_ones[:until]
+    assert all(ours != theirs for ours, theirs in zip(digests[until:], mixed_ones[until:], strict=True))
+    assert off < 3 or digests == plain_ones
+    # 15 pictures by 4 make 4 steps: stopped in the middle of epochs, and right before one that is not mixed
+    assert_same_end(whole, ended(recipe, [NumpyBackend()], [3, 2, 5], tmp_path))
+    says = f"mix.off_epochs: {f'the last {off} of' if off < 3 else 'all'} 3 epochs are of pictures as they are"
+    assert says in whole[0].notes
+    assert not any("off_epochs" in note for note in mixed_to_the_end[0].notes)
+
+
+def test_a_test_of_rates_mixes_all_its_steps(data):
+    recipe = recipe_of(data, "tiny", train_from="stem")
+    ramp = Ramp(steps=20)  # of 4 to an epoch, and the recipe has 2
+    usual, off, plain = (
+        find_range(prepare(as_recipe(recipe, change), NumpyBackend()), ramp).losses.tolist()
+        for change in ({}, {"mix.off_epochs": 2}, {"mix.p": 0.0})
+    )
+    assert usual == off != plain
 
 
 @pytest.mark.parametrize("views", ["auto", 2])

@@ -75,6 +75,7 @@ _NAMES = {
     "mix.cutmix": "cutmix cutmix-alpha",
     "mix.p": "mixup-prob",
     "mix.switch_p": "mixup-switch-prob",
+    "mix.off_epochs": "close-mosaic mixup-off-epoch",
     # the machine, and what is left behind
     "data.workers": "workers num-workers n-workers dataloader-num-workers threads j",
     "train.precision": "precision amp-dtype",

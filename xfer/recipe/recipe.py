@@ -221,13 +221,15 @@ class Loss(Section):
 class Mix(Section):
     """Training pictures mixed with others of their batch. `mixup`, `cutmix`: alpha of Beta(alpha, alpha); 0: not so.
 
-    `p` is the chance of a batch to be mixed, `switch_p` that of cutmix where both are asked for.
+    `p` is the chance of a batch to be mixed, `switch_p` that of cutmix where both are asked for. `off_epochs`: the last
+    so many of all planned epochs see pictures as they are.
     """
 
     mixup: Alpha = 0.0
     cutmix: Alpha = 0.0
     p: Chance = 1.0
     switch_p: Chance = 0.5
+    off_epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = 0
 
     @property
     def on(self) -> bool:

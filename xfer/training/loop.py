@@ -70,6 +70,7 @@ class Training:
     loss: LossSpec | None = None  # None: plain, and `train_loss` is the figure that the step gives
     precision: Precision = "float32"
     mix: Mix = UNMIXED
+    mixed_until: int | None = None  # the first epoch, over the whole run, that is not mixed; None: all are
     sampler: Sampler = "shuffle"
     weights: Float64 | None = None  # of each training picture, where they have any
 
@@ -187,10 +188,11 @@ def train_epoch(t: Training, tally: Tally, progress: Progress) -> Iterator[Tally
     asked = (
         todo if t.views is None else [positions % count for positions in todo]
     )  # one picture in a view, however often
+    asked_mix = t.mix if t.mixed_until is None or epoch < t.mixed_until else UNMIXED
     for indices, (labelled, digests) in zip(todo, t.train.batches(asked, view), strict=True):
         masks = t.masks.draw(t.seed, epoch, indices)
         weights = None if t.weights is None else t.weights[indices % count]
-        mix = mixed(t.mix, labelled, t.seed, epoch, done, weights)
+        mix = mixed(asked_mix, labelled, t.seed, epoch, done, weights)
         targets, factors = targets_of(t.loss or PLAIN, labelled.labels, t.classes, mix.partners, weights)
         batch = Batch(mix.inputs, targets, factors, masks)
         lrs = [tally.rates[tally.step] * mult for mult in t.lr_mults]

@@ -106,7 +106,7 @@ def find_range(p: Prepared, ramp: Ramp, progress: Progress = silent) -> LrRange:
     per_epoch = ceil(len(p.data.train.labels) / (p.recipe.train.batch_size * p.recipe.train.accumulate))
     rates = ramp.rates(per_epoch)
     first = replace(plan(p.recipe)[0], epochs=ceil(len(rates) / per_epoch))
-    training, _ = open_phase(p, first, progress)
+    training = replace(open_phase(p, first, progress)[0], mixed_until=None)  # as it begins, however many epochs
     diverged.refuse_rate(float(rates[-1]), max(training.lr_mults, default=1.0), first.epochs)
     losses, smoothed, stopped = list[float](), list[float](), ""
     try:

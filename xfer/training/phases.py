@@ -11,7 +11,7 @@ from xfer.features.key import Prefix, origin, shareable
 from xfer.metrics import Epoch
 from xfer.progress import Progress, part
 from xfer.recipe import meaning
-from xfer.recipe.phases import PlannedPhase
+from xfer.recipe.phases import PlannedPhase, epochs
 from xfer.training.average import AveragedStep, begin
 from xfer.training.loop import Training
 from xfer.training.masks import masks_of
@@ -71,6 +71,7 @@ def open_phase(
         loss=p.loss,
         precision=net.spec.precision,
         mix=recipe.mix,
+        mixed_until=epochs(recipe) - recipe.mix.off_epochs,
         sampler=recipe.train.sampler,
         weights=p.data.train.weights,
     )

@@ -31,7 +31,7 @@ from xfer.nets.specs import with_graph
 from xfer.progress import Progress, silent
 from xfer.recipe import meaning
 from xfer.recipe.endings import phases_of
-from xfer.recipe.phases import PlannedPhase, plan
+from xfer.recipe.phases import PlannedPhase, epochs, plan
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import AS_GIVEN, Places
 from xfer.training import loop
@@ -78,6 +78,8 @@ def prepare(
     notes = (*first.notes, padded) if padded else first.notes
     if recipe.train.sampler == "balanced":
         notes = (*notes, f"train.sampler = 'balanced': {balance(data.train.labels, data.classes)}")
+    if recipe.mix.on and recipe.mix.off_epochs:
+        notes = (*notes, f"mix.off_epochs: {_unmixed(recipe)} of pictures as they are")
     groups = tuple(meaning.groups(recipe, phase, arch, net.graph) for phase in plan(recipe))
     prepared = Prepared(
         recipe, net, data, groups, loss, store, digest(first.weights), first.loaded, notes, first.parent,
@@ -86,6 +88,11 @@ def prepare(
     )  # fmt: skip
     refuse_lone_picture(prepared)
     return prepared
+
+
+def _unmixed(recipe: Recipe) -> str:
+    count, off = epochs(recipe), recipe.mix.off_epochs
+    return f"the last {off} of {count} epochs are" if off < count else f"all {count} epochs are"
 
 
 def _some_pictures(recipe: Recipe, data: Dataset) -> Pixels:
