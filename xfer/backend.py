@@ -18,6 +18,7 @@ from xfer.graphs.graph import Graph
 
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 """`tf32`: numbers are float32, and what enters a product or a convolution is rounded to 10 bits."""
+UpdateRule = Literal["sgd", "adam", "adamw", "rmsprop", "lion", "lamb"]
 LossName = Literal["softmax", "sigmoid"]
 Model = Any
 Lazy = Callable[[], tuple[float, Float32]]
@@ -134,14 +135,33 @@ class OptimizerSpec:
             (nesterov: w -= lr * (d + momentum * v))
     adam    the decay is added to the gradient (L2); bias-corrected moments; eps outside the root
     adamw   as adam, the decay applied to the weight instead: w -= lr * decay * w
+
+    Those above every backend has, and these where `xfer.capabilities.Capabilities.update_rules` names them:
+
+    rmsprop the decay is added to the gradient (L2); v = alpha * v + (1 - alpha) * g^2, from 0; d = g / (sqrt(v) + eps);
+            buffer = momentum * buffer + d, from 0;  w -= lr * buffer. Without a momentum w -= lr * d
+    lion    w -= lr * decay * w;  w -= lr * sign(beta1 * m + (1 - beta1) * g), and then m = beta2 * m + (1 - beta2) * g,
+            from 0 (Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms", Algorithm 2). sign(0) is 0
+    lamb    u = the adam step, bias-corrected, eps outside the root, + decay * w;  w -= lr * trust * u, where trust is
+            norm(w) / norm(u), L2 norms of each tensor, and 1 where one of them is 0 (You et al. 2019, "Large Batch
+            Optimization for Deep Learning", Algorithm 2, with phi(x) = x)
     """
 
-    kind: Literal["sgd", "adam", "adamw"] = "sgd"
+    kind: UpdateRule = "sgd"
     momentum: float = 0.0
     nesterov: bool = False
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     clip_norm: float | None = None
+    alpha: float = 0.99
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """What a step remembers of each weight, by the names of `TrainStep.export_state`."""
+        if self.kind in ("sgd", "rmsprop"):
+            momentum = ("momentum",) if self.momentum else ()
+            return momentum if self.kind == "sgd" else ("v", *momentum)
+        return ("m",) if self.kind == "lion" else ("m", "v")
 
 
 class TrainStep(Protocol):
@@ -159,8 +179,8 @@ class TrainStep(Protocol):
     def export_state(self) -> dict[str, NDArray[Any]]:
         """Copies of the optimizer's state, by `slot:name`.
 
-        Slots: `momentum` (sgd, where it is above 0), `m` and `v` (adam, adamw), each float32 of the weight's shape;
-        and `step`, an int64 scalar, the number of steps taken. Before the first step: only `step`.
+        Slots: those of `OptimizerSpec.slots`, each float32 of the weight's shape; and `step`, an int64 scalar, the
+        number of steps taken. Before the first step: only `step`.
 
         A step in float16 multiplies the loss with a scale of its own, as gradients would be 0 without, and moves no
         weight where they overflow. That goes on from three scalars more: `loss_scale` (float32), and as int64 `growth`,

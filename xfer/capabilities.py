@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from xfer.arrays import Float32, Weights
-from xfer.backend import Backend, Diagnosis, InputSpec, Labelled, Model, Precision
+from xfer.backend import Backend, Diagnosis, InputSpec, Labelled, Model, Precision, UpdateRule
 from xfer.graphs.graph import Graph
 
 
@@ -80,12 +80,14 @@ class Capabilities(Protocol):
                       see all that is computed
     numerics          a setting of its own that may change the last bits (none): features are kept for each apart
     networks          name -> graph of networks that it brings itself (none)
+    update_rules      the kinds of `OptimizerSpec` that it has (sgd, adam, adamw)
     exports           name of a format -> what writes networks in it (none): `xfer export --format NAME`
     """
 
     shares_features: bool
     numerics: str
     networks: Mapping[str, Graph]
+    update_rules: Sequence[UpdateRule]
     exports: Mapping[str, Export]
 
     def precisions(self, device: str) -> tuple[Precision, ...]:
@@ -151,6 +153,7 @@ _ABSENT: Mapping[str, Any] = {
     "shares_features": True,
     "numerics": "",
     "networks": {},
+    "update_rules": ("sgd", "adam", "adamw"),
     "exports": {},
     "precisions": lambda device: ("float32",),
     "blend": None,

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import ModuleType
+from typing import get_args
 
 import mindspore as ms
 import numpy as np
@@ -15,7 +16,7 @@ from mindspore.device_context import ascend, gpu
 
 from xfer.archs import LOGITS
 from xfer.arrays import Float32, Weights
-from xfer.backend import Diagnosis, InputSpec, Labelled, LossName, NetworkSpec, OptimizerSpec, ParamGroups
+from xfer.backend import Diagnosis, InputSpec, Labelled, LossName, NetworkSpec, OptimizerSpec, ParamGroups, UpdateRule
 from xfer.errors import BackendError, WeightsError, expected
 from xfer.graphs.graph import Graph
 from xfer.graphs.parts import boundaries, part_of
@@ -45,6 +46,7 @@ class MindSporeBackend:
     name = "mindspore"
     kinds = frozenset(KINDS)
     exports = EXPORTS
+    update_rules = get_args(UpdateRule)
 
     def __init__(self, mode: str = "auto") -> None:
         """`mode` is "pynative" (each operator at once), "graph" (`ms.jit`) or "auto", the faster one of the two.

@@ -1,8 +1,9 @@
-"""The update rules of xfer's `OptimizerSpec`, by MindSpore's fused kernels.
+"""The update rules of xfer's `OptimizerSpec`: two by MindSpore's fused kernels, the others operator by operator.
 
 MindSpore's optimizer classes don't fit: `nn.Momentum`'s Nesterov and `nn.AdamWeightDecay` follow other formulas, and
-`experimental.optim.Adam` puts epsilon elsewhere. Their kernels do, given the right numbers. Whatever changes from step
-to step is worked out here on the host in double precision and arrives as device scalars, so nothing is recompiled.
+`experimental.optim.Adam` puts epsilon elsewhere; `ApplyRMSProp` has it and the rate inside. The first two's
+kernels do, given the right numbers. Whatever changes from step to step is worked out here on the host in double
+precision and arrives as device scalars, so nothing is recompiled.
 """
 
 from __future__ import annotations
@@ -44,6 +45,12 @@ class Numbers:
 def _numbers(spec: OptimizerSpec, lr: float, decay: float, step: int) -> tuple[float, ...]:
     if spec.kind == "sgd":
         return (lr,)
+    if spec.kind == "rmsprop":
+        return (lr,)
+    if spec.kind == "lion":
+        return lr, 1 - lr * decay
+    if spec.kind == "lamb":
+        return lr, 1 - spec.betas[0] ** step, 1 - spec.betas[1] ** step
     # In the kernel's float32, 1 - 0.999 is off by 1e-5. With the same betas here, that cancels.
     beta1, beta2 = (float(np.float32(beta)) for beta in spec.betas)
     correction1, correction2 = 1 - beta1**step, sqrt(1 - beta2**step)
@@ -107,6 +114,82 @@ class Adam(Layer):
             self.kernel(w, m, v, self.power, self.power, rate, self.beta1, self.beta2, epsilon, g)
 
 
+class RmsProp(Layer):
+    """Moves one group of weights."""
+
+    def __init__(self, spec: OptimizerSpec, decay: float, weights: Sequence[Parameter]) -> None:
+        super().__init__()
+        self.weights, self.decay = ParameterTuple(weights), decay
+        self.alpha, self.eps, self.momentum = spec.alpha, spec.eps, spec.momentum
+        self.v = _zeros("v", weights)
+        self.buffer = _zeros("momentum", weights if spec.momentum else ())
+
+    @property
+    def slots(self) -> tuple[Parameter, ...]:
+        return (*self.v, *self.buffer)
+
+    def construct(self, gradients: tuple[Tensor, ...], numbers: tuple[Tensor, ...]) -> None:
+        (lr,) = numbers
+        for i in range(len(self.weights)):
+            w, g, v = self.weights[i], gradients[i], self.v[i]
+            if self.decay != 0:
+                g = g + self.decay * w
+            ops.assign(v, self.alpha * v + (1 - self.alpha) * ops.square(g))
+            d = g / (ops.sqrt(v) + self.eps)
+            if self.momentum != 0:
+                ops.assign(self.buffer[i], self.momentum * self.buffer[i] + d)
+                d = self.buffer[i]
+            ops.assign(w, w - lr * d)
+
+
+class Lion(Layer):
+    """Moves one group of weights."""
+
+    def __init__(self, spec: OptimizerSpec, decay: float, weights: Sequence[Parameter]) -> None:
+        super().__init__()
+        self.weights, self.betas = ParameterTuple(weights), spec.betas
+        self.m = _zeros("m", weights)
+
+    @property
+    def slots(self) -> tuple[Parameter, ...]:
+        return (*self.m,)
+
+    def construct(self, gradients: tuple[Tensor, ...], numbers: tuple[Tensor, ...]) -> None:
+        (lr, shrink), (beta1, beta2) = numbers, self.betas
+        for i in range(len(self.weights)):
+            w, g, m = self.weights[i], gradients[i], self.m[i]
+            ops.assign(w, w * shrink - lr * ops.sign(beta1 * m + (1 - beta1) * g))
+            ops.assign(m, beta2 * m + (1 - beta2) * g)
+
+
+class Lamb(Layer):
+    """Moves one group of weights, each tensor by a trust of its own."""
+
+    def __init__(self, spec: OptimizerSpec, decay: float, weights: Sequence[Parameter]) -> None:
+        super().__init__()
+        self.weights, self.decay = ParameterTuple(weights), decay
+        self.betas, self.eps = spec.betas, spec.eps
+        self.m, self.v = _zeros("m", weights), _zeros("v", weights)
+
+    @property
+    def slots(self) -> tuple[Parameter, ...]:
+        return (*self.m, *self.v)
+
+    def construct(self, gradients: tuple[Tensor, ...], numbers: tuple[Tensor, ...]) -> None:
+        (lr, correction1, correction2), (beta1, beta2) = numbers, self.betas
+        for i in range(len(self.weights)):
+            w, g, m, v = self.weights[i], gradients[i], self.m[i], self.v[i]
+            ops.assign(m, beta1 * m + (1 - beta1) * g)
+            ops.assign(v, beta2 * v + (1 - beta2) * ops.square(g))
+            update = m / correction1 / (ops.sqrt(v / correction2) + self.eps) + self.decay * w
+            of_weight, of_update = ops.sqrt(ops.square(w).sum()), ops.sqrt(ops.square(update).sum())
+            trusted = ops.logical_and(of_weight > 0, of_update > 0)
+            ops.assign(w, w - lr * ops.where(trusted, of_weight / of_update, 1.0) * update)
+
+
+RULES = {"sgd": Sgd, "adam": Adam, "adamw": Adam, "rmsprop": RmsProp, "lion": Lion, "lamb": Lamb}
+
+
 class Update(Layer):
     """Moves all groups. `state` holds the slots by `slot:name`, zero at first.
 
@@ -115,8 +198,9 @@ class Update(Layer):
 
     def __init__(self, spec: OptimizerSpec, groups: ParamGroups, parameters: Mapping[str, Parameter]) -> None:
         super().__init__()
-        rule = Sgd if spec.kind == "sgd" else Adam
-        rules = [rule(spec, g.weight_decay, [parameters[name] for name in g.names]) for g in groups.trainable]
+        rules = [
+            RULES[spec.kind](spec, g.weight_decay, [parameters[name] for name in g.names]) for g in groups.trainable
+        ]
         self.rules = nn.CellList(rules, auto_prefix=False)
         self.ends = tuple(accumulate(len(g.names) for g in groups.trainable))
         self.starts = (0, *self.ends)

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from xfer.backend import (
     ParamGroups,
     Precision,
     PredictStep,
+    UpdateRule,
 )
 from xfer.capabilities import Export, LibraryModule, Traced
 from xfer_torch.kinds import KINDS
@@ -40,6 +41,7 @@ from xfer_torch.transfer import fetched
 class TorchBackend:
     name = "torch"
     kinds = KINDS
+    update_rules = get_args(UpdateRule)
 
     @property
     def exports(self) -> Mapping[str, Export]:

@@ -17,11 +17,10 @@ from xfer.backend import Batch, Lazy, LossName, OptimizerSpec, ParamGroups
 from xfer.errors import BackendError
 from xfer.graphs.parts import part_of
 from xfer_torch.network import Network, Program, Resting, laid_out
+from xfer_torch.optim import FUSED, SLOTS, optimizer_of
 from xfer_torch.transfer import fetched
 
-SLOTS = {"momentum": "momentum_buffer", "m": "exp_avg", "v": "exp_avg_sq"}  # the seam's name -> torch's
 SCALE = 2.0**16  # of the loss in float16, at first: torch halves it at an overflow, and doubles it after 2,000 steps
-SLOTS_OF = {"sgd": ("momentum",), "adam": ("m", "v"), "adamw": ("m", "v")}
 
 
 Put = Callable[[NDArray[Any]], Tensor]
@@ -67,9 +66,10 @@ class TrainStep:
         # One kernel for an update in place of several, by the same formulas: what it rounds in between differs in the
         # last bits. A CPU keeps those that it always had. Where the first step is left out, torch's keeps a momentum
         # of whatever was in memory.
-        self.fused = net.device.type == "cuda" and not self.scaler.is_enabled()
-        self.optimizer = _optimizer(optimizer, groups, self.params, self.fused or None)
-        self.slots = SLOTS_OF[optimizer.kind] if optimizer.kind != "sgd" or optimizer.momentum else ()
+        self.fused = net.device.type == "cuda" and not self.scaler.is_enabled() and optimizer.kind in FUSED
+        self.optimizer = optimizer_of(optimizer, groups, self.params, self.fused or None)
+        self.slots = {slot: SLOTS[optimizer.kind][slot] for slot in optimizer.slots}  # the seam's name -> torch's
+        self.counts = optimizer.kind != "sgd"
         self.steps = self.skipped = 0
 
     def __call__(self, parts: Sequence[Batch], lrs: Sequence[float]) -> Lazy:
@@ -123,8 +123,8 @@ class TrainStep:
             return state
         for name, parameter in self.params.items():
             slots = self.optimizer.state.get(parameter, {})
-            for slot in self.slots:
-                value = slots.get(SLOTS[slot])  # none where all steps were left out, which is as good as 0
+            for slot, key in self.slots.items():
+                value = slots.get(key)  # none where all steps were left out, which is as good as 0
                 state[f"{slot}:{name}"] = to_numpy(torch.zeros_like(parameter) if value is None else value)
         if self.scaler.is_enabled():
             scaler = self.scaler.state_dict()
@@ -141,10 +141,10 @@ class TrainStep:
         for name, parameter in self.params.items():
             slots: dict[str, Any] = {
                 key: torch.empty_like(parameter).copy_(torch.tensor(state[f"{slot}:{name}"]))  # with its strides
-                for slot, key in SLOTS.items()
+                for slot, key in self.slots.items()
                 if f"{slot}:{name}" in state
             }
-            if "exp_avg" in slots:
+            if slots and self.counts:
                 steps = float(self.steps - self.skipped)
                 slots["step"] = torch.tensor(steps, device=parameter.device if self.fused else "cpu")
             self.optimizer.state[parameter] = slots
@@ -163,15 +163,3 @@ def _lazy(losses: Sequence[Tensor], logits: Sequence[Tensor]) -> Lazy:
 def to_numpy(tensor: Tensor) -> Float32:
     """A C-contiguous float32 copy, whatever the device and the memory format."""
     return np.array(tensor.detach().cpu().numpy(), dtype=np.float32, order="C", copy=True)
-
-
-def _optimizer(
-    spec: OptimizerSpec, groups: ParamGroups, params: Mapping[str, Tensor], fused: bool | None
-) -> torch.optim.Optimizer:
-    torch_groups = [
-        {"params": [params[n] for n in g.names], "weight_decay": g.weight_decay, "lr": 0.0} for g in groups.trainable
-    ]
-    if spec.kind == "sgd":
-        return torch.optim.SGD(torch_groups, lr=0.0, momentum=spec.momentum, nesterov=spec.nesterov, fused=fused)
-    adam = torch.optim.Adam if spec.kind == "adam" else torch.optim.AdamW
-    return adam(torch_groups, lr=0.0, betas=spec.betas, eps=spec.eps, fused=fused)

@@ -185,7 +185,15 @@ def views(recipe: Recipe, frozen_prefix: bool) -> int | None:
 
 def optimizer_spec(recipe: Recipe) -> OptimizerSpec:
     o = recipe.optimizer
-    return OptimizerSpec(o.kind, o.momentum, o.nesterov, o.betas, o.eps, o.clip_norm)
+    return OptimizerSpec(o.kind, o.momentum, o.nesterov, o.betas, o.eps, o.clip_norm, o.alpha)
+
+
+def refuse_rule(recipe: Recipe, backend: Backend) -> None:
+    """Raises BackendError for an update rule that the backend does not have."""
+    kind, known = recipe.optimizer.kind, capability(backend, "update_rules")
+    if kind not in known:
+        text = f"optimizer.kind = {kind!r}: backend '{backend.name}' has {', '.join(known)}"
+        raise BackendError(f"{text}. Cure: one of these, or another backend")
 
 
 def groups(recipe: Recipe, phase: PlannedPhase, arch: Arch, graph: Graph) -> ParamGroups:

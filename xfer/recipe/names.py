@@ -53,6 +53,7 @@ _NAMES = {
     "optimizer.weight_decay": "wd weight-decay l2 decay",
     "optimizer.nesterov=true": "nesterov",
     "optimizer.betas": "betas opt-betas adam-betas",
+    "optimizer.alpha": "alpha rmsprop-alpha rho",
     "optimizer.eps": "eps opt-eps epsilon adam-epsilon",
     "optimizer.clip_norm": "clip-grad grad-clip clip-norm clip-grad-norm gradient-clip-val max-grad-norm",
     "optimizer.head_lr_mult": "head-lr-mult lr-mult",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from xfer.archs import MOST_BLOCKS, MOST_HIDDEN, MOST_WIDTH, Padding
-from xfer.backend import Precision
+from xfer.backend import Precision, UpdateRule
 from xfer.data.columns import Columns
 from xfer.data.leaks import OnLeak
 from xfer.data.order import Sampler
@@ -175,14 +175,16 @@ class Train(Section):
 class Optimizer(Section):
     """`lr` is the base rate; the head's is `lr * head_lr_mult`. Decay is per torch's definition of each rule.
 
-    `layer_decay` multiplies the rate once more for each block between a weight and the head; 1 does nothing.
+    `layer_decay` multiplies the rate once more for each block between a weight and the head; 1 does nothing. `alpha`:
+    of rmsprop's mean of squares.
     """
 
-    kind: Literal["sgd", "adam", "adamw"] = "sgd"
+    kind: UpdateRule = "sgd"
     lr: Rate = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    alpha: Annotated[float, Field(ge=0, lt=1)] = 0.99
     eps: Small = 1e-8
     weight_decay: Rate = 0.0
     decay_norm_and_bias: bool = True

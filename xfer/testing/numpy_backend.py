@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xfer.archs import LOGITS
 from xfer.arrays import Float32, Float64, Weights
-from xfer.backend import Batch, Lazy, LossName, NetworkSpec, OptimizerSpec, ParamGroups, PredictStep
+from xfer.backend import Batch, Lazy, LossName, NetworkSpec, OptimizerSpec, ParamGroups, PredictStep, UpdateRule
 from xfer.errors import BackendError, expected
 from xfer.graphs.graph import Graph, Node
 from xfer.graphs.parts import Part, part_of
@@ -171,17 +171,27 @@ class NumpyTrainStep:
 
     def _moved(self, name: str, g: Array, lr: float, decay: float) -> Array:
         o, w = self.optimizer, self.model.weights[name].astype(np.float64)
-        if o.kind == "adamw":
+        if o.kind in ("adamw", "lion"):
             w = w * (1 - lr * decay)
-        else:
+        elif o.kind != "lamb":
             g = g + decay * w
-        if o.kind == "sgd":
+        if o.kind == "rmsprop":
+            g = g / (np.sqrt(self._blend("v", name, o.alpha, (1 - o.alpha) * g**2)) + o.eps)
+        if o.kind in ("sgd", "rmsprop"):
             v = self._blend("momentum", name, o.momentum, g) if o.momentum else g
             return np.asarray(w - lr * (g + o.momentum * v if o.nesterov else v))
         b1, b2 = o.betas
+        if o.kind == "lion":
+            held = self.state.get(f"m:{name}", np.zeros_like(g))
+            self._blend("m", name, b2, (1 - b2) * g)
+            return np.asarray(w - lr * np.sign(b1 * held + (1 - b1) * g))
         m = self._blend("m", name, b1, (1 - b1) * g) / (1 - b1**self.steps)
         v = self._blend("v", name, b2, (1 - b2) * g**2) / (1 - b2**self.steps)
-        return np.asarray(w - lr * m / (np.sqrt(v) + o.eps))
+        if o.kind != "lamb":
+            return np.asarray(w - lr * m / (np.sqrt(v) + o.eps))
+        u = m / (np.sqrt(v) + o.eps) + decay * w
+        of_weight, of_update = np.linalg.norm(w), np.linalg.norm(u)
+        return np.asarray(w - lr * (of_weight / of_update if of_weight > 0 and of_update > 0 else 1.0) * u)
 
     def _follow(self, values: Mapping[str, Float64]) -> None:
         for node in self.part.nodes:
@@ -205,6 +215,7 @@ class NumpyBackend:
         {"image", "adaptive_avg_pool", "flatten", "linear", "batch_norm", "relu", "dropout", "stochastic_depth"}
     )
     networks: Mapping[str, Graph] = {TINY.name: NETWORK}
+    update_rules = get_args(UpdateRule)
 
     def versions(self) -> dict[str, str]:
         return {"numpy": np.__version__}

@@ -15,7 +15,7 @@ from xfer.testing.case import Case
 
 Array = NDArray[Any]
 Slots = Mapping[str, Array]
-"""Slot -> array of one weight: `momentum`, or `m` and `v`. None before the first step, nor of SGD without momentum."""
+"""Slot of `OptimizerSpec.slots` -> array of one weight. None before the first step, nor of SGD without momentum."""
 
 
 def softmax(logits: Array) -> Array:
@@ -66,15 +66,29 @@ def updated(
         d = g + decay * w
         v = spec.momentum * slots["momentum"] + d if slots else d
         return w - lr * (d + spec.momentum * v if spec.nesterov else v), {"momentum": v} if spec.momentum else {}
-    if spec.kind == "adam":
-        g = g + decay * w
-    else:
-        w = w - lr * decay * w
     zero = np.zeros_like(w)
     b1, b2 = spec.betas
+    if spec.kind == "rmsprop":
+        g = g + decay * w
+        v = spec.alpha * slots.get("v", zero) + (1 - spec.alpha) * g * g
+        buffer = spec.momentum * slots.get("momentum", zero) + g / (np.sqrt(v) + spec.eps)
+        return w - lr * buffer, {"v": v, "momentum": buffer} if spec.momentum else {"v": v}
+    if spec.kind == "lion":
+        m = slots.get("m", zero)
+        moved = w - lr * (np.sign(b1 * m + (1 - b1) * g) + decay * w)
+        return moved, {"m": b2 * m + (1 - b2) * g}
+    if spec.kind == "adam":
+        g = g + decay * w
+    elif spec.kind == "adamw":
+        w = w - lr * decay * w
     m = b1 * slots.get("m", zero) + (1 - b1) * g
     v = b2 * slots.get("v", zero) + (1 - b2) * g * g
-    return w - lr * (m / (1 - b1**step)) / (np.sqrt(v / (1 - b2**step)) + spec.eps), {"m": m, "v": v}
+    u = (m / (1 - b1**step)) / (np.sqrt(v / (1 - b2**step)) + spec.eps)
+    if spec.kind == "lamb":
+        u = u + decay * w
+        norms = float(np.sqrt((w**2).sum())), float(np.sqrt((u**2).sum()))
+        u = u * (norms[0] / norms[1] if min(norms) > 0 else 1.0)
+    return w - lr * u, {"m": m, "v": v}
 
 
 class LinearHead:

@@ -111,9 +111,8 @@ def _optimizer(p: Prepared, state: State, phase: PlannedPhase) -> Iterator[str]:
         yield f"optimizer/step is {_received(step)}, expected int64 {taken}"
     if p.net.spec.precision == "float16":
         yield from _scaling(slots, taken)
-    kinds = ("m", "v") if rule.kind != "sgd" else ("momentum",) if rule.momentum else ()
     groups = p.groups[phase.number]
-    wanted = {f"{kind}:{name}": p.net.shapes[name] for kind in kinds for name in groups.trainable_names}
+    wanted = {f"{kind}:{name}": p.net.shapes[name] for kind in rule.slots for name in groups.trainable_names}
     if p.recipe.train.ema is not None:
         wanted |= {SLOT + name: p.net.shapes[name] for name in groups.moving}
     yield from _named("optimizer", slots, wanted)

@@ -58,6 +58,7 @@ def prepare(
     backend = load_backend(backend) if isinstance(backend, str) else backend
     device, store = pick_device(backend, device), open_store()
     precision = meaning.precision(recipe, backend, device)
+    meaning.refuse_rule(recipe, backend)
     arch, size, asked = meaning.network(recipe, backend, places.network), meaning.image_size(recipe), recipe.weights
     source = places.weights or settled(asked.source, places.network or arch.name)
     weights, metadata = resolve_source(source, arch.name, progress=progress) or (None, {})

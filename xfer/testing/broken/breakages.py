@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xfer.archs import IMAGENET_MEAN, IMAGENET_STD, LOGITS
-from xfer.testing.broken import blending, graphs, models, steps
+from xfer.testing.broken import blending, graphs, models, rules, steps
 from xfer.testing.broken.mechanics import Breakage, Maker, arguments, calls, replacing
 from xfer.testing.broken.mechanics import steps as stepping
 from xfer.testing.kit import Law
@@ -284,6 +284,7 @@ BREAKAGES: tuple[Breakage, ...] = (
     *_STATE,
     *_MODELS,
     *blending.BREAKAGES,
+    *rules.BREAKAGES,
     *_CHANGES,
     *graphs.BREAKAGES,
 )

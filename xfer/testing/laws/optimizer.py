@@ -9,6 +9,7 @@ import numpy as np
 
 from xfer.arrays import Weights
 from xfer.backend import Backend, OptimizerSpec
+from xfer.capabilities import capability
 from xfer.losses import LossSpec
 from xfer.testing.case import Case, CaseStep
 from xfer.testing.kit import (
@@ -30,7 +31,16 @@ NESTEROV = OptimizerSpec("sgd", momentum=0.9, nesterov=True)
 # An eps this large shows whether it stands outside the root, and after the bias correction.
 ADAM = OptimizerSpec("adam", betas=(0.8, 0.95), eps=1e-3)
 ADAMW = replace(ADAM, kind="adamw")
-RULES = (SGD, MOMENTUM, NESTEROV, ADAM, ADAMW)
+RMSPROP = OptimizerSpec("rmsprop", alpha=0.9, eps=1e-3)
+RMSPROP_MOMENTUM = replace(RMSPROP, momentum=0.9)
+LION = OptimizerSpec("lion", betas=(0.8, 0.95))
+LAMB = replace(ADAM, kind="lamb")
+RULES = (SGD, MOMENTUM, NESTEROV, ADAM, ADAMW, RMSPROP, RMSPROP_MOMENTUM, LION, LAMB)
+
+
+def _had(backend: Backend, *rules: OptimizerSpec) -> list[OptimizerSpec]:
+    known = capability(backend, "update_rules")
+    return [rule for rule in rules if rule.kind in known]
 
 
 def _rates(optimizer: OptimizerSpec, step: int) -> tuple[float, float]:
@@ -69,7 +79,8 @@ def _assert_state_is(step: CaseStep, reference: LinearHead, optimizer: Optimizer
 
 def _assert_rule(backend: Backend, device: str, arch_name: str, optimizer: OptimizerSpec) -> None:
     bench = prepare(backend, device, arch_name)
-    _assert_follows(bench, optimizer, LossSpec(), [bench.features(seed=i) for i in range(4)], decay=0.1)
+    for rule in _had(backend, optimizer):
+        _assert_follows(bench, rule, LossSpec(), [bench.features(seed=i) for i in range(4)], decay=0.1)
 
 
 def sgd_follows_its_formula(backend: Backend, device: str, arch_name: str) -> None:
@@ -90,6 +101,19 @@ def adam_follows_its_formula(backend: Backend, device: str, arch_name: str) -> N
 
 def adamw_follows_its_formula(backend: Backend, device: str, arch_name: str) -> None:
     _assert_rule(backend, device, arch_name, ADAMW)
+
+
+def rmsprop_follows_its_formula(backend: Backend, device: str, arch_name: str) -> None:
+    for optimizer in (RMSPROP, RMSPROP_MOMENTUM):
+        _assert_rule(backend, device, arch_name, optimizer)
+
+
+def lion_follows_its_formula(backend: Backend, device: str, arch_name: str) -> None:
+    _assert_rule(backend, device, arch_name, LION)
+
+
+def lamb_follows_its_formula(backend: Backend, device: str, arch_name: str) -> None:
+    _assert_rule(backend, device, arch_name, LAMB)
 
 
 def clipping_bounds_the_global_norm(backend: Backend, device: str, arch_name: str) -> None:
@@ -148,7 +172,7 @@ def batches_may_have_any_size(backend: Backend, device: str, arch_name: str) -> 
 
 def a_rate_of_zero_moves_nothing(backend: Backend, device: str, arch_name: str) -> None:
     bench = prepare(backend, device, arch_name)
-    for optimizer in RULES:
+    for optimizer in _had(backend, *RULES):
         step = bench.step(bench.head_groups(0.1), optimizer, start="head")
         step(bench.features(), (0.0, 0.0))()
         step(bench.features(), (0.0, 0.0))()
@@ -193,7 +217,7 @@ def training_continues_from_its_state(backend: Backend, device: str, arch_name: 
     """Stopped before any step or after two, and continued in another model: the same bits."""
     bench, fresh = (prepare(backend, device, arch_name, seed) for seed in (0, 1))
     batches = [bench.features(seed=i) for i in range(4)]
-    for optimizer in (NESTEROV, ADAMW):
+    for optimizer in _had(backend, NESTEROV, ADAMW, RMSPROP_MOMENTUM, LION, LAMB):
         bench.reset()
         wanted = _train(bench, bench.step(bench.head_groups(0.1), optimizer, start="head"), batches)
         for taken in (0, 2):
@@ -227,7 +251,7 @@ def state_of_another_backend_serves(backend: Backend, device: str, arch_name: st
     bench = prepare(backend, device, arch_name)
     groups = bench.head_groups(0.1)
     batches = [bench.features(seed=i) for i in range(3)]
-    for optimizer in (MOMENTUM, NESTEROV, ADAM, ADAMW):
+    for optimizer in _had(backend, MOMENTUM, NESTEROV, ADAM, ADAMW, RMSPROP, RMSPROP_MOMENTUM, LION, LAMB):
         reference = LinearHead(bench.arch.head_names, bench.weights, optimizer, LossSpec(), groups)
         reference.step(batches[0], (0.05, 0.02))
         bench.reset({name: w.astype(np.float32) for name, w in reference.weights.items()})
@@ -256,6 +280,9 @@ LAWS: tuple[Law, ...] = (
     nesterov_follows_its_formula,
     adam_follows_its_formula,
     adamw_follows_its_formula,
+    rmsprop_follows_its_formula,
+    lion_follows_its_formula,
+    lamb_follows_its_formula,
     clipping_bounds_the_global_norm,
     label_smoothing_follows_its_formula,
     class_weights_follow_their_formula,
