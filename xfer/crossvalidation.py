@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from xfer.backend import Backend
-from xfer.data.dataset import anywhere, is_there
+from xfer.data.locate import anywhere, is_there, name_of
 from xfer.errors import CheckpointError
 from xfer.recipe.keys import differing, flat
 from xfer.recipe.load import as_recipe, as_recorded
@@ -90,7 +90,7 @@ def begin(
     recipe = as_recipe(recipe, {"data.folds": folds, "data.fold": 1})
     name = backend if isinstance(backend, str) else backend.name
     if output is None:
-        data = Path(recipe.data.source).name.encode()[:LONGEST_NAME].decode(errors="ignore")
+        data = name_of(recipe.data.source).encode()[:LONGEST_NAME].decode(errors="ignore")
         output = make_free(Path("runs"), f"{data}-{Path(recipe.model.arch).stem}-{name}-{folds}-folds")
     refuse_foreign(output, "cross-validation", (RECORD, *FILES), is_folds(output), overwrite, ignored=[LOCK])
     if is_folds(output) and not overwrite:

@@ -203,7 +203,10 @@ BAD = {
     "a list of labels": (text('{"path": "x", "label": ["a", "b"]}', ".jsonl"), r"\['a', 'b'\] is several labels"),
     "a list as text": (text(PATHS + "x.png,\"['a', 'b']\"\n"), r"is several labels"),
     "two labels": (text(PATHS + "x.png,a\ny.png,b\n./x.png,b\n"), r"line 4 gives 'x.png' the label 'b', and .* 'a'"),
-    "an address": (text(PATHS + "https://example.org/x.png,a\n"), r"is an address, and pictures are not downloaded"),
+    "an address in disguise": (
+        text('{"path": "https:\\u002f\\u002fhost/x.png", "label": "a"}', ".jsonl"),
+        r"'https://host/x.png' is an address with :// written otherwise",
+    ),
     "NUL": (text('{"path": "x\\u0000.png", "label": "a"}', ".jsonl"), r"is no name of a file"),
     "half a character": (text('{"path": "x\\ud800.png", "label": "a"}', ".jsonl"), r"is no name of a file"),
     "half a character for a label": (text('{"path": "x.png", "label": "\\ud800"}', ".jsonl"), r"is no label"),

@@ -20,7 +20,9 @@ class Command(click.Command):
     """Names the cure for a flag that another trainer has. The names are in `xfer.recipe.names`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[WORDS] = ("xfer", str(self.name), *args)
+        from xfer.system.addresses import shown_in
+
+        ctx.meta[WORDS] = ("xfer", str(self.name), *map(shown_in, args))  # a run writes them down
         words = list(takewhile(lambda word: word != "--", args))  # a parser takes the list apart
         for word in words:
             if word[:1] == "-" != word[1:2] and len(word) > 2:  # -lr, -bs and -config, and not -q or -qb

@@ -78,9 +78,10 @@ def _one_line(ctx: click.Context) -> Iterator[None]:
 
 def _end(ctx: click.Context, line: str, code: int) -> NoReturn:
     from xfer.cli import console
+    from xfer.system.addresses import shown_in
 
     with suppress(OSError):  # a full disk: the exit code is left to tell
-        console.say(line, error=True)
+        console.say(shown_in(line), error=True)
     ctx.exit(code)
 
 

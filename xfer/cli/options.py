@@ -22,7 +22,9 @@ tta_option = click.option(
     help="Mean of the probabilities over views of each picture: with its mirror image, four corners and the middle, or "
     "both.",
 )
-data_option = click.option("--data", metavar="DIR|ARCHIVE|NAME", help="Class folders, an archive, or a named set.")
+data_option = click.option(
+    "--data", metavar="DIR|ARCHIVE|NAME", help="Class folders, an archive, a table, a named set, or an address."
+)
 
 
 def overrides_of(flags: Mapping[str, Any], sets: Sequence[str]) -> dict[str, Any]:

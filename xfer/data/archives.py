@@ -32,7 +32,7 @@ LONGEST = 255  # bytes of a name of a file or folder, as file systems have it
 
 _CHUNK = 2**20
 _BROKEN = (BrokenTarError, BrokenZipError, zlib.error, lzma.LZMAError, EOFError, ValueError)
-_NAME_FAULTS = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
+NAME_FAULTS = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _fill(archive: Path, file: BinaryIO, folder: Path, progress: Progress) -> No
             try:
                 _write(entry, folder / _inside(archive, entry.name))
             except OSError as error:
-                if error.errno not in _NAME_FAULTS:
+                if error.errno not in NAME_FAULTS:
                     raise
                 why = error.strerror
                 raise DataError(f"archive {archive}: {_short(entry.name)} cannot be written here ({why})") from error

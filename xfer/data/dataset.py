@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -12,25 +11,20 @@ from typing import Literal
 import numpy as np
 
 from xfer.arrays import Int64
-from xfer.data.archives import SUFFIXES as ARCHIVE_SUFFIXES
-from xfer.data.archives import is_archive, unpack
 from xfer.data.columns import AS_USUAL, Columns
 from xfer.data.leaks import Leaks, OnLeak, find_leaks
 from xfer.data.lists import Skipped
-from xfer.data.made import UNPACKED
-from xfer.data.named import NAMED, fetch
+from xfer.data.locate import anywhere, locate
 from xfer.data.parts import HeldOut, chosen, classes_of, find_parts, listed, refuse_empty
 from xfer.data.recheck import Earlier, inspect_changed, warnings_of
-from xfer.data.rows import SHEETS, TABLES, is_table
 from xfer.data.split import Fold, Folded, Split, divide, fold_off, take
-from xfer.errors import ConfigError, DataError, expected
+from xfer.errors import ConfigError, DataError
 from xfer.pixels.augment import Transform
 from xfer.pixels.images import SUFFIXES
 from xfer.pixels.inspected import Inspected
 from xfer.pixels.levels import WIDE, Extent, Levels, all_levels, levels_of, misfit_of
 from xfer.progress import Progress, silent
 from xfer.system.download import cache_dir
-from xfer.system.files import expanded
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +109,7 @@ def open_dataset(
     if val_fraction is not None and not 0 < val_fraction < 1:
         raise ConfigError(f"val_fraction = {val_fraction}: expected a number between 0 and 1, both left out")
     cache = cache or cache_dir()
-    name, root = locate(source, cache, progress)
+    name, root = locate(source, cache, progress, columns)
     earlier = Earlier(cache if remember else None)
     found = find_parts(root, columns, progress)
     classes, skipped = classes_of(found), list[Skipped]()
@@ -174,34 +168,6 @@ def open_dataset(
 def _divided(split: Split, fraction: float | None, seed: int) -> tuple[Split, Split]:
     """As `divide`; None: nothing is split off."""
     return (split, take(split, np.zeros(0, np.int64))) if fraction is None else divide(split, fraction, seed)
-
-
-def is_there(source: str) -> bool:
-    """Whether it is the name of a named set, or the path of something."""
-    return source in NAMED or os.path.exists(anywhere(source))
-
-
-def anywhere(source: str) -> str:
-    """What finds it from any folder: the name of a named set, or an absolute path."""
-    return source if source in NAMED else os.path.abspath(expanded(source))
-
-
-def locate(source: str, cache: Path, progress: Progress) -> tuple[str, Path]:
-    """The name of a data set and its folder or table, downloaded or unpacked below `cache` where it has to be."""
-    if source in NAMED:
-        return source, fetch(source, cache, progress)
-    path = Path(anywhere(source))
-    if path.is_dir():
-        return path.name, path
-    if not path.exists():
-        raise DataError(f"{expected('data', source, NAMED)} Or the path of a folder or archive; {path} does not exist")
-    if is_table(path.name):
-        return path.name.split(".")[0], path
-    if not is_archive(path):
-        cure = " Cure: save the sheet as CSV" if path.suffix.lower() in SHEETS else ""
-        known = f"or an archive ({', '.join(ARCHIVE_SUFFIXES)}), or a table ({', '.join(TABLES)})"
-        raise DataError(f"data {path}: is a file. Expected a folder, {known}.{cure}")
-    return path.name.split(".")[0], unpack(path, cache / UNPACKED, progress)
 
 
 def _check(

@@ -63,8 +63,8 @@ def read_table(path: Path, columns: Columns, progress: Progress = silent) -> dic
     """The rows of each split by its role (`train`, `val`, `test`); without a column for splits, all are `train`.
 
     Paths are relative to the table's folder, or absolute; the files are not looked at. Raises DataError for a table
-    that cannot be read, and for a row that says nothing usable: no path, a URL, no label or several, an unknown split,
-    no weight where there is a column for it.
+    that cannot be read, and for a row that says nothing usable: no path, an address that nobody has put a path in the
+    place of, no label or several, an unknown split, no weight where there is a column for it.
     """
     read, folder = _Read(), str(path.parent)
     asked = has_groups = has_weights = False
@@ -174,8 +174,8 @@ def _name(folder: str, cell: Any, path: Path, where: str) -> str:
     if not isinstance(cell, str) or not cell.strip():
         raise DataError(f"table {path}: {where} has no path but {_shown(cell)}. Cure: give it one, or remove the row")
     if _URL.match(cell):
-        raise DataError(f"table {path}: {where}: {_shown(cell)} is an address, and pictures are not downloaded. "
-                        "Cure: download them, and give their paths")  # fmt: skip
+        why = "is an address with :// written otherwise, so that it was not fetched"
+        raise DataError(f"table {path}: {where}: {_shown(cell)} {why}. Cure: write the table anew, with :// as it is")
     if "\0" in cell or _is_no_text(cell):
         raise DataError(f"table {path}: {where}: {_shown(cell)} is no name of a file. Cure: write the table anew")
     name = os.path.normpath(cell)

@@ -12,9 +12,9 @@ from PIL import Image
 from xfer.arrays import Int64, Pixels
 from xfer.backend import PredictStep
 from xfer.data import sources
-from xfer.data.dataset import is_there
 from xfer.data.given import read_whole
 from xfer.data.lists import Skipped
+from xfer.data.locate import is_there
 from xfer.data.order import chunks
 from xfer.errors import DataError
 from xfer.nets.net import PREDICT_BATCH

@@ -9,6 +9,7 @@ from typing import Any
 
 from xfer.data.checked import FOLDER as CHECKED
 from xfer.data.checked import checked_folders
+from xfer.data.fetched import REMOTE, fetched_sets
 from xfer.data.made import DATASETS, UNPACKED, made_sets
 from xfer.features import store as features
 from xfer.features.store import Entry, Store
@@ -32,7 +33,7 @@ def read_cache(store: Store) -> Cache:
     """What is there now, in the user's cache folder and this store of features."""
     return Cache(
         [_of_features(store, entry) for entry in features.entries(store)],
-        sorted(made_sets(cache_dir()), key=lambda entry: entry.used),
+        sorted([*made_sets(cache_dir()), *fetched_sets(cache_dir())], key=lambda entry: entry.used),
         sorted(downloads(cache_dir()), key=lambda entry: entry.used),
         sorted(checked_folders(cache_dir()), key=lambda entry: entry.used),
     )
@@ -44,7 +45,7 @@ def prune_cache(store: Store, to: int | None) -> list[Kept]:
     The least recently used go first, and what is in use stays. Downloads go only where `to` says so: it may be that
     they were put there by hand. Gives what is gone. Raises OSError.
     """
-    for name in (UNPACKED, DATASETS, CHECKED, *FOLDERS):
+    for name in (UNPACKED, DATASETS, REMOTE, CHECKED, *FOLDERS):
         kept.sweep(cache_dir() / name)
     features.sweep(store)
     there = read_cache(store)

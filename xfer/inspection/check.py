@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from xfer.arrays import Int64
 from xfer.data.columns import AS_USUAL
-from xfer.data.dataset import leaks_of, locate
+from xfer.data.dataset import leaks_of
 from xfer.data.leaks import Leaks
 from xfer.data.lists import Skipped
+from xfer.data.locate import locate
 from xfer.data.parts import Part as Listed
 from xfer.data.parts import all_classes, files_of, find_parts
 from xfer.data.recheck import Earlier, inspect_changed
@@ -121,8 +122,8 @@ def check_data(source: str, recipe: Recipe, progress: Progress = silent) -> Data
     """
     size = output_size(recipe.augment.train_transforms)
     cache = cache_dir()
-    name, root = locate(source, cache, progress)
     data = recipe.data
+    name, root = locate(source, cache, progress, data.columns or AS_USUAL)
     found = find_parts(root, data.columns or AS_USUAL, progress)
     held = [part for part in (found.train, found.val) if part]
     classes = all_classes(held, root)

@@ -14,7 +14,8 @@ from xfer.backend import Backend, OptimizerSpec, ParamGroups, Precision
 from xfer.capabilities import capability
 from xfer.data import loader
 from xfer.data.columns import AS_USUAL
-from xfer.data.dataset import Dataset, locate, open_dataset
+from xfer.data.dataset import Dataset, open_dataset
+from xfer.data.locate import locate
 from xfer.data.parts import HeldOut, find_parts
 from xfer.data.split import Fold
 from xfer.errors import BackendError, ConfigError, XferError, expected
@@ -168,8 +169,9 @@ def refuse_large_batches(recipe: Recipe, data: Dataset, device: str) -> None:
 def splits_off(recipe: Recipe) -> bool:
     """Whether a recipe's data has no validation split, so that `split_seed` decides; True where nobody can tell."""
     try:
-        _, root = locate(recipe.data.source, cache_dir(), silent)
-        return recipe.data.fold is not None or find_parts(root, recipe.data.columns or AS_USUAL).val is None
+        columns = recipe.data.columns or AS_USUAL
+        _, root = locate(recipe.data.source, cache_dir(), silent, columns)
+        return recipe.data.fold is not None or find_parts(root, columns).val is None
     except (XferError, OSError):
         return True
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from xfer.archs import MOST_BLOCKS, MOST_HIDDEN, MOST_WIDTH, Padding
 from xfer.backend import Precision, UpdateRule
 from xfer.data.columns import Columns
 from xfer.data.leaks import OnLeak
+from xfer.data.locate import has_columns
 from xfer.data.order import Sampler
 from xfer.data.readers import Readers
-from xfer.data.rows import is_table
 from xfer.errors import ConfigError
 from xfer.nets.freeze import NormStats
 from xfer.nets.head import HeadPolicy
@@ -22,6 +22,7 @@ from xfer.pixels.levels import WIDE, Depth
 from xfer.recipe.schedule import MOST_EPOCHS, Schedule
 from xfer.recipe.strategies import SHARES, Strategy
 from xfer.section import Section
+from xfer.system.addresses import remember
 
 MOST_BATCH = 1_000_000
 MOST_SIZE = 10_000  # pixels; the usual resizing before a crop of that size makes an eighth more
@@ -53,7 +54,7 @@ class Data(Section):
     `decode = "draft"` decodes large JPEG files faster and a little less exactly: see `xfer.pixels.images.Jpeg`.
     """
 
-    source: str = "demo"
+    source: Annotated[str, AfterValidator(remember)] = "demo"  # what may be shown: a recipe is in every run
     columns: Columns | None = None  # of a table; those of usual names need none
     val_fraction: Fraction = 0.2
     split_seed: Seed | Literal["seed"] = "seed"
@@ -71,7 +72,7 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _columns_are_of_a_table(self) -> Data:
-        if self.columns is not None and not is_table(self.source):
+        if self.columns is not None and not has_columns(self.source):
             raise ValueError(
                 f"columns are those of a table, and source = {self.source!r} is none. Cure: leave them out"
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xfer.data.dataset import is_there
+from xfer.data.locate import is_there
 from xfer.errors import CheckpointError
 from xfer.metrics import Epoch
 from xfer.recipe.load import as_recorded

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from xfer.backend import Backend
 from xfer.backends import load_backend, pick_device
-from xfer.data.dataset import is_there
 from xfer.data.files import Files
 from xfer.data.given import Given
 from xfer.data.leaks import ACROSS, Leaks
 from xfer.data.lists import Skipped
+from xfer.data.locate import anywhere, is_there
 from xfer.data.parts import HeldOut
 from xfer.data.recheck import warnings_of
 from xfer.data.split import Split, joined
@@ -191,6 +191,8 @@ def _seen(leaks: Leaks) -> tuple[str, ...]:
 
 def _is_own(source: str, trained_on: str) -> bool:
     """Whether these data are those that a run was trained on, which may have been named from another folder."""
+    if anywhere(source) == anywhere(trained_on):
+        return True
     ours, theirs = expanded(source), expanded(trained_on)
     if source == trained_on or not ours.exists():
         return source == trained_on

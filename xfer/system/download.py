@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from functools import partial
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import BinaryIO
 from urllib.error import HTTPError, URLError
@@ -29,7 +29,7 @@ FOLDERS = ("downloads", "weights")
 SLOWEST = 1000  # bytes a second: fewer are a server that keeps its visitors busy
 _CHUNK = 2**18  # bytes
 _BEGIN = 1024
-_NETWORK_FAULTS = (URLError, HTTPException, ConnectionError, TimeoutError, ssl.SSLError, ValueError)
+NETWORK_FAULTS = (URLError, HTTPException, ConnectionError, TimeoutError, ssl.SSLError, ValueError)
 
 
 def cache_dir() -> Path:
@@ -99,11 +99,11 @@ def download(
                     yield from _fetch(url, file, size)
                 if (wrong := _fault(part, sha256, sha1, size)) is not None:
                     raise error(f"{what}: what {url} sent {wrong}. {cure}")
-    except _NETWORK_FAULTS as problem:
+    except NETWORK_FAULTS as problem:
         if isinstance(problem, HTTPError):
             problem.close()  # it holds the connection
         present = f"; the file that is there {fault}" if target.exists() else ""
-        raise error(f"{what}: cannot download {url} ({_reason(problem)}){present}. {cure}") from problem
+        raise error(f"{what}: cannot download {url} ({reason_of(problem)}){present}. {cure}") from problem
     except OSError as problem:
         raise error(
             f"{what}: cannot write {target} ({problem.strerror or problem}). "
@@ -120,7 +120,7 @@ def downloads(cache: Path) -> list[Kept]:
     ]
 
 
-def _reason(problem: Exception) -> str:
+def reason_of(problem: Exception) -> str:
     if isinstance(problem, URLError) and not isinstance(problem, HTTPError):
         problem = problem.reason if isinstance(problem.reason, Exception) else problem
     return " ".join(str(problem).split()) or type(problem).__name__
@@ -132,28 +132,38 @@ def _described(sha256: str | None, sha1: str | None) -> str:
 
 
 def _fetch(url: str, file: BinaryIO, size: int | None) -> Iterator[tuple[int, int | None]]:
-    patience, seconds, most = (limit(name) for name in ("download_stall", "download_seconds", "download"))
-    begun = since = time.monotonic()
-    with closing(urlopen(url, patience, begun + seconds)) as response:
-        length = response.headers.get("Content-Length", "")
-        total = int(length) if length.isdecimal() else size
-        if total is not None and total > most:
-            raise ValueError(f"{total} bytes, more than {variable_of('download')} allows")
-        done = before = 0
+    patience, seconds = limit("download_stall"), limit("download_seconds")
+    with closing(urlopen(url, patience, time.monotonic() + seconds)) as response:
+        yield from receive(response, file, size, "download")
+
+
+def receive(response: HTTPResponse, file: BinaryIO, size: int | None, most_of: str) -> Iterator[tuple[int, int | None]]:
+    """Write the body of an answer into a file, yielding (bytes so far, bytes in all or None) on the way.
+
+    `size`: bytes in all where the answer does not say. Raises ConnectionError for a body that ends too early,
+    TimeoutError for one that comes too slowly, ValueError for more bytes than the limit `most_of` allows.
+    """
+    patience, most = limit("download_stall"), limit(most_of)
+    since = time.monotonic()
+    length = response.headers.get("Content-Length", "")
+    total = int(length) if length.isdecimal() else size
+    if total is not None and total > most:
+        raise ValueError(f"{total} bytes, more than {variable_of(most_of)} allows")
+    done = before = 0
+    yield done, total
+    while chunk := response.read1(_CHUNK):
+        file.write(chunk)
+        done += len(chunk)
+        if done > (most if total is None else total):
+            raise ValueError(f"more than the {most if total is None else total} bytes expected")
+        now = time.monotonic()
+        if now - since > patience:
+            if done - before < SLOWEST * patience:
+                raise TimeoutError(f"{done - before} bytes in {now - since:.0f} s, which is too slow")
+            since, before = now, done
         yield done, total
-        while chunk := response.read1(_CHUNK):
-            file.write(chunk)
-            done += len(chunk)
-            if done > (most if total is None else total):
-                raise ValueError(f"more than the {most if total is None else total} bytes expected")
-            now = time.monotonic()
-            if now - since > patience:
-                if done - before < SLOWEST * patience:
-                    raise TimeoutError(f"{done - before} bytes in {now - since:.0f} s, which is too slow")
-                since, before = now, done
-            yield done, total
-        if total is not None and done < total:
-            raise ValueError(f"cut off after {done} of {total} bytes")
+    if total is not None and done < total:
+        raise ConnectionError(f"cut off after {done} of {total} bytes")
 
 
 def _fault(path: Path, sha256: str | None, sha1: str | None, size: int | None) -> str | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from typing import Any, cast
 from urllib.error import HTTPError
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import (
     HTTPDefaultErrorHandler,
     HTTPErrorProcessor,
@@ -33,11 +33,12 @@ def is_page(begin: bytes) -> bool:
     return _PAGE.match(begin) is not None
 
 
-def urlopen(url: str, patience: float, deadline: float) -> HTTPResponse:
+def urlopen(url: str, patience: float, deadline: float, authorization: str | None = None) -> HTTPResponse:
     """The answer to a request for a URL, by way of the proxies of the environment. Certificates are checked.
 
-    patience  seconds until the answer begins, and without a byte of its body
-    deadline  of all of it, in seconds of `time.monotonic`
+    patience       seconds until the answer begins, and without a byte of its body
+    deadline       of all of it, in seconds of `time.monotonic`
+    authorization  the header of that name, which no other host is told that the URL leads to
 
     Raises TimeoutError for what takes longer, ValueError for a URL, or one that it leads to, that is neither http nor
     https, or no longer https; URLError, HTTPException and OSError as urllib does.
@@ -47,21 +48,22 @@ def urlopen(url: str, patience: float, deadline: float) -> HTTPResponse:
     for _ in range(_REDIRECTS):
         clock = _Clock(patience, min(deadline, time.monotonic() + patience))
         try:
-            response = cast(HTTPResponse, _opener(clock).open(_request(url), timeout=patience))
+            response = cast(HTTPResponse, _opener(clock).open(_request(url, authorization), timeout=patience))
         except HTTPError as error:
             target = error.headers.get("Location") if error.code in _MOVED else None
             if target is None:
                 raise
             error.close()  # its body may have no end
-            url = _next(url, target)
+            before, url = url, _next(url, target)
+            authorization = authorization if urlsplit(before)[:2] == urlsplit(url)[:2] else None
         else:
             clock.deadline = deadline
             return response
     raise ValueError(f"it leads on more than {_REDIRECTS} times")
 
 
-def _request(url: str) -> Request:
-    return Request(url, headers={"User-Agent": "xfer"})
+def _request(url: str, authorization: str | None) -> Request:
+    return Request(url, headers={"User-Agent": "xfer"} | ({"Authorization": authorization} if authorization else {}))
 
 
 def _next(url: str, target: str) -> str:
