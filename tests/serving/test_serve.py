@@ -1,11 +1,9 @@
 """`xfer serve` over real HTTP: what the run predicts, and one line for whatever else comes."""
 
-import http.client
 import io
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +11,8 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,75 +23,12 @@ pytest.importorskip("uvicorn", reason="uvicorn is not installed")
 pytest.importorskip("starlette", reason="starlette is not installed")
 pytest.importorskip("python_multipart", reason="python-multipart is not installed")
 
-import uvicorn
+from service import BACKEND, MOST, Client, Service
 
-import xfer
 from xfer.cli.main import main
 from xfer.export.export import export
-from xfer.serving.app import Model, application
 from xfer.serving.batches import Batches
-from xfer.serving.serve import bind, open_source
 from xfer.serving.uploads import MOST_PICTURES
-from xfer.testing.numpy_backend import NumpyBackend
-from xfer.testing.pictures import write_class_folders
-
-BACKEND = NumpyBackend()
-MOST = 200_000  # bytes of a request
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, undrawn_module):
-    folder = tmp_path_factory.mktemp("serve")
-    data = write_class_folders(folder / "pictures", ("ants & bées", "bees"), (6, 6), (40, 48))
-    recipe = {"data": str(data), "arch": "tiny", "weights": "random", "epochs": 2, "size": 32, "lr": 0.05}
-    return xfer.train(None, BACKEND, output=folder / "run", **recipe)
-
-
-@pytest.fixture(scope="module")
-def files(run):
-    return sorted((run.path.parent / "pictures" / "val").rglob("*.png"))
-
-
-class Service:
-    """A service of this process, as `xfer serve` has it."""
-
-    def __init__(self, source, timeout=5.0, most=8):
-        served = open_source(source, None, "auto")
-        self.batches = Batches(served.make, most)
-        self.batches.ready.wait()
-        assert self.batches.failed is None
-        model = Model(served.name, served.classes, served.transforms, served.whole, self.batches)
-        self.socket = bind("127.0.0.1", 0)
-        self.address = self.socket.getsockname()
-        config = uvicorn.Config(application(model, MOST, timeout), log_level="critical", access_log=False)
-        self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
-        self.thread.start()
-
-    def close(self):
-        self.server.should_exit = True
-        self.thread.join()
-        self.batches.close()
-
-    def ask(self, method, path, body=None, headers=()):
-        connection = http.client.HTTPConnection(*self.address, timeout=30)
-        try:
-            connection.request(method, path, body, dict(headers))
-            answer = connection.getresponse()
-            return answer.status, answer.read(), dict(answer.getheaders())
-        finally:
-            connection.close()
-
-    def predict(self, body, headers=()):
-        status, content, _ = self.ask("POST", "/predict", body, headers)
-        return status, json.loads(content)
-
-
-@pytest.fixture(scope="module")
-def service(run):
-    service = Service(run.path)
-    yield service
-    service.close()
 
 
 def form(*files):
@@ -156,6 +93,7 @@ def test_it_says_that_it_is_alive_and_ready(service):
     assert (status, json.loads(content)) == (200, {"status": "alive"})
     status, content, _ = service.ask("GET", "/ready")
     assert (status, json.loads(content)["classes"]) == (200, ["ants & bées", "bees"])
+    assert json.loads(content)["max_upload"] == MOST
 
 
 def test_the_page_asks_for_nothing_from_elsewhere(service):
@@ -248,35 +186,85 @@ def test_a_request_that_never_comes_to_its_end_is_given_up(run, files):
         service.close()
 
 
-def many(service, run, files, count, hostile):
+def many(client, run, files, count, hostile):
     """So many requests at once, of which some are hostile: each has its own answer."""
     wanted = dict(zip(map(str, files), run.predict(files, backend=BACKEND).probabilities, strict=True))
     bad = random.Random(0).sample(range(count), hostile)
     kinds = list(HOSTILE.values())
 
     def one(number):
+        if number in bad[::4]:
+            break_off(client.address, number)
+            return True
         if number in bad:
             body, headers, words = kinds[number % len(kinds)]
-            status, said = service.predict(body, headers)
+            status, said = client.predict(body, headers)
             return status == 400 and error_of(said).startswith(words)
         file = files[number % len(files)]
-        status, said = service.predict(file.read_bytes())
+        status, said = client.predict(file.read_bytes())
         shares = list(said["predictions"][0]["probabilities"].values())
         return status == 200 and np.allclose(shares, wanted[str(file)], atol=1e-6)
 
-    service.batches.sizes.clear()
     with ThreadPoolExecutor(16) as pool:
         assert all(pool.map(one, range(count)))
-    assert sum(service.batches.sizes) == count - hostile
+
+
+BROKEN_OFF = (
+    b"",
+    b"\x16\x03\x01\x02\x00\x01\x00",  # of TLS
+    b"GET / HTTP/9.9\r\n\r\n",
+    b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n\x89PNG",
+    b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"POST /predict HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 2000,
+)
+
+
+def break_off(address, number):
+    with suppress(ConnectionError), socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(BROKEN_OFF[number % len(BROKEN_OFF)])
 
 
 def test_many_requests_at_once_have_each_its_own_answer(service, run, files):
+    service.batches.sizes.clear()
     many(service, run, files, 200, 20)
+    assert sum(service.batches.sizes) == 180
 
 
-@pytest.mark.long
-def test_a_thousand_requests_of_which_fifty_are_hostile(service, run, files):
-    many(service, run, files, 1000, 50)
+@pytest.fixture(scope="module")
+def process(run, tmp_path_factory):
+    """`xfer serve model.onnx` as a command, of requests of at most 9 kB, and its address."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    model = tmp_path_factory.mktemp("process") / "model.onnx"
+    export(run.path, model, backend=BACKEND)
+    words = [sys.executable, "-m", "xfer", "serve", model, "--port", "0", "-q", "--max-upload", "9kB"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            host, port = process.stdout.readline().strip().removeprefix("http://").split(":")
+            yield process, Client((host, int(port)))
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.long)])
+def test_a_process_answers_each_request_whatever_comes_between(process, run, files, count):
+    """One in twenty is hostile, or broken off. Neither memory nor open files of the process grow by them."""
+    process, client = process
+    many(client, run, files, 40, 2)
+    before = held_by(process.pid)
+    many(client, run, files, count, count // 20)
+    after = held_by(process.pid)
+    assert process.poll() is None
+    assert after[0] < before[0] + 32, "MiB of memory"
+    assert after[1] <= before[1] + 16, "files and connections that are open"
+
+
+def held_by(pid):
+    """MiB of memory, and the number of open files; of a system without /proc, nothing."""
+    if not Path(f"/proc/{pid}/statm").exists():
+        return 0, 0
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, len(os.listdir(f"/proc/{pid}/fd"))
 
 
 class Slow:
@@ -349,37 +337,12 @@ def test_what_cannot_be_meant_is_one_line(run, tmp_path, monkeypatch):
             assert refused(run.path).endswith("Cure: pip install 'xfer-vision[serve]'")
 
 
-def test_the_command_answers_until_it_is_told_to_end(run, files, tmp_path):
-    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    pytest.importorskip("onnx", reason="onnx is not installed")
-    export(run.path, tmp_path / "model.onnx", backend=BACKEND)
-    words = [sys.executable, "-m", "xfer", "serve", tmp_path / "model.onnx", "--port", "0", "-q", "--max-upload", "9kB"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        host, port = process.stdout.readline().strip().removeprefix("http://").split(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=30)
-        connection.request("POST", "/predict", files[0].read_bytes())
-        answer = connection.getresponse()
-        said = json.loads(answer.read())
-        assert said["predictions"][0]["class"] == run.predict(files[0], backend=BACKEND).labels[0]
-        connection.close()
-        connection.request("POST", "/predict", b"x" * 9001)
-        assert connection.getresponse().status == 413
-        process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate(timeout=30)
-        assert (process.returncode, complaints) == (130, "interrupted\n")
-    finally:
-        process.kill()
-        process.wait()
-
-
-def test_the_page_in_a_browser(service, tmp_path):
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None:
-        pytest.skip("there is no Chromium here")
-    host, port = service.address
-    words = [browser, "--headless", "--disable-gpu", "--no-sandbox", "--dump-dom", f"http://{host}:{port}/"]
-    result = subprocess.run(
-        words, capture_output=True, text=True, timeout=60, env={**os.environ, "HOME": str(tmp_path)}
-    )
-    assert "Drop pictures here" in result.stdout
+def test_the_command_answers_until_it_is_told_to_end(process, run, files):
+    """And says nothing of all that was sent to it before."""
+    process, client = process
+    status, said = client.predict(files[0].read_bytes())
+    assert (status, said["predictions"][0]["class"]) == (200, run.predict(files[0], backend=BACKEND).labels[0])
+    assert client.predict(b"x" * 9001)[0] == 413
+    process.send_signal(signal.SIGINT)
+    _, complaints = process.communicate(timeout=30)
+    assert (process.returncode, complaints) == (130, "interrupted\n")

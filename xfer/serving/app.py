@@ -68,7 +68,8 @@ def application(model: Model, max_upload: int, timeout: float) -> Starlette:
 
     async def ready(request: Request) -> Response:
         if model.batches.alive:
-            return JSONResponse({"status": "ready", "model": model.name, "classes": list(model.classes)})
+            about = {"model": model.name, "classes": list(model.classes), "max_upload": max_upload}
+            return JSONResponse({"status": "ready", **about})
         return _error(503, "the model is not there", retry=True)
 
     async def known(request: Request, error: Exception) -> Response:

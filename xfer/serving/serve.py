@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -102,7 +103,9 @@ def serve(
         raise batches.failed
     model = Model(served.name, served.classes, served.transforms, served.whole, batches)
     app = application(model, limit("upload") if max_upload is None else max_upload, TIMEOUT)
-    options = {"log_level": "warning", "access_log": False, "server_header": False, "limit_concurrency": AT_ONCE}
+    # What somebody else sends fills nobody's log: it is answered, and that is all.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    options = {"log_level": "error", "access_log": False, "server_header": False, "limit_concurrency": AT_ONCE}
     shown = f"[{host}]" if ":" in host else host
     started(f"http://{shown}:{listening.getsockname()[1]}")
     uvicorn.Server(uvicorn.Config(app, **options)).run(sockets=[listening])
