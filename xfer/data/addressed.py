@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote, urljoin
@@ -40,7 +41,7 @@ def open_address(source: str, columns: Columns, cache: Path, progress: Progress)
     short = name.split(".")[0]
     if not (is_archive(Path(name)) or is_table(name)):
         return short, _folder(address, place, progress)
-    inside = f"{_name(address)}" if is_table(name) else name
+    inside = _name(address) if is_table(name) else name
     wanted = Wanted(address, inside, _now(address, is_kept(place, [inside])))
     files, gone = fetched(place, [wanted], shown, progress, all_bytes=True)
     if gone:
@@ -84,21 +85,7 @@ def _folder(address: str, place: Path, progress: Progress) -> Path:
             wanted.append(Wanted(f"{address.rstrip('/')}/{name}", name, found))
     if not wanted:
         raise DataError(f"data {shown}: no pictures in it. Expected one folder of them for each class")
-    files, _ = fetched(place, wanted, shown, progress)
-    _remove_others(files, {one.name for one in wanted})
-    return files
-
-
-def _remove_others(files: Path, names: set[str]) -> None:
-    """What is no longer there elsewhere is no longer a part of the set."""
-    for parent, _, found in os.walk(files, topdown=False):
-        for name in found:
-            path = os.path.join(parent, name)
-            if Path(path).relative_to(files).as_posix() not in names:
-                os.unlink(path)
-        if parent != str(files):
-            with suppress(OSError):
-                os.rmdir(parent)
+    return fetched(place, wanted, shown, progress, alone=True)[0]
 
 
 def _refuse_name(parts: Sequence[str], shown: str) -> None:
@@ -114,8 +101,6 @@ def _name(address: str) -> str:
     host = parts.netloc.rpartition("@")[2].replace(":", "_") or "here"
     inside = PurePosixPath(protocol_of(address), host, path)
     if parts.query:
-        import hashlib
-
         mark = hashlib.blake2b(public(address).partition("?")[2].encode(), digest_size=6).hexdigest()
         inside = inside.with_name(f"{inside.stem}-{mark}{inside.suffix}")
     _refuse_name(inside.parts, public(address))

@@ -74,7 +74,7 @@ class Data(Section):
     def _columns_are_of_a_table(self) -> Data:
         if self.columns is not None and not has_columns(self.source):
             raise ValueError(
-                f"columns are those of a table, and source = {self.source!r} is none. Cure: leave them out"
+                f"columns are those of a table, and {self.source!r} is none. Cure: leave them out, or hf:FOLDER"
             )
         return self
 

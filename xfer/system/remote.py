@@ -240,7 +240,7 @@ def _file_system(address: str) -> tuple[Any, str]:
     except Exception as problem:  # one whose libraries do not fit raises whatever it likes
         why = "Cure: pip install 'xfer-vision[remote]'; http and https need nothing"
         raise DataError(f"{public(address)}: fsspec cannot be imported ({reason_of(problem)}). {why}") from None
-    known = sorted({*fsspec.available_protocols(), *WEB}.difference(WRAPPERS))
+    known = sorted({*fsspec.available_protocols(), *fsspec.registry, *WEB}.difference(WRAPPERS))
     if protocol not in known:
         raise DataError(f"{public(address)}: unknown protocol {protocol!r}. Expected one of {', '.join(known)}")
     try:

@@ -55,7 +55,7 @@ def urlopen(url: str, patience: float, deadline: float, authorization: str | Non
                 raise
             error.close()  # its body may have no end
             before, url = url, _next(url, target)
-            authorization = authorization if urlsplit(before)[:2] == urlsplit(url)[:2] else None
+            authorization = authorization if urlsplit(before).netloc == urlsplit(url).netloc else None
         else:
             clock.deadline = deadline
             return response

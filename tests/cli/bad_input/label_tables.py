@@ -24,9 +24,9 @@ def _(here):
     return train(written("path,label\na\0.png,ants\n"))
 
 
-@row("a table of addresses", "pictures are not downloaded")
+@row("a table of addresses of no known kind", "unknown protocol")
 def _(here):
-    return check(written("path,label\nhttps://example.org/a.png,ants\n"))
+    return check(written("path,label\nnowhere://example.org/a.png,ants\n"))
 
 
 @row("a table of names that are not there", "no picture in this class (1 files left out")
