@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xfer.losses import PLAIN, LossSpec, mean_loss, targets_of
+from xfer.losses import PLAIN, LossSpec, Partners, mean_logistic_loss, mean_loss, targets_of
 
 LABELS = np.array([0, 2, 2, 1])
 SPECS = {
@@ -88,3 +88,25 @@ def test_labels_of_parts_of_a_batch_do_not_change_the_targets():
     whole, _ = targets_of(SPECS["both"], LABELS, 3)
     parts = [targets_of(SPECS["both"], part, 3)[0] for part in (LABELS[:1], LABELS[1:])]
     assert np.array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize("class_weights", [None, (1.0, 2.0, 0.5)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_several_labels_of_weighed_and_mixed_pictures_have_the_loss_of_each_by_its_weight(class_weights, smoothing):
+    rng = np.random.default_rng(0)
+    labels, logits = rng.integers(0, 2, (5, 3)), rng.normal(size=(5, 3)).astype(np.float32)
+    weights, order, share = np.array([1, 0, 2, 0.5, 3]), rng.permutation(5), 0.3
+    spec = LossSpec(label_smoothing=smoothing, class_weights=class_weights, kind="sigmoid")
+    sigmoid, heavy = 1 / (1 + np.exp(-logits.astype(np.float64))), np.array(class_weights or (1, 1, 1))
+
+    def losses(labels, weights):
+        targets = (1 - smoothing) * labels + smoothing / 2
+        return -weights[:, None] * (heavy * targets * np.log(sigmoid) + (1 - targets) * np.log(1 - sigmoid))
+
+    plain, partners = losses(labels, weights).mean(), Partners(labels[order], share, weights[order])
+    mixed = ((1 - share) * losses(labels, weights) + share * losses(labels[order], weights[order])).mean()
+    assert mean_logistic_loss(logits, labels, spec, None, weights) == pytest.approx(plain, rel=1e-12)
+    assert mean_logistic_loss(logits, labels, spec, partners, weights) == pytest.approx(mixed, rel=1e-12)
+    targets, factors = targets_of(spec, labels, 3, partners, weights)
+    of_each = -(targets * np.log(sigmoid) + (1 - targets) * np.log(1 - sigmoid))
+    assert (factors.reshape(5, -1) * of_each).sum() == pytest.approx(mixed, rel=1e-6)  # what a step minimises

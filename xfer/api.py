@@ -23,10 +23,10 @@ from xfer.system.interrupts import caught
 from xfer.tracking.logger import Factory
 from xfer.tracking.loggers import load_loggers
 from xfer.training import lr_files, record
+from xfer.training.epoch_text import epoch_lines
 from xfer.training.lr_range import END, START, LrRange, Ramp, find_range
 from xfer.training.resume import asked_of, find_run
 from xfer.training.run import EpochEnd, prepare
-from xfer.training.write import epoch_lines
 
 
 def train(

@@ -62,7 +62,7 @@ class Batch:
     targets  (N, C) float32. The loss of a sample is, by its name: `softmax`, -sum(t * log(softmax(z))), each row of
              targets summing to 1; `sigmoid`, the sum over classes of -(t * log(s(z)) + (1 - t) * log(1 - s(z))), where
              s(z) = 1 / (1 + exp(-z))
-    factors  (N,) float32: 1 / N each gives the mean
+    factors  (N,) float32: 1 / N each gives the mean. Of `sigmoid` they may be (N, C), one for each class of a sample
     masks    node -> float32, with the axis of the batch first, that broadcasts to what enters the node, which is
              multiplied with it in training: 0 or 1 / (1 - p). Of nodes that drop, and of the head. Dropout is data:
              made in the core from the seed, it is the same in every framework and on resume. A node that has none is
@@ -80,7 +80,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Pictures or features, laid out as `Batch.inputs`, and their classes (N,), in [0, classes)."""
+    """Pictures or features, laid out as `Batch.inputs`, and their classes (N,), in [0, classes).
+
+    Of any number of labels each they are (N, C), of 0 and 1.
+    """
 
     inputs: NDArray[Any]
     labels: Int64
@@ -258,7 +261,7 @@ class Backend(Protocol):
 class InputSpec:
     """What a framework's own input pipeline is to read.
 
-    files       of a whole split, `labels` (n,) int64 their classes
+    files       of a whole split, `labels` int64 as of `Labelled`
     transforms  specs of `xfer.pixels.augment`. Random ones follow the same distributions as the core's, but not the
                 same draws; a picture's depend on `seed` and its index alone. A Levels among them is for
                 `open_image`, and moves no pixels

@@ -128,7 +128,7 @@ def _forward(network: nn.Cell, loss: LossName) -> Any:
     def sigmoid(x: Tensor, targets: Tensor, factors: Tensor, *masks: Tensor | None) -> tuple[Tensor, Tensor]:
         logits = network(x, *masks)
         each = ops.binary_cross_entropy_with_logits(logits, targets, None, None, "none")
-        return (each.sum(1) * factors).sum(), logits
+        return (each * factors.reshape(factors.shape[0], -1)).sum(), logits
 
     return softmax if loss == "softmax" else sigmoid
 

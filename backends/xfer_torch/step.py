@@ -38,7 +38,7 @@ def _softmax(logits: Tensor, batch: Batch, put: Put) -> tuple[Tensor, Tensor]:
 
 
 def _sigmoid(logits: Tensor, batch: Batch, put: Put) -> tuple[Tensor, Tensor]:
-    targets, factors = put(batch.targets), put(batch.factors[:, None])
+    targets, factors = put(batch.targets), put(batch.factors.reshape(len(batch.factors), -1))
     loss = functional.binary_cross_entropy_with_logits(logits, targets, factors, reduction="sum")
     return loss, (torch.sigmoid(logits) - targets) * factors
 

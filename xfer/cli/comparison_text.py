@@ -37,13 +37,16 @@ def compared(c: Comparison) -> None:
 def result_table(runs: Sequence[Summary]) -> Table:
     memory = any(run.peak_memory is not None for run in runs)
     table = Table(title="Validation", title_justify="left")
-    for column in ("run", "accuracy", "95 %", "macro-F1", "balanced", "loss", "epoch", "features", "training", "total"):
+    ranked = any(run.mean_average_precision is not None for run in runs)
+    figures = ("exact match", "95 %", "macro-F1", "mAP") if ranked else ("accuracy", "95 %", "macro-F1", "balanced")
+    for column in ("run", *figures, "loss", "epoch", "features", "training", "total"):
         table.add_column(column, justify="right", overflow="fold")
     if memory:
         table.add_column("memory", justify="right", overflow="fold")
     for number, r in enumerate(runs, start=1):
         interval = f"{100 * r.interval.low:.1f}-{100 * r.interval.high:.1f} %"
-        macro = (f"{share:.2%}" for share in (r.macro_f1, r.balanced_accuracy))
+        second = f"{r.mean_average_precision:.4f}" if r.balanced_accuracy is None else f"{r.balanced_accuracy:.2%}"
+        macro = (f"{r.macro_f1:.2%}", second)
         seconds = (f"{s:.1f} s" for s in (r.seconds_features, r.seconds_training, r.seconds_total))
         row = [f"{number}", f"{r.accuracy:.2%}", interval, *macro, f"{r.loss:.4f}", f"{r.best_epoch}", *seconds]
         if memory:
@@ -71,14 +74,18 @@ def pair_lines(pair: Pair | Unpaired, margin: float) -> list[str]:
     identical = pair.same_predictions == pair.n
     same = f"identical predictions on {pair.n} images" if identical else f"the same prediction for {share}"
     gap = f"probabilities at most {pair.gap:.2g} apart ({pair.gap_at})" if pair.gap else "the same probabilities"
+    what = "accuracy" if pair.mean_average_precision is None else "exact match"
     lines = [
         f"run {pair.run} against run 1, on the same {pair.n} validation images",
         f"  {same}; {gap}",
         f"  right in run 1 alone {pair.only_first}, in run {pair.run} alone {pair.only_this}; "
         f"McNemar's exact test: p = {pair.p:.3g}",
-        f"  accuracy differs by {100 * pair.difference:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}",
+        f"  {what} differs by {100 * pair.difference:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}",
     ]
-    for name, figure in (("macro-F1", pair.macro_f1), ("balanced accuracy", pair.balanced_accuracy)):
+    others = (("balanced accuracy", pair.balanced_accuracy), ("mean average precision", pair.mean_average_precision))
+    for name, figure in (("macro-F1", pair.macro_f1), *others):
+        if figure is None:
+            continue
         words = _ends(figure.interval)
         lines.append(f"  {name} differs by {100 * figure.value:+.1f} points{words}")
     if pair.only_first == pair.only_this == 0:
@@ -97,13 +104,18 @@ def verdict_line(pair: Pair, margin: float) -> str:
     if pair.verdict == "equivalent":
         return f"equivalent: the difference lies within {points} with 95 % confidence"
     if pair.verdict == "different":
-        return f"different: run {pair.run} is {'better' if pair.difference > 0 else 'worse'} than run 1"
+        return f"different: run {pair.run} is {'better' if _decisive(pair) > 0 else 'worse'} than run 1"
     return f"not shown: neither that they differ, nor that the difference lies within {points}"
+
+
+def _decisive(pair: Pair) -> float:
+    """The difference that the verdict is of."""
+    return pair.difference if pair.mean_average_precision is None else pair.mean_average_precision.value
 
 
 def disagreement_line(image: Disagreement) -> str:
     predictions = (
-        f"run {number} {name} ({probability:.0%})"
+        f"run {number} {name}" + ("" if probability is None else f" ({probability:.0%})")
         for number, (name, probability) in enumerate(zip(image.predicted, image.probabilities, strict=True), start=1)
         if name is not None
     )

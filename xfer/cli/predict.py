@@ -22,9 +22,12 @@ from xfer.cli.options import (
 
 if TYPE_CHECKING:
     from xfer.backend import Backend
+    from xfer.metrics import Evaluation
     from xfer.pixels.views import Tta
     from xfer.progress import Progress
-    from xfer.results.predict import Predictions
+    from xfer.results.checkpoint import Checkpoint
+    from xfer.results.judged import Judged
+    from xfer.results.predictions import Predictions
     from xfer.results.run import Chosen, Which
 
 MOST_NAMED = 20  # files that were left out
@@ -66,6 +69,7 @@ def evaluate(
     from xfer.cli import console, evaluation_text
     from xfer.results import evaluated, predict
     from xfer.results.checkpoint import load_checkpoint
+    from xfer.results.judged import judge, judge_with
     from xfer.results.read import read_located
     from xfer.results.run import choose
     from xfer.scores.score import score
@@ -78,6 +82,11 @@ def evaluate(
         chosen = choose(checkpoint, data, split, recipe, progress)
         used = backend or checkpoint.backend
         result = predict.evaluate(checkpoint, chosen.split, *_opened(used, device), progress, tta)
+    thresholds, classes = checkpoint.thresholds, checkpoint.classes
+    if thresholds is not None:
+        judged = judge(result, classes) if chosen.fitted else judge_with(result, classes, thresholds)
+        _of_labels(judged, result, chosen, used, tta, output, checkpoint, quiet, json_)
+        return
     scores = score(result.labels, result.probabilities, checkpoint.classes, top=top)
     right = int((result.predictions == result.labels).sum())
     figures = {"backend": used, **({"tta": tta} if tta else {}), "n": len(result.labels), "right": right}
@@ -93,6 +102,39 @@ def evaluate(
     console.say(f"{accuracy}, loss {result.loss:.4f}, on {used}{views}")
     if not quiet:
         evaluation_text.show(scores, checkpoint.classes)
+        console.say(*(f"written       {path}" for path in written), *_about(chosen))
+
+
+def _of_labels(
+    judged: Judged, result: Evaluation, chosen: Chosen, used: str, tta: Tta | None, output: Path | None,
+    checkpoint: Checkpoint, quiet: bool, json_: bool,
+) -> None:  # fmt: skip
+    """The figures of pictures with any number of labels, told and written."""
+    from xfer.cli import console, evaluation_text
+    from xfer.multilabel import differ
+    from xfer.results import evaluated
+    from xfer.scores.label_record import LabelScores
+
+    assert judged.decided is not None, "labels are decided"
+    scores = LabelScores.model_validate(judged.record["label_metrics"])
+    right = int((~differ(judged.decided, result.labels)).sum())
+    record = {"backend": used, **({"tta": tta} if tta else {}), "n": len(result.labels), "right": right}
+    record |= {"mean_average_precision": scores.mean_average_precision.value, "loss": result.loss}
+    record |= {"left_out": [skipped._asdict() for skipped in chosen.skipped], "classes": list(checkpoint.classes)}
+    record |= {"thresholds_out_of_fold": chosen.fitted, **judged.record}
+    classes = checkpoint.classes
+    written = [] if output is None else evaluated.save(output, record, chosen.split, result, classes, judged.decided)
+    if json_:
+        console.as_json(record)
+        return
+    of = "chosen out of fold" if chosen.fitted else "of the checkpoint"
+    precision = "–" if scores.mean_average_precision.value is None else f"{scores.mean_average_precision.value:.4f}"
+    console.say(
+        f"mean average precision {precision}, every label right on {right} of {len(result.labels)}, loss "
+        f"{result.loss:.4f}, thresholds {of}, on {used}{f', tta {tta}' if tta else ''}"
+    )
+    if not quiet:
+        evaluation_text.show_labels(scores, classes, judged.record["thresholds"])
         console.say(*(f"written       {path}" for path in written), *_about(chosen))
 
 
@@ -124,6 +166,12 @@ def _about(chosen: Chosen) -> Iterator[str]:
     show_default=True,
     help="The most probable classes of each picture, in lines. CSV and JSON have them all.",
 )
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="T",
+    help="Of any number of labels: those from this probability on, in place of the threshold of each.",
+)
 @click.option("--raw", is_flag=True, help="CSV for programs: no apostrophe before what a spreadsheet would run.")
 @tta_option
 @overwrite_option
@@ -136,6 +184,7 @@ def predict_(
     images: tuple[str, ...],
     output: Path | None,
     top: int,
+    threshold: float | None,
     raw: bool,
     tta: Tta | None,
     overwrite: bool,
@@ -146,18 +195,20 @@ def predict_(
 ) -> None:
     from xfer.cli import console
     from xfer.errors import ConfigError
-    from xfer.results import predict
+    from xfer.results import predictions as files
     from xfer.system.outputs import refuse_foreign_file
 
     if output is not None and output.suffix not in (".csv", ".json"):
         raise ConfigError(f"--output {output}: expected a name that ends in .csv or .json")
     if output is not None:
-        refuse_foreign_file(output, "predictions", predict.is_own(output), overwrite)
+        refuse_foreign_file(output, "predictions", files.is_own(output), overwrite)
     with console.progress_bars(quiet) as progress:
         of = _by_onnx if source.suffix == ".onnx" else _by_backend
         predictions = of(source, images, backend, device, tta, progress)
+    if threshold is not None:
+        predictions = predictions.at(threshold)
     if output is not None:
-        predict.save(output, predictions, raw=raw)
+        files.save(output, predictions, raw=raw)
     if json_:
         console.as_json(predictions.rows())
     elif output is None:
@@ -204,7 +255,7 @@ def _by_onnx(
 
 
 def _lines(predictions: Predictions, top: int) -> Iterator[str]:
-    for file, best in zip(predictions.files, predictions.top(top), strict=True):
-        yield "  ".join([*(f"{name}  {probability:.2%}" for name, probability in best), file])
+    for file, words in zip(predictions.files, predictions.shown(top), strict=True):
+        yield f"{words}  {file}"
     for file, reason in predictions.skipped:
         yield f"not used: {reason}  {file}"

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from rich.table import Table
 
+from xfer.arrays import Int64
 from xfer.backend import ParamGroups
 from xfer.cli.console import say, table
 from xfer.cli.loading import loading_table
 from xfer.formats.sealed import BEST
+from xfer.multilabel import several
 from xfer.nets import partial
 from xfer.nets.net import Net
 from xfer.recipe.phases import epochs, plan
 from xfer.recipe.recipe import Recipe
 from xfer.results.run import Run
+from xfer.training.epoch_text import epoch_lines
 from xfer.training.prepared import Prepared
 from xfer.training.run import EpochEnd
-from xfer.training.write import epoch_lines
 
 
 def show(event: Prepared | EpochEnd | Run) -> None:
@@ -34,10 +38,8 @@ def show(event: Prepared | EpochEnd | Run) -> None:
 def headline(run: Run, pictures: Sequence[Path]) -> list[str]:
     """How good, how fast, and where everything lies."""
     r = run.result
-    right = round(r["val_accuracy"] * r["n_val"])
     return [
-        f"best epoch {r['best_epoch']}: {r['val_accuracy']:.2%} of {r['n_val']} validation images right ({right}), "
-        f"loss {r['val_loss']:.4f}",
+        _best(r),
         f"{r['seconds_total']:.1f} s in all: features {r['seconds_features']:.1f} s, "
         f"training and validation {r['seconds_training']:.1f} s",
         *([f"started from  {r['parent']['path']}, head {r['parent']['head']}"] if r.get("parent") else []),
@@ -46,6 +48,27 @@ def headline(run: Run, pictures: Sequence[Path]) -> list[str]:
         f"report        {run.path / 'report.html'}",
         *(f"picture       {picture}" for picture in pictures),
     ]
+
+
+def _best(r: Mapping[str, Any]) -> str:
+    if "val_map" in r:
+        f1 = " ".join(f"{key.removesuffix('_f1')} {r['label_metrics'][key]['value'] or 0:.4f}" for key in _F1)
+        return (
+            f"best epoch {r['best_epoch']}: mean average precision {r['val_map']:.4f} on {r['n_val']} validation "
+            f"images, F1 {f1} (thresholds out of fold), loss {r['val_loss']:.4f}"
+        )
+    right = round(r["val_accuracy"] * r["n_val"])
+    return (
+        f"best epoch {r['best_epoch']}: {r['val_accuracy']:.2%} of {r['n_val']} validation images right ({right}), "
+        f"loss {r['val_loss']:.4f}"
+    )
+
+
+_F1 = ("micro_f1", "macro_f1")
+
+
+def _score(r: Mapping[str, Any]) -> str:
+    return f"mAP {r['val_map']:.4f}" if "val_map" in r else f"{r['val_accuracy']:.2%}"
 
 
 def announced(baseline: Recipe) -> str:
@@ -59,10 +82,11 @@ def announced(baseline: Recipe) -> str:
 def against(run: Run, baseline: Run) -> str:
     """One sentence on transfer against random weights."""
     ours, theirs = run.result, baseline.result
+    first, second = map(_score, (ours, theirs))
     network = "" if ours["arch"] == theirs["arch"] else f" in {theirs['arch']}"
     return (
-        f"from {run.recipe.weights.source} weights {ours['val_accuracy']:.2%} in {ours['seconds_total']:.0f} s, "
-        f"from random weights{network} {theirs['val_accuracy']:.2%} in {theirs['seconds_total']:.0f} s"
+        f"from {run.recipe.weights.source} weights {first} in {ours['seconds_total']:.0f} s, "
+        f"from random weights{network} {second} in {theirs['seconds_total']:.0f} s"
     )
 
 
@@ -77,7 +101,10 @@ def describe(p: Prepared) -> None:
         say(f"train.ema = {p.recipe.train.ema:g}: an average of the weights is evaluated and kept")
     if p.net.spec.fast:
         say("train.fast: on a GPU, the same run may end with other bits the next time")
-    say(f"{p.data.name}: {counts}, {len(p.data.classes)} classes: {_short(p.data.classes)}")
+    kind = "labels" if several(p.data.train.labels) else "classes"
+    say(f"{p.data.name}: {counts}, {len(p.data.classes)} {kind}: {_short(p.data.classes)}")
+    if several(p.data.train.labels):
+        say(of_labels(p.data.train.labels, p.data.val.labels))
     if p.data.test is not None:
         say(f"{p.data.test} is kept for xfer evaluate --split test: training does not look at it")
     if p.data.train.groups is not None:
@@ -133,6 +160,13 @@ def _row(names: Sequence[str], net: Net) -> tuple[str, str, str]:
 
 def _size(names: Sequence[str], net: Net) -> int:
     return sum(math.prod(net.shapes[name]) for name in names)
+
+
+def of_labels(*splits: Int64) -> str:
+    """How many labels pictures have."""
+    counts = np.concatenate([labels.sum(axis=1) for labels in splits])
+    none = int((counts == 0).sum())
+    return f"{counts.mean():.2f} labels a picture, {int(counts.max())} at most; {none} pictures have none"
 
 
 def _short(classes: Sequence[str], most: int = 8) -> str:

@@ -111,11 +111,11 @@ def _table(found: Sequence[Listed], columns: Sequence[str]) -> Table:
 
     from xfer.cli import console
 
-    table = Table()
+    table, ranked = Table(), any("val_map" in run.facts for run in found)
     for heading in (
         "run",
         "state",
-        "accuracy",
+        "score" if ranked else "accuracy",
         "loss",
         "best epoch",
         "network",
@@ -124,7 +124,7 @@ def _table(found: Sequence[Listed], columns: Sequence[str]) -> Table:
         "data",
         "written",
     ):
-        right = heading in ("accuracy", "loss", "best epoch")
+        right = heading in ("accuracy", "score", "loss", "best epoch")
         table.add_column(heading, justify="right" if right else "left", no_wrap=heading == "run")
     for key in (*columns, "bytes"):
         table.add_column("size" if key == "bytes" else key, justify="right")
@@ -133,7 +133,9 @@ def _table(found: Sequence[Listed], columns: Sequence[str]) -> Table:
         best = f"{facts['best_epoch']} of {facts['epochs']}" if "best_epoch" in facts else ""
         names = (facts.get("arch", ""), facts.get("train.train_from", ""), facts.get("backend", ""))
         about = (*names, facts.get("dataset", ""), console.local_time(facts["written"]))
-        figures = (_share(facts.get("val_accuracy")), _number(facts.get("val_loss")), best)
+        precision = facts.get("val_map")
+        score = _share(facts.get("val_accuracy")) if precision is None else f"mAP {precision:.4f}"
+        figures = (score, _number(facts.get("val_loss")), best)
         more = (str(facts.get(key, "")) for key in columns)
         table.add_row(str(run.path), facts["state"], *figures, *map(str, about), *more, console.size(facts["bytes"]))
     return table

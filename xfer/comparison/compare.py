@@ -11,13 +11,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from xfer.comparison.labelled import RANKED, label_differences, label_figures
 from xfer.comparison.macro import Difference, macro_differences, macro_figures
 from xfer.comparison.predicted import Predicted, mismatch
 from xfer.comparison.statistics import Interval, mcnemar, paired_difference, wilson
 from xfer.comparison.whole import predicted_by
 from xfer.errors import CheckpointError, ConfigError, refuse_outside
+from xfer.multilabel import differ, several, written
 from xfer.recipe.keys import Setting, differing, flat
 from xfer.recipe.recipe import MOST_SEED, Recipe
+from xfer.results.predictions import NO_LABEL
 from xfer.results.records import CURE, Result, check_as
 from xfer.results.run import Run
 
@@ -29,6 +32,9 @@ SIGNIFICANT = 0.05
 class Summary:
     """One run. Accuracy is a share in [0, 1] with its Wilson 95 % interval; `peak_memory` in bytes, where known.
 
+    Of pictures with any number of labels it is that of whole pictures, with every label right (exact match), and there
+    is `mean_average_precision` in place of `balanced_accuracy`.
+
     `precision` is what was computed in, whoever chose it.
     """
 
@@ -39,7 +45,7 @@ class Summary:
     accuracy: float
     interval: Interval
     macro_f1: float
-    balanced_accuracy: float
+    balanced_accuracy: float | None
     n_val: int
     loss: float
     best_epoch: int
@@ -48,6 +54,7 @@ class Summary:
     seconds_total: float
     peak_memory: float | None
     batches_digest: str
+    mean_average_precision: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,8 @@ class Pair:
     """A run against the first on the same `n` images. `run` counts from 1, as they were given.
 
     difference  accuracy of this run minus that of the first, with its 95 % interval
-    macro_f1, balanced_accuracy  the same of these
+    macro_f1, balanced_accuracy, mean_average_precision  the same of these; None where there is no such figure
+    verdict     of the accuracy; of any number of labels, of the mean average precision
     p           of McNemar's exact test on the `only_first` and `only_this` images that one alone gets right
     gap         the largest difference of a class probability, at the image `gap_at`
     """
@@ -71,8 +79,9 @@ class Pair:
     difference: float
     interval: Interval
     macro_f1: Difference
-    balanced_accuracy: Difference
+    balanced_accuracy: Difference | None
     verdict: Verdict
+    mean_average_precision: Difference | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,8 @@ class Unpaired:
 class Disagreement:
     """An image that some run takes for another class than the first does; None for a run validated on other images.
 
-    `probabilities` are those of the predicted classes, `files` where each run read the image.
+    `probabilities` are those of the predicted classes, `files` where each run read the image. Of any number of labels
+    the texts have `|` between them, and there are no probabilities.
     """
 
     name: str
@@ -131,6 +141,11 @@ def compare(runs: Sequence[Run], margin: float = 0.01, seed: int = 0) -> Compari
     first, *others = predicted = [predicted_by(run) for run in runs]
     summaries = tuple(map(_summary, runs, results, predicted))
     for run, candidate in zip(runs[1:], others, strict=True):
+        if several(candidate.labels) != several(first.labels):
+            raise ConfigError(
+                f"{run.path} and {runs[0].path}: one tells classes apart, the other any number of labels (data.task). "
+                "Cure: compare runs of one task"
+            )
         if candidate.classes != first.classes:
             raise ConfigError(
                 f"{run.path} knows the classes {', '.join(candidate.classes)}; {runs[0].path} knows "
@@ -150,16 +165,18 @@ def compare(runs: Sequence[Run], margin: float = 0.01, seed: int = 0) -> Compari
 
 
 def _summary(run: Run, r: Result, predicted: Predicted) -> Summary:
-    figures = macro_figures(predicted)
+    many = several(predicted.labels)
+    figures = label_figures(predicted) if many else macro_figures(predicted)
+    right = int(predicted.right.sum()) if r.val_accuracy is None else round(r.val_accuracy * r.n_val)
     return Summary(
         path=str(run.path),
         backend=r.backend,
         device=r.device,
         precision=_precision(run),
-        accuracy=r.val_accuracy,
-        interval=wilson(round(r.val_accuracy * r.n_val), r.n_val),
+        accuracy=right / r.n_val if r.val_accuracy is None else r.val_accuracy,
+        interval=wilson(right, r.n_val),
         macro_f1=figures["macro_f1"],
-        balanced_accuracy=figures["balanced_accuracy"],
+        balanced_accuracy=figures.get("balanced_accuracy"),
         n_val=r.n_val,
         loss=r.val_loss,
         best_epoch=r.best_epoch,
@@ -168,6 +185,7 @@ def _summary(run: Run, r: Result, predicted: Predicted) -> Summary:
         seconds_total=r.seconds_total,
         peak_memory=r.peak_memory,
         batches_digest=r.batches_digest,
+        mean_average_precision=figures.get(RANKED),
     )
 
 
@@ -195,10 +213,13 @@ def pair(run: int, first: Predicted, candidate: Predicted, margin: float, seed: 
     only_first, only_this = int((differences < 0).sum()), int((differences > 0).sum())
     gaps = np.abs(candidate.probabilities - first.probabilities).max(axis=1)
     p, interval = mcnemar(only_first, only_this), paired_difference(differences, seed)
+    between = label_differences if several(first.labels) else macro_differences
+    figures = between(first, candidate, seed)
+    ranked = figures.get(RANKED)
     return Pair(
         run=run,
         n=len(first.names),
-        same_predictions=int((first.predictions == candidate.predictions).sum()),
+        same_predictions=int((~differ(first.predictions, candidate.predictions)).sum()),
         gap=float(gaps.max()),
         gap_at=first.names[gaps.argmax()],
         only_first=only_first,
@@ -206,8 +227,10 @@ def pair(run: int, first: Predicted, candidate: Predicted, margin: float, seed: 
         p=p,
         difference=float(differences.mean()),
         interval=interval,
-        **macro_differences(first, candidate, seed),
-        verdict=verdict(interval, p, margin),
+        macro_f1=figures["macro_f1"],
+        balanced_accuracy=figures.get("balanced_accuracy"),
+        mean_average_precision=ranked,
+        verdict=verdict(interval, p, margin) if ranked is None else _of_ranking(ranked, margin),
     )
 
 
@@ -232,15 +255,30 @@ def verdict(interval: Interval, p: float, margin: float) -> Verdict:
     return "different" if excludes_zero and p < SIGNIFICANT else "not shown"
 
 
+def _of_ranking(difference: Difference, margin: float) -> Verdict:
+    """The same of a difference that no exact test is for. Without an interval nothing is shown, but of equal ones."""
+    if difference.interval is None:
+        return "equivalent" if difference.value == 0 else "not shown"
+    return verdict(difference.interval, 0.0, margin)
+
+
 def _disagreements(predicted: Sequence[Predicted]) -> Iterator[Disagreement]:
     first = predicted[0]
     paired = [run if mismatch(first, run) is None else None for run in predicted]
     guesses = np.stack([run.predictions for run in paired if run is not None])
-    for i in np.flatnonzero((guesses != guesses[0]).any(axis=0)):
+    many = several(first.labels)
+
+    def name(label: Any) -> str:
+        return (written(label, first.classes) or NO_LABEL) if many else first.classes[label]
+
+    def chance(run: Predicted, i: int) -> float | None:
+        return None if many else float(run.probabilities[i, run.predictions[i]])
+
+    for i in np.flatnonzero(np.any([differ(other, guesses[0]) for other in guesses], axis=0)):
         yield Disagreement(
             first.names[i],
-            first.classes[first.labels[i]],
-            tuple(run.classes[run.predictions[i]] if run else None for run in paired),
-            tuple(float(run.probabilities[i, run.predictions[i]]) if run else None for run in paired),
+            name(first.labels[i]),
+            tuple(name(run.predictions[i]) if run else None for run in paired),
+            tuple(chance(run, i) if run else None for run in paired),
             tuple(run.files[i] if run else None for run in paired),
         )

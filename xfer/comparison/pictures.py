@@ -13,6 +13,7 @@ from xfer.data.loader import read_now
 from xfer.data.split import Split
 from xfer.errors import CheckpointError
 from xfer.plots import files as plots
+from xfer.results.predicted import chance
 from xfer.results.run import Run
 from xfer.system.files import write_json
 from xfer.system.outputs import read_record, refuse_foreign
@@ -25,8 +26,7 @@ def draw(comparison: Comparison, runs: Sequence[Run], folder: Path) -> list[Path
     curves, tiles = folder / "curves.png", folder / "disagreements.png"
     with plots.attempt(curves):
         histories = {f"run {i} ({run.result['backend']})": run.history for i, run in enumerate(runs, start=1)}
-        labels = read_predicted(runs[0].path).labels
-        plots.plot_comparison(curves, histories, float(np.bincount(labels).max() / len(labels)))
+        plots.plot_comparison(curves, histories, chance(read_predicted(runs[0].path).labels))
     tiles.unlink(missing_ok=True)  # of a comparison that lay here before
     present = [(image, file) for image in comparison.disagreements if (file := _file(image))][:TILES]
     if present:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from xfer.arrays import Int64
 from xfer.errors import CheckpointError
+from xfer.multilabel import differ, several
 from xfer.results.predicted import Rows, read_predictions
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """The predictions of one run, sorted by name; labels and predictions (n,) count `classes`.
+    """The predictions of one run, sorted by name; labels, predictions and probabilities as of `Rows`.
 
     A name is the path below the folder that holds all of the run's validation images, such as `ants/1.jpg`: it is the
     same on every machine, wherever the data lies.
@@ -33,12 +34,13 @@ class Predicted:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        right: NDArray[np.bool_] = self.labels == self.predictions
-        return right
+        return ~differ(self.labels, self.predictions)
 
     @property
     def ties(self) -> int:
         """Pictures with two most probable classes: logits may have told apart what is one probability in float32."""
+        if several(self.labels):
+            return 0
         most = self.probabilities == self.probabilities.max(axis=1, keepdims=True)
         return int((most.sum(axis=1) > 1).sum())
 
@@ -103,6 +105,8 @@ def mismatch(a: Predicted, b: Predicted) -> str | None:
     if a.names != b.names:
         shared = len(set(a.names) & set(b.names))
         return f"{len(a.names)} and {len(b.names)} images, {shared} of them in both"
-    if differ := int((a.labels != b.labels).sum()):
-        return f"{differ} of {len(a.names)} images have another class"
+    if several(a.labels) != several(b.labels):
+        return "one has a class for each image, the other any number of labels"
+    if others := int(differ(a.labels, b.labels).sum()):
+        return f"{others} of {len(a.names)} images have another class"
     return None

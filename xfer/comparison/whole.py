@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from xfer.comparison.labelled import RANKED, label_figures
 from xfer.comparison.predicted import Predicted, read_predicted
 from xfer.errors import CheckpointError
 from xfer.metrics import Epoch
+from xfer.multilabel import several
 from xfer.results.read import ENV, METRICS, RESULT, read_environment
-from xfer.results.records import CURE, early_ends, history_faults
+from xfer.results.records import CURE, RESULT_FIGURES, early_ends, history_faults
 from xfer.results.run import Run
 
 _HALF = 0.5  # of a picture
@@ -46,15 +48,32 @@ def _said(run: Run, predicted: Predicted) -> dict[str, dict[str, Any]]:
     logged: dict[str, Any] = {"epochs": len(history)}
     if result["best_epoch"] <= result["epochs"] == len(history):
         best = history[result["best_epoch"] - 1]
-        logged |= {key: best[key] for key in ("val_accuracy", "val_loss", "train_accuracy")}
+        logged |= {key: best[key] for key in RESULT_FIGURES if key in best}
         logged["ended_early"] = early_ends(_epochs(run), recipe)
         logged["batches_digest"] = history[-1]["batches_digest"]
         logged["seconds_training"] = sum(epoch["seconds"] for epoch in history)
     listed = {"n_val": len(predicted.names), "classes": list(predicted.classes)}
+    if several(predicted.labels):
+        return {"config.toml": own, ENV: made, METRICS: logged, "predictions.csv": listed | _of_labels(run, predicted)}
     right = int(predicted.right.sum())
-    if abs(right - result["val_accuracy"] * result["n_val"]) > predicted.ties + _HALF:
+    if "val_accuracy" not in result or abs(right - result["val_accuracy"] * result["n_val"]) > predicted.ties + _HALF:
         listed["val_accuracy"] = right / len(predicted.names)
     return {"config.toml": own, ENV: made, METRICS: logged, "predictions.csv": listed}
+
+
+def _of_labels(run: Run, predicted: Predicted) -> dict[str, Any]:
+    """The figures where they are others than what the predictions come to."""
+    known = run.result.get("label_metrics")
+    if known is None:
+        return {"label_metrics": "figures of any number of labels"}
+    precision, exact = label_figures(predicted)[RANKED], float(predicted.right.mean())
+    for key, value in ((RANKED, precision), ("exact_match", exact)):
+        if not math.isclose(known[key]["value"], value, rel_tol=_CLOSE, abs_tol=_CLOSE):
+            return {"label_metrics": known | {key: known[key] | {"value": value}}}
+    return {}
+
+
+_CLOSE = 1e-9  # of sums in another order
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
 from xfer.errors import DataError, nearest
 from xfer.section import Section
+
+Task = Literal["classification", "multilabel"]
+"""Whether a picture has one label, or any number of them, also none."""
 
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
 
@@ -26,7 +29,7 @@ class Columns(Section):
 
 AS_USUAL = Columns()
 
-USUAL = {
+USUAL: Mapping[str, tuple[str, ...]] = {
     "path": (
         "path",
         "file",
@@ -46,6 +49,9 @@ USUAL = {
 }
 """In upper or lower case, with blanks or hyphens for underscores."""
 
+LABELS = ("labels", "tags", "classes")
+"""Usual names of the column of several labels. One of these is taken before one that is usual for a single label."""
+
 NEEDED = ("path", "label")
 MOST_COLUMNS = 10_000
 _MOST_NAMED, _LONGEST = 20, 40  # columns in a message, and characters of each
@@ -61,22 +67,31 @@ class Places(NamedTuple):
     weight: int | None
 
 
-def find_columns(table: Path, names: Sequence[str], columns: Columns) -> Places:
+def find_columns(table: Path, names: Sequence[str], columns: Columns, task: Task = "classification") -> Places:
     """Raises DataError for a column that is not there, and where two may be meant."""
     if len(names) > MOST_COLUMNS:
         cure = "Cure: write only those of path, label, split, group and weight"
         raise DataError(f"table {table}: {len(names):,} columns, expected at most {MOST_COLUMNS:,}. {cure}")
     if not names:
         raise DataError(f"table {table}: is empty. Expected a row for each picture, with columns path and label")
-    path, label, *others = (_place(table, names, role, getattr(columns, role)) for role in USUAL)
+    usual = USUAL
+    plural = [name for name in names if _plain(name) in LABELS]
+    if task == "multilabel" and plural:
+        usual = {**USUAL, "label": LABELS}
+    elif plural and not columns.label and not any(_plain(name) in USUAL["label"] for name in names):
+        cure = f'data.task = "multilabel" if it holds several; else data.columns = {{ label = "{_short(plural[0])}" }}'
+        raise DataError(f"table {table}: column {plural[0]!r} in place of one for the label. Cure: {cure}")
+    path, label, *others = (_place(table, names, role, getattr(columns, role), usual) for role in USUAL)
     assert path is not None
     assert label is not None
     return Places(path, label, *others)
 
 
-def _place(table: Path, names: Sequence[str], role: str, asked: str | None) -> int | None:
+def _place(
+    table: Path, names: Sequence[str], role: str, asked: str | None, of_role: Mapping[str, Sequence[str]]
+) -> int | None:
     listed = ", ".join(map(_short, names[:_MOST_NAMED])) + (", ..." if len(names) > _MOST_NAMED else "")
-    found = [i for i, name in enumerate(names) if (name == asked if asked else _plain(name) in USUAL[role])]
+    found = [i for i, name in enumerate(names) if (name == asked if asked else _plain(name) in of_role[role])]
     if len(found) > 1:
         which = " and ".join(repr(_short(names[i])) for i in found[:2])
         cure = (

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from xfer.arrays import Int64
-from xfer.data.columns import AS_USUAL, Columns
+from xfer.data.columns import AS_USUAL, Columns, Task
 from xfer.data.leaks import Leaks, OnLeak, find_leaks
 from xfer.data.lists import Skipped
 from xfer.data.locate import anywhere, locate
@@ -19,6 +19,7 @@ from xfer.data.parts import HeldOut, chosen, classes_of, find_parts, listed, ref
 from xfer.data.recheck import Earlier, inspect_changed, warnings_of
 from xfer.data.split import Fold, Folded, Split, divide, fold_off, take
 from xfer.errors import ConfigError, DataError
+from xfer.multilabel import class_counts, several
 from xfer.pixels.augment import Transform
 from xfer.pixels.images import SUFFIXES
 from xfer.pixels.inspected import Inspected
@@ -29,7 +30,7 @@ from xfer.system.download import cache_dir
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """`classes` are the names of the class folders, sorted. `skipped`: files in them that are not used, and why.
+    """`classes` are the names of the class folders, or the labels, sorted. `skipped`: files that are not used, and why.
 
     `leaks` are the copies among all readable pictures, also where `on_leak` has dropped them from the splits. `source`
     is what finds it from any folder: the name of a named set, or the absolute path of a folder or an archive.
@@ -71,7 +72,7 @@ class Dataset:
     @property
     def unvalidated(self) -> tuple[str, ...]:
         """Classes without a validation picture: they are trained, and no figure says how well."""
-        counts = np.bincount(self.val.labels, minlength=len(self.classes))
+        counts = class_counts(self.val.labels, len(self.classes))
         return tuple(name for name, count in zip(self.classes, counts, strict=True) if not count)
 
 
@@ -83,6 +84,7 @@ def open_dataset(
     fold: Fold | None = None,
     seed: int = 0,
     columns: Columns = AS_USUAL,
+    task: Task = "classification",
     suffixes: Sequence[str] = SUFFIXES,
     on_bad_image: Literal["skip", "error"] = "skip",
     on_leak: OnLeak = "warn",
@@ -98,7 +100,7 @@ def open_dataset(
     two or more keeps one on each side; None splits nothing off, and `val` is empty. `held_out`: the folder that
     becomes `val`; `test` is refused where train has no third split beside it. `fold`: that part of the train folder,
     or of all where there are no such folders, becomes `val`, and what else is held out is not looked at.
-    `columns`: of a table, as `xfer.data.columns.find_columns`.
+    `columns`: of a table, as `xfer.data.columns.find_columns`. `task` multilabel: of any number of labels each.
     `workers` 0: one thread for each processor. `cache` None: the user's. `depth`: bits that 16-bit values use.
     `remember`: pictures that were checked before, and have not changed since, are not read again; the result is the
     same.
@@ -111,7 +113,7 @@ def open_dataset(
     cache = cache or cache_dir()
     name, root = locate(source, cache, progress, columns)
     earlier = Earlier(cache if remember else None)
-    found = find_parts(root, columns, progress)
+    found = find_parts(root, columns, progress, task)
     classes, skipped = classes_of(found), list[Skipped]()
     parts = [found.train] if fold else chosen(found, held_out, val_fraction is None)
     splits, flawed, extents = list[Split](), list[Skipped](), dict[str, Extent]()
@@ -185,8 +187,9 @@ def _check(
     `every_class`: where one turns out to have no picture at all, the others are not read: of 100,000 files that takes
     seconds, and nothing will come of them.
     """
-    begins = np.flatnonzero(np.diff(split.labels, prepend=-1)).tolist()  # of each class: they come one by one
-    ends = {end - 1: begin for begin, end in pairwise([*begins, len(split.labels)])} if every_class else {}
+    every_class &= not several(split.labels)  # those of one class come together then
+    begins = np.flatnonzero(np.diff(split.labels, prepend=-1)).tolist() if every_class else []
+    ends = {end - 1: begin for begin, end in pairwise([*begins, len(split.labels)])}
     keep, skipped = np.ones(len(split.files), bool), []
     digests, stamps = np.zeros((len(keep), 16), np.uint8), np.zeros((len(keep), 2), np.int64)
     for i, picture in enumerate(pictures):

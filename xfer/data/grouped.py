@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.arrays import Int64
+from xfer.multilabel import class_counts, members, several
 
 
 def deal(labels: Int64, groups: Int64, shares: Sequence[float], whole: Sequence[bool], seed: int) -> Int64 | None:
@@ -18,12 +19,13 @@ def deal(labels: Int64, groups: Int64, shares: Sequence[float], whole: Sequence[
     of the seed, each to where the sum over parts and classes of load^2 / share is then the least, which has its least
     where every load is the share. (The greedy rule of scikit-learn's StratifiedGroupKFold, with another measure.)
     """
-    n, n_classes = len(labels), int(labels.max(initial=-1)) + 1
+    n, n_classes = len(labels), labels.shape[1] if several(labels) else int(labels.max(initial=-1)) + 1
     _, groups = np.unique(groups, return_inverse=True)
-    pairs, counts = np.unique(groups.reshape(-1) * n_classes + labels, return_counts=True)
+    pictures, had = labels.nonzero() if several(labels) else (slice(None), labels)
+    pairs, counts = np.unique(groups.reshape(-1)[pictures] * n_classes + had, return_counts=True)
     of, classes = np.divmod(pairs, n_classes)
-    begins = np.flatnonzero(np.diff(of, prepend=-1, append=of[-1] + 1))
-    sizes, totals = np.bincount(groups.reshape(-1)), np.bincount(labels, minlength=n_classes)
+    sizes, totals = np.bincount(groups.reshape(-1)), class_counts(labels, n_classes)
+    begins = np.searchsorted(of, np.arange(len(sizes) + 1))
     remaining = np.bincount(classes, minlength=n_classes)  # groups with a class that are not dealt out yet
     loads = np.zeros((len(shares), n_classes + 1), np.int64)  # the last column: of all classes together
     weights, allowed = 1 / np.asarray(shares), np.asarray(whole)
@@ -51,13 +53,19 @@ def fill(labels: Int64, groups: Int64, held_out: NDArray[np.bool_]) -> NDArray[n
     Unless one of the classes of that group would then have no picture that is not held out.
     """
     held_out = held_out.copy()
-    for label in np.unique(labels):
-        if held_out[labels == label].any():
+    for label in range(labels.shape[1]) if several(labels) else np.unique(labels):
+        own = members(labels, label)
+        if held_out[own].any():
             continue
-        found, counts = np.unique(groups[labels == label], return_counts=True)
+        found, counts = np.unique(groups[own], return_counts=True)
         for group in found[np.argsort(counts, kind="stable")]:
             tried = held_out | (groups == group)
-            if set(labels[groups == group].tolist()) <= set(labels[~tried].tolist()):
+            if _had(labels[groups == group]) <= _had(labels[~tried]):
                 held_out = tried
                 break
     return held_out
+
+
+def _had(labels: Int64) -> set[int]:
+    """The classes that some picture has."""
+    return set((np.flatnonzero(labels.any(axis=0)) if several(labels) else labels).tolist())

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from xfer.arrays import Int64
 from xfer.errors import DataError
+from xfer.multilabel import several
 
 OnLeak = Literal["warn", "error", "drop"]
 KINDS = ("in two classes", "in train and val", "twice in one class")
@@ -92,6 +93,7 @@ def find_leaks(
 ) -> Leaks:
     """Copies among the files of train and val, from their labels (n,) and digests (n, 16) uint8.
 
+    Of pictures with several labels, those of the same bytes and other labels are in two classes.
     Of a picture in both splits the training copy is to be dropped, so that validation stays comparable; of one in two
     classes every copy, since nobody knows which label is right.
     """
@@ -99,6 +101,8 @@ def find_leaks(
     before = len(labels[0])
     in_train = place < before
     label = np.concatenate(labels)[place]
+    if several(label):
+        label = np.unique(label, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
     same = _groups(np.concatenate([digests[0][place[in_train]], digests[1][place[~in_train] - before]]).view("S16"))
     at = np.arange(len(place))
     first = _first(same, at)

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from xfer.data.columns import AS_USUAL, Columns
+from xfer.data.columns import AS_USUAL, Columns, Task
 from xfer.data.layout import class_names, find_splits, refuse_unknown, two_or_more, unwrapped
 from xfer.data.lists import Skipped
 from xfer.data.rows import is_table
@@ -19,6 +19,7 @@ from xfer.data.scan import scan, suffixes_cure
 from xfer.data.split import Split
 from xfer.data.table import Rows, read_table
 from xfer.errors import DataError
+from xfer.multilabel import class_counts, placed, several
 from xfer.progress import Progress, silent
 
 HeldOut = Literal["val", "test"]
@@ -46,12 +47,17 @@ class Parts(NamedTuple):
     test: Part | None = None
 
 
-def find_parts(source: Path, columns: Columns = AS_USUAL, progress: Progress = silent) -> Parts:
+def find_parts(
+    source: Path, columns: Columns = AS_USUAL, progress: Progress = silent, task: Task = "classification"
+) -> Parts:
     """Of a folder or a table. Raises DataError as `find_splits` and `read_table`, and for a table without train."""
     if not is_table(source.name) or source.is_dir():
+        if task == "multilabel":
+            raise DataError(f"data {source}: data.task = 'multilabel' is for tables, and class folders give a picture "
+                            "one label. Cure: a table with a column of labels, or leave data.task out")  # fmt: skip
         train, *held_out = find_splits(source)
         return Parts(Part(train), *(Part(folder) if folder else None for folder in held_out))
-    rows = read_table(source, columns, progress)
+    rows = read_table(source, columns, progress, task)
     if len(rows) == 1:  # the only split is all there is, as where one folder is wrapped in another
         return Parts(Part(source, *rows.values()))
     if "train" not in rows:
@@ -83,6 +89,8 @@ def _refuse_unknown(train: Part, classes: Sequence[str], part: Part) -> None:
 
 
 def _two_or_more(part: Part, names: Sequence[str], place: Path) -> tuple[str, ...]:
+    if part.rows is not None and several(part.rows.split.labels):
+        return tuple(names)
     if part.rows is not None and len(names) == 1:
         raise DataError(f"data {place}: only one class, {names[0]!r}. Expected two labels or more, a row a picture")
     return two_or_more(place, names)
@@ -111,7 +119,7 @@ def listed(
     if part is not train:
         _refuse_unknown(train, classes, part)
     split, ignored = files_of(part, suffixes, progress)
-    return replace(split, labels=np.searchsorted(classes, present)[split.labels]), ignored
+    return replace(split, labels=placed(split.labels, np.searchsorted(classes, present), len(classes))), ignored
 
 
 def files_of(part: Part, suffixes: Sequence[str], progress: Progress) -> tuple[Split, list[Skipped]]:
@@ -129,7 +137,7 @@ def refuse_empty(
 ) -> None:
     """Raises DataError for a class that nothing can be learned of, and where nothing at all is held out."""
     inside = "folder" if parts[0].rows is None else "label"
-    for label in np.flatnonzero(np.bincount(splits[0].labels, minlength=len(classes)) == 0):
+    for label in np.flatnonzero(class_counts(splits[0].labels, len(classes)) == 0):
         place = parts[0].place / classes[label]
         why, cure = _lost(parts[0], place, skipped, f"add pictures, or remove the {inside}")
         raise DataError(f"data {place}: no picture in this class{why}. Cure: {cure}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,15 +28,23 @@ Row: TypeAlias = tuple[str, list[Any]]
 """Where it stands (`line 7`), and its cells in the order of what was chosen; None for one that is not there."""
 
 
+Reader: TypeAlias = Callable[[Path, Choose], Iterator[Row]]
+
+
 def is_table(name: str) -> bool:
     """Whether a file is one, by its name."""
     return name.lower().endswith(TABLES)
 
 
-def table_rows(path: Path, choose: Choose) -> Iterator[Row]:
-    """Raises DataError for what cannot be read, and for rows that do not fit the columns."""
+def table_rows(path: Path, choose: Choose, lists: bool = False) -> Iterator[Row]:
+    """Raises DataError for what cannot be read, and for rows that do not fit the columns.
+
+    `lists`: whether a cell of Parquet may be a list; in JSON Lines whoever asks for it says what it may be.
+    """
     suffix = path.suffix.lower()
-    read = {".parquet": _of_parquet, ".jsonl": _of_json, ".ndjson": _of_json}.get(suffix, _of_csv)
+    of_parquet = partial(_of_parquet, lists=lists)
+    known: Mapping[str, Reader] = {".parquet": of_parquet, ".jsonl": _of_json, ".ndjson": _of_json}
+    read = known.get(suffix, _of_csv)
     try:
         yield from read(path, choose)
     except UnicodeDecodeError as error:
@@ -100,7 +109,7 @@ def _of_json(path: Path, choose: Choose) -> Iterator[Row]:
             choose([])
 
 
-def _of_parquet(path: Path, choose: Choose) -> Iterator[Row]:
+def _of_parquet(path: Path, choose: Choose, lists: bool) -> Iterator[Row]:
     try:
         import pyarrow as arrow
         from pyarrow import parquet
@@ -123,7 +132,7 @@ def _of_parquet(path: Path, choose: Choose) -> Iterator[Row]:
                 raise DataError(f"table {path}: more than {most:,} bytes when it is unpacked. {cure}")
             places = choose(names := schema.names)
             for part in (schema.field(place) for place in places):
-                if arrow.types.is_nested(part.type):
+                if arrow.types.is_nested(part.type) and not (lists and _is_list(part.type)):
                     raise DataError(f"table {path}: column {part.name!r} holds {part.type}, expected texts")
             number = 0
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list({names[place] for place in places})):
@@ -133,6 +142,14 @@ def _of_parquet(path: Path, choose: Choose) -> Iterator[Row]:
                     yield f"row {number}", list(cells)
     except (arrow.ArrowException, KeyError) as error:
         raise ValueError(str(error)) from error
+
+
+def _is_list(kind: Any) -> bool:
+    """Whether a type of pyarrow's is of lists of what is not nested itself."""
+    from pyarrow import types
+
+    of_lists = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return of_lists and not types.is_nested(kind.value_type)
 
 
 def _cells(column: Any) -> list[Any]:

@@ -11,16 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.arrays import Float64, Int64
+from xfer.data import stratified
 from xfer.data.files import Files, chained
 from xfer.data.grouped import deal, fill
 from xfer.errors import DataError
+from xfer.multilabel import class_counts, several
 
 T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Pictures in a fixed order. `labels` (n,) int64 count the classes of the data set.
+    """Pictures in a fixed order. `labels` (n,) int64 count the classes of the data set; of several, (n, C) of 0 and 1.
 
     `digests` (n, 16) uint8 are those of the files' bytes, by `xfer.pixels.content.file_digest`, and `stamps` (n, 2)
     int64 what `xfer.pixels.content.stamp` said of the files then; None where nobody read them. `groups` (n,) int64:
@@ -67,6 +69,9 @@ def divide(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
     if split.groups is not None:
         in_val = _groups_held_out(split.labels, split.groups, fraction, seed)
         return take(split, np.flatnonzero(~in_val)), take(split, np.flatnonzero(in_val))
+    if several(split.labels):
+        parts = stratified.held_out(split.labels, fraction, seed)
+        return take(split, np.flatnonzero(parts == 0)), take(split, np.flatnonzero(parts == 1))
     held_out = []
     for label in np.unique(split.labels):
         members = np.flatnonzero(split.labels == label)
@@ -101,14 +106,27 @@ def fold_off(whole: Split, fold: Fold, seed: int, classes: Sequence[str], root: 
 
     `classes` and `root` are for the message.
     """
-    n, counts = len(whole.labels), np.bincount(whole.labels, minlength=len(classes))
+    n, counts = len(whole.labels), class_counts(whole.labels, len(classes))
     if fold.of > n:
         raise DataError(f"data {root}: {n} pictures, expected {fold.of} or more for as many folds. Cure: fewer folds")
     if (lone := np.flatnonzero(counts == 1)).size:
         folder = root / classes[lone[0]]
         raise DataError(f"data {folder}: 1 picture, expected 2 or more for folds. Cure: add some, or remove the folder")
-    folds = folds_of(whole.labels, fold.of, seed) if whole.groups is None else _whole_folds(whole, fold.of, seed, root)
+    if whole.groups is not None:
+        folds = _whole_folds(whole, fold.of, seed, root)
+    elif several(whole.labels):
+        folds = _stratified(whole, fold.of, seed, root)
+    else:
+        folds = folds_of(whole.labels, fold.of, seed)
     return Folded(whole, np.flatnonzero(folds != fold.number), np.flatnonzero(folds == fold.number))
+
+
+def _stratified(whole: Split, count: int, seed: int, root: Path) -> Int64:
+    folds = stratified.folds_of(whole.labels, count, seed)
+    if folds is None:
+        raise DataError(f"data {root}: a label would lie in one of {count} folds alone, and not be trained without it. "
+                        "Cure: pictures with more of it, or another data.split_seed")  # fmt: skip
+    return folds
 
 
 def _whole_folds(whole: Split, count: int, seed: int, root: Path) -> Int64:

@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from xfer.data.columns import Columns, find_columns
+from xfer.arrays import Int64
+from xfer.data.columns import Columns, Task, find_columns
 from xfer.data.files import Files
 from xfer.data.layout import ROLES, role_of
 from xfer.data.lists import Skipped
 from xfer.data.rows import table_rows
 from xfer.data.split import Split
 from xfer.errors import DataError, expected
+from xfer.multilabel import several
 from xfer.progress import Progress, silent
 from xfer.system.limits import limit, variable_of
 from xfer.system.memory import shortage
@@ -31,6 +33,7 @@ LONGEST_LABEL = 255  # bytes, as of a class folder
 TWICE = "in more than one row of the table"
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_BETWEEN = re.compile(r"[|;]")
 _SEVERAL = re.compile(r"\[.*\]|[^|;]+([|;][^|;]+)+", re.DOTALL)
 
 
@@ -53,32 +56,37 @@ class _Read:
     groups: list[int] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)  # none where there is no such column
     at: dict[str, int] = field(default_factory=dict)
-    classes: dict[str, int] = field(default_factory=dict)
+    classes: dict[str | tuple[str, ...], int] = field(default_factory=dict)
     known_groups: dict[str | int, int] = field(default_factory=dict)
     again: dict[tuple[str, str], None] = field(default_factory=dict)  # names with a row in another split as well
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
-def read_table(path: Path, columns: Columns, progress: Progress = silent) -> dict[str, Rows]:
+def read_table(
+    path: Path, columns: Columns, progress: Progress = silent, task: Task = "classification"
+) -> dict[str, Rows]:
     """The rows of each split by its role (`train`, `val`, `test`); without a column for splits, all are `train`.
 
     Paths are relative to the table's folder, or absolute; the files are not looked at. Raises DataError for a table
     that cannot be read, and for a row that says nothing usable: no path, an address that nobody has put a path in the
-    place of, no label or several, an unknown split, no weight where there is a column for it.
+    place of, no label or several, an unknown split, no weight where there is a column for it. `multilabel`: a row has
+    any number of labels, and those of the splits are (n, C).
     """
-    read, folder = _Read(), str(path.parent)
+    read, folder, many = _Read(), str(path.parent), task == "multilabel"
     asked = has_groups = has_weights = False
 
     def choose(names: Sequence[str]) -> list[int]:
         nonlocal asked, has_groups, has_weights
-        places = find_columns(path, names, columns)
+        places = find_columns(path, names, columns, task)
         asked, has_groups = places.split is not None, places.group is not None
         has_weights = places.weight is not None
         return [place for place in places if place is not None]
 
-    for number, (where, cells) in enumerate(table_rows(path, choose)):
+    for number, (where, cells) in enumerate(table_rows(path, choose, lists=many)):
         name, label = _name(folder, cells[0], path, where), cells[1]
-        if not (isinstance(label, str) and label in read.classes):
+        if many:
+            label = _labels(label, path, where)
+        elif not (isinstance(label, str) and label in read.classes):
             label = _label(label, path, where)
         role = _role(cells[2], path, where) if asked else "train"
         weight = _weight(cells[-1], path, where) if has_weights else None
@@ -89,7 +97,9 @@ def read_table(path: Path, columns: Columns, progress: Progress = silent) -> dic
     _refuse_many(path, len(read.names) + len(read.skipped))
     if not read.names:
         raise DataError(f"table {path}: has no rows. Expected one for each picture")
-    return _parted(read, folder, has_groups)
+    if many:
+        _refuse_wide(read, path)
+    return _parted(read, folder, has_groups, many)
 
 
 def _refuse_many(path: Path, count: int) -> None:
@@ -101,8 +111,24 @@ def _refuse_many(path: Path, count: int) -> None:
         raise DataError(f"table {path}: {count:,} rows so far: {short}. Cure: fewer pictures at a time")
 
 
+def _refuse_wide(read: _Read, path: Path) -> None:
+    """Raises DataError for labels that no row has, and for more of them than there is room for."""
+    names = {name for own in read.classes for name in own}
+    if not names:
+        raise DataError(f"table {path}: no row has a label. Cure: another column, data.columns = {{ label = ... }}")
+    if short := shortage(8 * len(read.names) * len(names)):
+        raise DataError(f"table {path}: {len(read.names):,} rows of {len(names):,} labels: {short}. Cure: fewer labels")
+
+
 def _add(
-    read: _Read, name: str, label: str, role: str, group: Any, weight: float | None, path: Path, where: str
+    read: _Read,
+    name: str,
+    label: str | tuple[str, ...],
+    role: str,
+    group: Any,
+    weight: float | None,
+    path: Path,
+    where: str,
 ) -> None:
     number = read.classes.setdefault(label, len(read.classes))
     first = read.at.setdefault(name, len(read.names))
@@ -128,15 +154,13 @@ def _add(
     read.roles.append(role)
 
 
-def _parted(read: _Read, folder: str, has_groups: bool) -> dict[str, Rows]:
-    """As `walk_files` would list them: by class, then by folder, then by name."""
-    classes = sorted(read.classes)
-    rank = np.empty(len(classes), np.int64)
-    rank[[read.classes[name] for name in classes]] = np.arange(len(classes))
-    labels = rank[read.labels]
+def _parted(read: _Read, folder: str, has_groups: bool, many: bool) -> dict[str, Rows]:
+    """As `walk_files` would list them: by class, then by folder, then by name; of several labels, without the first."""
+    classes, labels = _several(read) if many else _single(read)
     keys = ["\0".join(os.path.split(name)) for name in read.names]
     order = np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
-    order = order[np.argsort(labels[order], kind="stable")]
+    if not many:
+        order = order[np.argsort(labels[order], kind="stable")]
     root = folder
     if any(os.path.isabs(name) for name in read.names):
         root = _common(folder, read.names)
@@ -149,12 +173,38 @@ def _parted(read: _Read, folder: str, has_groups: bool) -> dict[str, Rows]:
         places = np.flatnonzero(roles == role)
         if len(places):
             skipped = tuple(Skipped(os.path.join(folder, n), TWICE) for r, n in read.skipped if r == role)
-            present, own = np.unique(labels[order][places], return_inverse=True)
+            present, own = _own(labels[order[places]])
             together = groups[places] if has_groups else None
             counting = None if weights is None else weights[places]
-            split = Split(files[places], own.reshape(-1).astype(np.int64), groups=together, weights=counting)
+            split = Split(files[places], own, groups=together, weights=counting)
             parts[role] = Rows(split, tuple(classes[i] for i in present), skipped)
     return parts
+
+
+def _single(read: _Read) -> tuple[list[str], Int64]:
+    classes = sorted(name for name in read.classes if isinstance(name, str))
+    rank = np.empty(len(classes), np.int64)
+    rank[[read.classes[name] for name in classes]] = np.arange(len(classes))
+    return classes, rank[read.labels]
+
+
+def _several(read: _Read) -> tuple[list[str], Int64]:
+    """The classes and the labels (n, C) of 0 and 1."""
+    classes = sorted({name for own in read.classes for name in own})
+    places = {name: i for i, name in enumerate(classes)}
+    sets = np.zeros((len(read.classes), len(classes)), np.int64)
+    for own, number in read.classes.items():
+        sets[number, [places[name] for name in own]] = 1
+    return classes, sets[read.labels]
+
+
+def _own(labels: Int64) -> tuple[Int64, Int64]:
+    """The places of the classes that occur, and labels that count these alone."""
+    if several(labels):
+        present = np.flatnonzero(labels.any(axis=0))
+        return present, labels[:, present]
+    present, own = np.unique(labels, return_inverse=True)
+    return present, own.reshape(-1).astype(np.int64)
 
 
 def _common(folder: str, names: Sequence[str]) -> str:
@@ -187,7 +237,7 @@ def _name(folder: str, cell: Any, path: Path, where: str) -> str:
 def _label(cell: Any, path: Path, where: str) -> str:
     """A text; of a number, its text."""
     if isinstance(cell, list | tuple | dict) or (isinstance(cell, str) and _SEVERAL.fullmatch(cell.strip())):
-        cure = "Cure: a row for each picture, with one label, and no | or ; in it"
+        cure = 'Cure: data.task = "multilabel", or a row for each picture with one label, and no | or ; in it'
         raise DataError(f"table {path}: {where}: {_shown(cell)} is several labels, expected one. {cure}")
     label = "" if cell is None else str(cell).strip()
     if not label:
@@ -196,6 +246,20 @@ def _label(cell: Any, path: Path, where: str) -> str:
         expectation = f"expected a text of at most {LONGEST_LABEL} bytes"
         raise DataError(f"table {path}: {where}: {_shown(label)} is no label: {expectation}. Cure: a shorter name")
     return label
+
+
+def _labels(cell: Any, path: Path, where: str) -> tuple[str, ...]:
+    """Sorted, each once; of an empty cell, none. A text holds them between | or ;."""
+    if isinstance(cell, str) and cell.strip().startswith("["):
+        raise DataError(f"table {path}: {where}: {_shown(cell)} is a list as text. Cure: labels with | between them")
+    if isinstance(cell, dict):
+        raise DataError(f"table {path}: {where}: {_shown(cell)} is no list of labels. Cure: write the table anew")
+    given = list(cell) if isinstance(cell, list | tuple) else _BETWEEN.split("" if cell is None else str(cell))
+    if not isinstance(cell, list | tuple):
+        given = [text for text in given if text.strip()]
+    if torn := [name for name in given if isinstance(name, str) and _BETWEEN.search(name)]:
+        raise DataError(f"table {path}: {where}: the label {_shown(torn[0])} has | or ; in it. Cure: another name")
+    return tuple(sorted({_label(name, path, where) for name in given}))
 
 
 def _role(cell: Any, path: Path, where: str) -> str:

@@ -1,4 +1,4 @@
-"""The validation accuracy of several runs, epoch by epoch."""
+"""The validation accuracy of several runs, or their mean average precision, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from xfer.plots.style import FAINT, TRAIN, VAL, new_figure, percent, settings
 
 _LINES = (("-", "o", TRAIN), ("--", "s", VAL), (":", "^", "#009e73"), ("-.", "D", "#8a5a00"))
 
+_ACCURACY = ("val_accuracy", "Validation accuracy", "one class for all")
+_MAP = ("val_map", "Mean average precision on validation pictures", "order by chance")
 _ALL = (0.0, 1.02)
 _FAR = 0.25  # of accuracy above chance from which curves get axes of their own
 _LOW = 0.4  # of accuracy; curves that all stay below it would be flat on axes of 0..1
@@ -21,21 +23,26 @@ _LOW = 0.4  # of accuracy; curves that all stay below it would be flat on axes o
 def figure_comparison(runs: Mapping[str, Rows], chance: float) -> Figure:
     """A curve for each run, by its label; rows as in metrics.jsonl.
 
-    chance  the share that always guessing one class would get right, in [0, 1]
+    chance  the share that always guessing one class would get right, in [0, 1]; of runs for any number of labels the
+            mean average precision of an order by chance
     """
+    several = any("val_map" in row for rows in runs.values() for row in rows)
+    key, title, low_line = _MAP if several else _ACCURACY
+    written = "{:.4f}".format if several else percent
     with settings():
         figure = new_figure(7.5, 4.2)
         axes = figure.add_subplot()
         for (label, rows), (line, marker, colour) in zip(runs.items(), cycle(_LINES), strict=False):
-            accuracy = [row["val_accuracy"] for row in rows]
-            label = f"{label}: best {percent(max(accuracy))}"
+            accuracy = [row[key] for row in rows]
+            label = f"{label}: best {written(max(accuracy))}"
             axes.plot([row["epoch"] for row in rows], accuracy, line, marker=marker, ms=4, c=colour, label=label)
-        low, high = _limits([row["val_accuracy"] for rows in runs.values() for row in rows], chance)
-        axes.axhline(chance, color=FAINT, linestyle=":", linewidth=1.2, label=f"one class for all: {percent(chance)}")
+        low, high = _limits([row[key] for rows in runs.values() for row in rows], chance)
+        axes.axhline(chance, color=FAINT, linestyle=":", linewidth=1.2, label=f"{low_line}: {written(chance)}")
         axes.set(xlabel="epoch", ylim=(low, high))
-        axes.set_title("Validation accuracy", loc="left")
+        axes.set_title(title, loc="left")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+        if not several:
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
         axes.grid(True)
         axes.legend(loc="lower right" if (low, high) == _ALL else "best")
         return figure

@@ -39,8 +39,11 @@ def figure_curves(epochs: Rows) -> Figure:
         loss, accuracy = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
         rate = figure.add_subplot(grid[1, :])
         _draw_pair(loss, epochs, "loss")
-        _draw_pair(accuracy, epochs, "accuracy")
-        accuracy.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+        if any("val_map" in row for row in epochs):
+            _draw_pair(accuracy, epochs, "map", "Mean average precision on validation pictures")
+        else:
+            _draw_pair(accuracy, epochs, "accuracy")
+            accuracy.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
         accuracy.set_ylim(top=min(1.01, accuracy.get_ylim()[1]))
         _draw_rate(rate, epochs)
         for axes in (loss, accuracy, rate):
@@ -68,8 +71,8 @@ def _series(epochs: Rows, key: str) -> NDArray[np.float64]:
     return np.array([row.get(key) for row in epochs], dtype=np.float64)
 
 
-def _draw_pair(axes: Axes, epochs: Rows, key: str) -> None:
-    """Training and validation values of `loss` or `accuracy`, and a star at the best epoch."""
+def _draw_pair(axes: Axes, epochs: Rows, key: str, title: str = "") -> None:
+    """Training and validation values of `loss`, `accuracy` or `map`, as far as there are, and a star at the best."""
     at, few = _series(epochs, "epoch"), len(epochs) <= _MOST_WITH_MARKERS
     thick = 1.6 if few else 1.0
     # Dashes and marker shapes too: the pair must survive a black-and-white print.
@@ -81,10 +84,12 @@ def _draw_pair(axes: Axes, epochs: Rows, key: str) -> None:
     if best is not None:
         value = np.nan if best.get(f"val_{key}") is None else best[f"val_{key}"]
         axes.plot(best["epoch"], value, "*", ms=14, c=BEST, mec="#222222", mew=0.8, zorder=5, label=_praise(best))
-    axes.set_title(key.capitalize(), loc="left")
+    axes.set_title(title or key.capitalize(), loc="left")
 
 
 def _praise(best: Mapping[str, Any]) -> str:
+    if (precision := best.get("val_map")) is not None:
+        return f"best: epoch {best['epoch']}, mAP {precision:.4f}"
     accuracy = best.get("val_accuracy")
     return f"best: epoch {best['epoch']}" + (f", {percent(accuracy)} right" if accuracy is not None else "")
 

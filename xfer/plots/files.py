@@ -90,18 +90,31 @@ def plot_confusion_matrix(path: Path, labels: Labels, predictions: Labels, class
     write_figure(path, figure_confusion_matrix(labels, predictions, classes))
 
 
+def plot_labels(
+    path: Path,
+    classes: Sequence[str],
+    precisions: Sequence[float | None],
+    f1: Sequence[float | None],
+    support: Sequence[int],
+) -> None:
+    """Average precision and F1 of each label, and how many pictures have it; None where it is not defined."""
+    from xfer.plots.labels import figure_labels
+
+    write_figure(path, figure_labels(classes, precisions, f1, support))
+
+
 def plot_predictions(
     path: Path,
     images: Images,
     labels: Labels | Sequence[int | None],
     predictions: Labels,
-    probabilities: NDArray[Any],
+    probabilities: NDArray[Any] | None,
     classes: Sequence[str],
     names: Sequence[str] = (),
 ) -> None:
     """Up to 16 images with their predicted class: right in blue, wrong in red, label None in grey.
 
-    probabilities  (N,) of the predicted class, or (N, C) of all; in [0, 1]
+    probabilities  (N,) of the predicted class, or (N, C) of all; in [0, 1]; None: they are not shown
     """
     from xfer.plots.tiles import figure_predictions
 

@@ -61,13 +61,13 @@ def figure_predictions(
     images: Images,
     labels: Known,
     predictions: Labels,
-    probabilities: NDArray[Any],
+    probabilities: NDArray[Any] | None,
     classes: Sequence[str],
     names: Sequence[str] = (),
 ) -> Figure:
     """The first 16 of `images` (N, H, W, 3) uint8 under their predicted class: blue right, red wrong, grey unknown.
 
-    probabilities  (N,) of the predicted class, or (N, C) of all; each in [0, 1]
+    probabilities  (N,) of the predicted class, or (N, C) of all; each in [0, 1]; None: not shown
     names          of the N files, written above their images; none: nothing is written
     """
     faces = faces_for([*classes, *names])
@@ -78,7 +78,7 @@ def figure_predictions(
             images[i],
             labels[i],
             predictions[i],
-            f" ({_chance(probabilities[i], predictions[i])})",
+            "" if probabilities is None else f" ({_chance(probabilities[i], predictions[i])})",
             classes,
             names[i] if names else "",
         )

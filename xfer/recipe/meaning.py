@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-
-import numpy as np
-from numpy.typing import NDArray
+from pathlib import Path
 
 from xfer.archs import Arch, Padding
 from xfer.arrays import Int64
-from xfer.backend import Backend, OptimizerSpec, ParamGroups, Precision
+from xfer.backend import Backend, LossName, OptimizerSpec, ParamGroups, Precision
 from xfer.capabilities import capability
 from xfer.data import loader
 from xfer.data.columns import AS_USUAL
 from xfer.data.dataset import Dataset, open_dataset
 from xfer.data.locate import locate
-from xfer.data.parts import HeldOut, find_parts
+from xfer.data.parts import HeldOut, Parts, find_parts
 from xfer.data.split import Fold
-from xfer.errors import BackendError, ConfigError, XferError, expected
+from xfer.errors import BackendError, ConfigError, DataError, XferError, expected
 from xfer.graphs.depth import depths
 from xfer.graphs.graph import Graph
 from xfer.graphs.split import split_at
 from xfer.losses import LossSpec
+from xfer.multilabel import class_counts, several
 from xfer.nets.freeze import FreezePolicy, resolve, stages_from
 from xfer.nets.pretrained import normalize_of
 from xfer.nets.specs import ModelSpec, known_arch, with_graph
@@ -35,6 +34,7 @@ from xfer.system.download import cache_dir
 
 SMALL = "convnet"  # what trains from random weights in seconds
 AUTO_VIEWS = 4
+LEAST_WEIGHT, MOST_WEIGHT = 1e-6, 1e6  # as of those that a recipe gives
 Triple = tuple[float, float, float]
 
 
@@ -140,6 +140,7 @@ def open_data(
         fold=Fold(data.fold, data.folds) if data.fold and data.folds and held_out == "val" and not whole else None,
         seed=recipe.split_seed,
         columns=data.columns or AS_USUAL,
+        task=data.task,
         suffixes=data.suffixes,
         on_bad_image=data.on_bad_image,
         on_leak=data.on_leak,
@@ -169,11 +170,14 @@ def refuse_large_batches(recipe: Recipe, data: Dataset, device: str) -> None:
 def splits_off(recipe: Recipe) -> bool:
     """Whether a recipe's data has no validation split, so that `split_seed` decides; True where nobody can tell."""
     try:
-        columns = recipe.data.columns or AS_USUAL
-        _, root = locate(recipe.data.source, cache_dir(), silent, columns)
-        return recipe.data.fold is not None or find_parts(root, columns).val is None
+        _, root = locate(recipe.data.source, cache_dir(), silent, recipe.data.columns or AS_USUAL)
+        return recipe.data.fold is not None or _parts(recipe, root).val is None
     except (XferError, OSError):
         return True
+
+
+def _parts(recipe: Recipe, root: Path) -> Parts:
+    return find_parts(root, recipe.data.columns or AS_USUAL, task=recipe.data.task)
 
 
 def views(recipe: Recipe, frozen_prefix: bool) -> int | None:
@@ -208,15 +212,19 @@ def groups(recipe: Recipe, phase: PlannedPhase, arch: Arch, graph: Graph) -> Par
 
 
 def loss_spec(recipe: Recipe, data: Dataset) -> LossSpec:
-    """Raises ConfigError for class weights that are not one for each class."""
+    """Raises ConfigError for class weights that are not one for each class, DataError for no label to validate."""
+    if several(data.val.labels) and not data.val.labels.any():
+        raise DataError(f"data {data.root}: no validation picture has a label, so that no epoch is better than "
+                        "another. Cure: validation pictures with labels")  # fmt: skip
     weights, classes = recipe.loss.class_weights, len(data.classes)
+    kind: LossName = "sigmoid" if recipe.data.task == "multilabel" else "softmax"
     if weights == "balanced":
-        return LossSpec(recipe.loss.label_smoothing, balanced_weights(data.train.labels, classes))
+        return LossSpec(recipe.loss.label_smoothing, balanced_weights(data.train.labels, classes), kind)
     if isinstance(weights, dict):
-        return LossSpec(recipe.loss.label_smoothing, _by_name(weights, data.classes))
+        return LossSpec(recipe.loss.label_smoothing, _by_name(weights, data.classes), kind)
     if weights is not None and len(weights) != classes:
         raise ConfigError(f"loss.class_weights has {len(weights)} values, expected one for each of {classes} classes")
-    return LossSpec(recipe.loss.label_smoothing, weights)
+    return LossSpec(recipe.loss.label_smoothing, weights, kind)
 
 
 def _by_name(weights: Mapping[str, float], classes: Sequence[str]) -> tuple[float, ...]:
@@ -231,8 +239,15 @@ def _by_name(weights: Mapping[str, float], classes: Sequence[str]) -> tuple[floa
 
 
 def balanced_weights(labels: Int64, classes: int) -> tuple[float, ...]:
-    """Class weights inverse to the counts, with a mean of 1 over the samples: n / (classes * count)."""
-    counts: NDArray[np.int64] = np.bincount(labels, minlength=classes)
+    """Class weights inverse to the counts, with a mean of 1 over the samples: n / (classes * count).
+
+    Of any number of labels each, what makes those that have a label weigh as much as those that do not:
+    (n - count) / count, within the bounds of a weight.
+    """
+    counts = class_counts(labels, classes)
+    if several(labels):
+        ratios = (len(labels) - counts) / counts
+        return tuple(ratios.clip(LEAST_WEIGHT, MOST_WEIGHT).tolist())
     return tuple(float(w) for w in len(labels) / (classes * counts))
 
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from xfer.archs import MOST_BLOCKS, MOST_HIDDEN, MOST_WIDTH, Padding
 from xfer.backend import Precision, UpdateRule
-from xfer.data.columns import Columns
+from xfer.data.columns import Columns, Task
 from xfer.data.leaks import OnLeak
 from xfer.data.locate import has_columns
 from xfer.data.order import Sampler
@@ -21,6 +21,7 @@ from xfer.pixels.images import SUFFIXES
 from xfer.pixels.levels import WIDE, Depth
 from xfer.recipe.schedule import MOST_EPOCHS, Schedule
 from xfer.recipe.strategies import SHARES, Strategy
+from xfer.recipe.tasks import refuse_unfit
 from xfer.section import Section
 from xfer.system.addresses import remember
 
@@ -48,13 +49,12 @@ class Data(Section):
     """`source` is a folder, an archive, a table or a named set. Without train/val folders, `val_fraction` is split off.
 
     `split_seed` decides which pictures that takes; `seed`: that of the recipe, so that each seed has its own split.
-
     `fold` of `folds` is validated with, in place of what is split off or of a val folder; it counts from 1.
-
     `decode = "draft"` decodes large JPEG files faster and a little less exactly: see `xfer.pixels.images.Jpeg`.
     """
 
     source: Annotated[str, AfterValidator(remember)] = "demo"  # what may be shown: a recipe is in every run
+    task: Task = "classification"  # a label for each picture, or any number of them, from a table
     columns: Columns | None = None  # of a table; those of usual names need none
     val_fraction: Fraction = 0.2
     split_seed: Seed | Literal["seed"] = "seed"
@@ -73,9 +73,8 @@ class Data(Section):
     @model_validator(mode="after")
     def _columns_are_of_a_table(self) -> Data:
         if self.columns is not None and not has_columns(self.source):
-            raise ValueError(
-                f"columns are those of a table, and {self.source!r} is none. Cure: leave them out, or hf:FOLDER"
-            )
+            what = f"columns are those of a table, and source = {self.source!r} is none"
+            raise ValueError(f"{what}. Cure: leave them out, or hf:FOLDER")
         return self
 
     @model_validator(mode="after")
@@ -201,10 +200,7 @@ class Optimizer(Section):
 
 
 class Loss(Section):
-    """`class_weights`: none, one for each class in order of their names or by name, or `balanced`.
-
-    `balanced` is inverse to their counts.
-    """
+    """`class_weights`: none, one for each class in order of their names or by name; `balanced`: inverse to counts."""
 
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     class_weights: ClassWeights = None
@@ -290,6 +286,7 @@ class Recipe(Section):
             raise ConfigError(
                 "mix: pictures are mixed with others of their batch. Cure: a train.batch_size of 2 or more"
             )
+        refuse_unfit(self.data.task, self.train.sampler)
         if self.train.sampler == "balanced" == self.loss.class_weights:
             what = "train.sampler and loss.class_weights are both 'balanced', and make up twice for rare classes"
             raise ConfigError(f"{what}. Cure: leave one of them out")

@@ -35,8 +35,13 @@ _Changes = tuple[tuple[int, ...] | None, tuple[int, ...] | None, Padding | None]
 _CHANGES: TypeAdapter[_Changes] = TypeAdapter(_Changes)
 """`layers`, `extra` and `padding` of the network; files of before these keys have none."""
 
+_THRESHOLDS: TypeAdapter[tuple[float, ...]] = TypeAdapter(tuple[float, ...])
+
 _OWN = frozenset(
-    {"format", "arch", "classes", "image_size", "mean", "std", "transforms", "layers", "extra", "padding", "graph"}
+    (
+        *("format", "arch", "classes", "image_size", "mean", "std", "transforms"),
+        *("layers", "extra", "padding", "graph", "thresholds"),
+    )
 )
 
 
@@ -44,8 +49,9 @@ _OWN = frozenset(
 class Checkpoint:
     """Weights with the network, the classes and the preprocessing they were trained for.
 
-    `transforms` make a picture into the (height, width) of `spec.image_size`; `record` is for people: backend,
-    versions, epoch, metrics, digest of the source weights.
+    `transforms` make a picture into the (height, width) of `spec.image_size`. `thresholds` (C,): from which probability
+    on a picture has a label, of a network for any number of labels; None: it tells classes apart. `record` is for
+    people: backend, versions, epoch, metrics, digest of the source weights.
     """
 
     weights: Weights
@@ -54,6 +60,7 @@ class Checkpoint:
     transforms: tuple[Transform, ...]
     record: Mapping[str, str]
     name: str = "checkpoint"  # in errors: its file
+    thresholds: tuple[float, ...] | None = None
 
     def __repr__(self) -> str:
         (height, width), values = self.spec.image_size, sum(array.size for array in self.weights.values())
@@ -99,6 +106,8 @@ class Checkpoint:
         }
         if self.spec.graph is not None:  # whoever reads it needs no catalogue that has the network
             parts["graph"] = self.spec.graph.as_json()
+        if self.thresholds is not None:
+            parts["thresholds"] = self.thresholds
         texts = {key: json_text(value, ascii_only=False) for key, value in parts.items()}
         return {"format": FORMAT, "arch": self.spec.arch, **texts, **self.record}
 
@@ -144,6 +153,16 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     return _parse(weights, meta, file)
 
 
+def thresholds_in(metadata: Mapping[str, str], classes: int) -> tuple[float, ...] | None:
+    """Of a network for any number of labels; None of one for classes. Raises ValueError for what are not its own."""
+    if "thresholds" not in metadata:
+        return None
+    found = _THRESHOLDS.validate_json(metadata["thresholds"])
+    if len(found) != classes or not all(0 < threshold < 1 for threshold in found):
+        raise ValueError(f"thresholds: expected {classes} numbers between 0 and 1")
+    return found
+
+
 def _graph(meta: Mapping[str, str], file: Path) -> Graph | None:
     """The network, of which checkpoints had the name alone before each carried its own."""
     try:
@@ -163,9 +182,10 @@ def _parse(weights: Weights, meta: dict[str, str], file: Path) -> Checkpoint:
         layers, extra, padding = _CHANGES.validate_python(changes)
         spec = ModelSpec(meta["arch"], len(classes), size, normalize.mean, normalize.std, layers, extra or ())
         spec = replace(spec, padding=padding or "symmetric", graph=_graph(meta, file))
+        thresholds = thresholds_in(meta, len(classes))
     except (KeyError, TypeError, ValueError, ConfigError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CheckpointError(f"{file}: its metadata is damaged ({reason})") from None
     refuse_unusable(weights, str(file))
     record = {key: value for key, value in meta.items() if key not in _OWN}
-    return Checkpoint(weights, spec, classes, transforms, record, str(file))
+    return Checkpoint(weights, spec, classes, transforms, record, str(file), thresholds)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from xfer.arrays import Int64
 from xfer.data.split import Split
 from xfer.errors import CheckpointError
 from xfer.metrics import Evaluation
+from xfer.multilabel import written
 from xfer.scores.probabilities import margins, ranks
 from xfer.system.files import write_json, write_text
 from xfer.system.outputs import read_record, refuse_foreign
@@ -19,18 +21,28 @@ RECORD, PICTURES = "metrics.json", "pictures.csv"
 
 def refuse_others(folder: Path, overwrite: bool) -> None:
     """Raises CheckpointError for a folder that holds what is of no evaluation, see `refuse_foreign`."""
-    own = {"backend", "n", "right", "left_out", "metrics"} <= read_record(folder / RECORD).keys()
+    known = read_record(folder / RECORD).keys()
+    own = {"backend", "n", "right", "left_out"} <= known and bool(known & {"metrics", "label_metrics"})
     refuse_foreign(folder, "evaluation", (RECORD, PICTURES), own, overwrite)
 
 
 def save(
-    folder: Path, record: Mapping[str, Any], split: Split, result: Evaluation, classes: Sequence[str]
+    folder: Path,
+    record: Mapping[str, Any],
+    split: Split,
+    result: Evaluation,
+    classes: Sequence[str],
+    decided: Int64 | None = None,
 ) -> list[Path]:
     """Write `metrics.json` and `pictures.csv`; gives the files. Raises CheckpointError where that cannot be done.
+
+    `decided`: as of `xfer.results.judged.Judged`; the columns are then file, labels, predicted, loss, and p_<class>.
 
     Columns of a picture: file, label, predicted, probability (of what was predicted), loss (cross-entropy), rank (of
     the true class, from 1), margin (the true class's probability minus the largest other), and p_<class> for each.
     """
+    if decided is not None:
+        return _write(folder, record, *_of_labels(split, result, classes, decided))
     columns = ["file", "label", "predicted", "probability", "loss", "rank", "margin", *(f"p_{c}" for c in classes)]
     chances = result.probabilities
     figures = zip(
@@ -45,6 +57,25 @@ def save(
         [str(file), classes[label], classes[predicted], *rest, *row.tolist()]
         for file, label, (predicted, *rest), row in zip(split.files, result.labels, figures, chances, strict=True)
     )
+    return _write(folder, record, columns, rows)
+
+
+def _of_labels(
+    split: Split, result: Evaluation, classes: Sequence[str], decided: Int64
+) -> tuple[list[str], Iterator[list[Any]]]:
+    """Columns and rows of pictures with any number of labels."""
+    chances = result.probabilities
+    each = zip(split.files, result.labels, decided, result.losses.tolist(), chances, strict=True)
+    rows = (
+        [str(file), written(labels, classes), written(own, classes), loss, *row.tolist()]
+        for file, labels, own, loss, row in each
+    )
+    return ["file", "labels", "predicted", "loss", *(f"p_{c}" for c in classes)], rows
+
+
+def _write(
+    folder: Path, record: Mapping[str, Any], columns: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / PICTURES, csv_text(columns, rows))

@@ -47,6 +47,10 @@ def _early(ends: Any) -> str:
     return ", ".join(f"phase {end.get('phase', NONE)} after epoch {end.get('epoch', NONE)}" for end in ends)
 
 
+def _thresholds(values: Any) -> str:
+    return _names([f"{value:.3g}" for value in values]) if isinstance(values, list) else str(values)
+
+
 def _versions(versions: Any) -> str:
     return ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, Mapping) else str(versions)
 
@@ -65,8 +69,12 @@ FIGURES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "ended_early": ("Ended early", _early),
     "best_epoch": ("Best epoch", str),
     "val_accuracy": ("Validation accuracy", percent),
+    "val_map": ("Validation mAP", "{:.4f}".format),
+    "val_exact_match": ("Exact match at 0.5", percent),
     "val_loss": ("Validation loss", "{:.4f}".format),
     "train_accuracy": ("Training accuracy", percent),
+    "train_exact_match": ("Training exact match at 0.5", percent),
+    "thresholds": ("Thresholds", _thresholds),
     "seconds_total": ("Time in all", _duration),
     "seconds_features": ("Time for features", _duration),
     "seconds_training": ("Time for training", _duration),

@@ -13,6 +13,7 @@ from typing import Any
 
 from xfer.errors import CheckpointError, ConfigError, XferError, nearest
 from xfer.results.read import METRICS, backend_name, is_finished, is_own, is_run, read_metrics, read_recipe, read_result
+from xfer.results.records import RESULT_FIGURES
 from xfer.tracking.logger import flat
 
 FINISHED, UNFINISHED, DAMAGED = "finished", "unfinished", "damaged"
@@ -82,7 +83,7 @@ def _so_far(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     known |= {"epochs": len(history), "seed": facts["seed"]}
     for best in [epoch for epoch in history if epoch["best"]][-1:]:
         known |= {"best_epoch": best["epoch"]}
-        known |= {key: best[key] for key in ("val_accuracy", "val_loss", "train_accuracy")}
+        known |= {key: best[key] for key in RESULT_FIGURES if key in best}
     return known
 
 
@@ -145,8 +146,13 @@ def _rank(value: Any) -> tuple[int, float, str]:
     return (0, float(value), "") if number else (1, 0.0, str(value))
 
 
+def _score(facts: Mapping[str, Any]) -> float:
+    """The figure by which runs are better: of one task they are all of one kind."""
+    return float(facts.get("val_accuracy", facts.get("val_map", 0.0)))
+
+
 def all_but_best(runs: Sequence[Listed], keep: int) -> list[Listed]:
-    """The finished ones but for the `keep` best by validation accuracy, the lower loss where that is the same."""
+    """The finished ones but for the `keep` best by validation accuracy or mAP, the lower loss where those are equal."""
     finished = [run for run in runs if run.facts["state"] == FINISHED]
-    ranked = sorted(finished, key=lambda run: (-run.facts["val_accuracy"], run.facts["val_loss"]))
+    ranked = sorted(finished, key=lambda run: (-_score(run.facts), run.facts["val_loss"]))
     return ranked[keep:]

@@ -18,7 +18,10 @@ from xfer.pixels.content import read_content
 from xfer.pixels.images import open_lazily
 from xfer.results.figures import FIGURES, NONE, cell
 
-_OF_A_RUN = ("val_accuracy", "val_loss", "best_epoch", "epochs", "n_train", "n_val", "classes", "backend", "device")
+_OF_A_RUN = (
+    *("val_accuracy", "val_map", "val_loss", "best_epoch", "epochs", "n_train", "n_val"),
+    *("classes", "backend", "device"),
+)
 _SIDE = 64  # pixels of a thumbnail at most
 _QUICK = 2**20  # bytes of a file at most for a thumbnail: ten photographs of this size take half a second
 # Without MathJax, which would take what stands between two dollar signs for a formula.

@@ -12,13 +12,17 @@ from pydantic import Field, ValidationError, model_validator
 
 from xfer.backend import Precision
 from xfer.errors import CheckpointError
-from xfer.metrics import Count, Digest, Epoch, NonNegative, Place, Share
+from xfer.metrics import Count, Digest, Epoch, NonNegative, Place, Share, refuse_mixed
 from xfer.recipe.complaints import first
 from xfer.recipe.endings import Figures, ended_early, phases_of
 from xfer.recipe.recipe import Recipe
+from xfer.scores.label_record import LabelScores
 from xfer.scores.record import Scores
 from xfer.section import Section
 from xfer.system.doors import refuse_objects
+
+RESULT_FIGURES = ("val_accuracy", "val_map", "val_exact_match", "val_loss", "train_accuracy", "train_exact_match")
+"""What `result.json` repeats of the best epoch, as far as that has it."""
 
 CURE = "Cure: the version of xfer that wrote it, or train again"
 Kind = TypeVar("Kind", bound=Section)
@@ -52,6 +56,8 @@ class Result(Section):
 
     precision     what was computed in; None of before it was written down: what the recipe says
     metrics       what `predictions.csv` shows, with intervals; None of before they were written down
+    val_map       and what else an epoch has in place of accuracies where pictures have any number of labels, with
+                  `label_metrics`, and the `thresholds` from which probability on a picture has each label
     ended_early   by `train.patience`; of before there was that, nothing
     """
 
@@ -68,10 +74,15 @@ class Result(Section):
     epochs: Place
     ended_early: Annotated[list[EndedEarly], Field(default_factory=list)]
     best_epoch: Place
-    val_accuracy: Share
+    val_accuracy: Share | None = None
+    val_map: Share | None = None
+    val_exact_match: Share | None = None
     val_loss: NonNegative
-    train_accuracy: Share
+    train_accuracy: Share | None = None
+    train_exact_match: Share | None = None
     metrics: Scores | None = None
+    label_metrics: LabelScores | None = None
+    thresholds: Annotated[list[Annotated[float, Field(gt=0, lt=1)]] | None, Field(min_length=1)] = None
     seconds_total: NonNegative
     seconds_features: NonNegative
     seconds_training: NonNegative
@@ -95,6 +106,21 @@ class Result(Section):
             raise ValueError(f"metrics.n is {self.metrics.n}, of {self.n_val} validation pictures")
         if self.metrics is not None and len(self.metrics.by_class.support) != len(self.classes):
             raise ValueError(f"metrics.by_class has other classes than the {len(self.classes)} of classes")
+        return self
+
+    @model_validator(mode="after")
+    def _of_one_task(self) -> Self:
+        refuse_mixed(self)
+        labels = self.label_metrics
+        if self.val_map is None and (labels or self.thresholds):
+            raise ValueError("unknown label_metrics or thresholds beside val_accuracy")
+        if self.val_map is not None and (labels is None or self.thresholds is None or self.metrics is not None):
+            raise ValueError("expected label_metrics and thresholds beside val_map, and no metrics")
+        if labels is not None and labels.n != self.n_val:
+            raise ValueError(f"label_metrics.n is {labels.n}, of {self.n_val} validation pictures")
+        counts = [len(of) for of in (self.thresholds, labels.by_label.support if labels else None) if of is not None]
+        if other := [count for count in counts if count != len(self.classes)]:
+            raise ValueError(f"thresholds or label_metrics have {other[0]} labels, of {len(self.classes)} classes")
         return self
 
 
@@ -124,7 +150,7 @@ class Environment(Section):
 
 
 def figures_of(history: Sequence[Epoch]) -> list[Figures]:
-    return [(epoch.val_accuracy, epoch.val_loss) for epoch in history]
+    return [(epoch.score, epoch.val_loss) for epoch in history]
 
 
 def early_ends(history: Sequence[Epoch], recipe: Recipe) -> list[dict[str, int]]:
@@ -140,7 +166,7 @@ def history_faults(history: Sequence[Epoch], recipe: Recipe) -> Iterator[str]:
         yield f"{len(phases)}.epoch = {history[len(phases)].epoch}, expected at most {len(phases)}, as the recipe says"
     best = (-1.0, 0.0)
     for i, (epoch, phase) in enumerate(zip(history, phases, strict=False)):
-        figures = epoch.val_accuracy, -epoch.val_loss
+        figures = epoch.score, -epoch.val_loss
         for key, value in {"epoch": i + 1, "phase": phase, "best": figures > best}.items():
             if getattr(epoch, key) != value:
                 yield f"{i}.{key} = {getattr(epoch, key)}, expected {value}"

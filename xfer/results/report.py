@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from xfer.errors import CheckpointError
+from xfer.metrics import OF_CLASSES, OF_LABELS
 from xfer.results.classes import class_table, confused_table
 from xfer.results.facts import facts
 from xfer.results.figures import FIGURES, NONE, cell, parent, percent
 from xfer.results.page import folded, picture, write_page
 from xfer.results.read import METRICS, RESULT, read_file
 from xfer.results.records import check_as
-from xfer.results.scores import scores_table
+from xfer.results.scores import label_table, scores_table
+from xfer.scores.label_record import LabelScores
 from xfer.scores.record import Scores
 from xfer.system.doors import open_lines, parse_json
 from xfer.system.tables import read_rows
@@ -22,6 +24,7 @@ from xfer.system.tables import read_rows
 _FIRST = (
     ("curves", "Loss, accuracy and learning rate by epoch; a star marks the best epoch"),
     ("confusion_matrix", "Each row is a true class, each column what it was taken for"),
+    ("labels", "Average precision and F1 of each label"),
 )
 _FURTHER = (
     ("samples", "What the model is trained on"),
@@ -31,6 +34,11 @@ _FURTHER = (
     ("against_random", "Against the run from random weights that lies in from_random/"),
 )
 PICTURES = _FIRST + _FURTHER
+_OF_LABELS = {
+    "curves": "Loss, mean average precision and learning rate by epoch; a star marks the best epoch",
+    "predictions": "Validation images: blue where every label is right, red where one is not",
+}
+"""What else is to be said of some, where pictures have any number of labels."""
 _MOST_LISTED = 500  # skipped images; the file has them all
 _LONG = 40  # characters above which a key figure gets a whole line
 
@@ -43,13 +51,13 @@ def write_report(run_folder: Path) -> Path:
     """
     result = _figures_in(run_folder)
     epochs = _rows(run_folder / METRICS)
+    words = _OF_LABELS if "label_metrics" in result else {}
     sections = [
-        *_pictures(run_folder, _FIRST),
+        *_pictures(run_folder, _FIRST, words),
         _metrics(result, run_folder),
-        confused_table(run_folder / "predictions.csv"),
-        class_table(run_folder / "predictions.csv"),
+        *_by_class(result, run_folder / "predictions.csv"),
         _figures(result, facts(run_folder)),
-        *_pictures(run_folder, _FURTHER),
+        *_pictures(run_folder, _FURTHER, words),
         _epochs(epochs, result.get("best_epoch")),
         _skipped(run_folder / "skipped_images.csv"),
         _digests(result),
@@ -73,6 +81,9 @@ _COLUMNS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "train_accuracy": ("training accuracy", percent),
     "val_loss": ("validation loss", "{:.4f}".format),
     "val_accuracy": ("validation accuracy", percent),
+    "train_exact_match": ("training exact match", percent),
+    "val_exact_match": ("validation exact match", percent),
+    "val_map": ("validation mAP", "{:.4f}".format),
     "lr": ("learning rate", "{:.3g}".format),
     "seconds": ("seconds", "{:.1f}".format),
 }
@@ -104,10 +115,13 @@ def _subtitle(result: Mapping[str, Any]) -> str:
 
 
 def _headline(result: Mapping[str, Any]) -> str:
-    accuracy, count = result.get("val_accuracy"), result.get("n_val")
+    accuracy, count = result.get("val_accuracy", result.get("val_exact_match")), result.get("n_val")
     if accuracy is None or count is None:
         return ""
     epoch = f", after epoch {result['best_epoch']} of {result.get('epochs', NONE)}" if "best_epoch" in result else ""
+    if (precision := result.get("val_map")) is not None:
+        words = f"mean average precision on {count} validation images{epoch}"
+        return f'<p class="headline"><strong>{precision:.4f}</strong> {escape(words)}</p>'
     right = f"{round(accuracy * count)} of {count} validation images right{epoch}"
     return f'<p class="headline"><strong>{percent(accuracy)}</strong> {escape(right)}</p>'
 
@@ -121,7 +135,7 @@ def _figures(result: Mapping[str, Any], known: Sequence[tuple[str, str]]) -> str
     if parent(result.get("parent")) == dict(known).get("Weights from"):
         left_out.add("parent")
     named = [(*FIGURES[key], result[key]) for key in FIGURES if key in result and key not in left_out]
-    placed = {*FIGURES, *_DIGESTS, "metrics"}
+    placed = {*FIGURES, *_DIGESTS, "metrics", "label_metrics"}
     unnamed = [(key.replace("_", " "), str, result[key]) for key in result if key not in placed]
     written = [(label, str, words) for label, words in known] + named + unnamed
     items = ((label, cell(value, write)) for label, write, value in written)
@@ -130,8 +144,16 @@ def _figures(result: Mapping[str, Any], known: Sequence[tuple[str, str]]) -> str
 
 
 def _metrics(result: Mapping[str, Any], run_folder: Path) -> str:
+    if (of_labels := result.get("label_metrics")) is not None:
+        scores = check_as(LabelScores, of_labels, f"{run_folder / RESULT}: label_metrics")
+        return scores_table(scores) + label_table(scores, result.get("classes", ()))
     known = result.get("metrics")
     return "" if known is None else scores_table(check_as(Scores, known, f"{run_folder / RESULT}: metrics"))
+
+
+def _by_class(result: Mapping[str, Any], predictions: Path) -> list[str]:
+    """Of labels nothing: `_metrics` has them."""
+    return [] if "label_metrics" in result else [confused_table(predictions), class_table(predictions)]
 
 
 def _digests(result: Mapping[str, Any]) -> str:
@@ -147,21 +169,23 @@ def _span(value: str) -> str:
     return ' class="whole"' if len(value) > _LONG else ""
 
 
-def _pictures(run_folder: Path, pictures: Sequence[tuple[str, str]]) -> list[str]:
-    return [picture(run_folder / "plots" / f"{name}.png", caption) for name, caption in pictures]
+def _pictures(run_folder: Path, pictures: Sequence[tuple[str, str]], words: Mapping[str, str]) -> list[str]:
+    return [picture(run_folder / "plots" / f"{name}.png", words.get(name, caption)) for name, caption in pictures]
 
 
 def _epochs(rows: Sequence[Mapping[str, Any]], best: Any) -> str:
     if not rows:
         return ""
-    head = "".join(f"<th>{escape(label)}</th>" for label, _ in _COLUMNS.values())
-    body = "".join(_epoch(row, row.get("epoch") == best) for row in rows)
+    absent = OF_CLASSES if any("val_map" in row for row in rows) else OF_LABELS
+    keys = [key for key in _COLUMNS if key not in absent]
+    head = "".join(f"<th>{escape(_COLUMNS[key][0])}</th>" for key in keys)
+    body = "".join(_epoch(row, keys, row.get("epoch") == best) for row in rows)
     table = f"<table><thead><tr>{head}<th></th></tr></thead><tbody>{body}</tbody></table>"
     return folded(f"Epochs ({len(rows)})", f'<div class="wide">{table}</div>')
 
 
-def _epoch(row: Mapping[str, Any], best: bool) -> str:
-    cells = "".join(f"<td>{cell(row.get(key), write)}</td>" for key, (_, write) in _COLUMNS.items())
+def _epoch(row: Mapping[str, Any], keys: Sequence[str], best: bool) -> str:
+    cells = "".join(f"<td>{cell(row.get(key), _COLUMNS[key][1])}</td>" for key in keys)
     return f'<tr class="best">{cells}<td>★ best</td></tr>' if best else f"<tr>{cells}<td></td></tr>"
 
 

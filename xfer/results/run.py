@@ -26,9 +26,11 @@ from xfer.recipe.meaning import open_data
 from xfer.recipe.recipe import Recipe
 from xfer.results import notebook, predict
 from xfer.results.checkpoint import Checkpoint, load_checkpoint
-from xfer.results.predict import OnBadImage, Predictions
+from xfer.results.predict import OnBadImage
+from xfer.results.predictions import Predictions
 from xfer.results.read import located, read_metrics, read_recipe, read_result
 from xfer.results.scores import read_scores
+from xfer.scores.label_record import LabelScores
 from xfer.scores.record import Scores
 from xfer.system.files import expanded
 
@@ -39,12 +41,14 @@ Which = Literal["train", "val", "all", "test"]
 class Chosen:
     """What is measured: a split whose labels count a checkpoint's classes, what was left out of it, and its copies.
 
-    `warnings`: of pictures that are elsewhere as well, and of an earlier check that no longer holds.
+    `warnings`: of pictures that are elsewhere as well, and of an earlier check that no longer holds. `fitted`: whether
+    thresholds of the checkpoint were chosen with these very pictures.
     """
 
     split: Split
     skipped: tuple[Skipped, ...]
     warnings: tuple[str, ...]
+    fitted: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class Run:
         parts = [f"{r.get('arch')} on {r.get('dataset')}", f"{r.get('backend')} on {r.get('device')}"]
         if isinstance(accuracy := r.get("val_accuracy"), float):
             parts.append(f"{accuracy:.2%} of {r.get('n_val')} validation images, best epoch {r.get('best_epoch')}")
+        if isinstance(precision := r.get("val_map"), float):
+            parts.append(f"mAP {precision:.4f} of {r.get('n_val')} validation images, best epoch {r.get('best_epoch')}")
         return f"<Run {str(self.path)!r}: {'; '.join(parts)}>"
 
     def _repr_html_(self) -> str | None:
@@ -84,7 +90,7 @@ class Run:
         return read_metrics(self.path)
 
     @cached_property
-    def metrics(self) -> Scores:
+    def metrics(self) -> Scores | LabelScores:
         """F1, ROC-AUC, calibration and more of the best epoch's validation, with intervals: `run.metrics.macro_f1`.
 
         Those of a run of before they were written down are made of its `predictions.csv`.
@@ -166,7 +172,7 @@ def choose(
     source = None if data is None else str(data)
     whole = source is not None and not (recipe and _is_own(source, recipe.data.source))
     held_out: HeldOut = "test" if which == "test" else "val"
-    dataset = open_data(recipe or Recipe(), progress, source, held_out=held_out, whole=whole)
+    dataset = open_data(_of_task(recipe or Recipe(), checkpoint), progress, source, held_out=held_out, whole=whole)
     if not len(dataset.val.labels):  # a folder without splits, and not the run's own
         which = "all"
     held = [dataset.val]
@@ -175,7 +181,14 @@ def choose(
     roots = {part.files.root for part in parts if isinstance(part.files, Files)}
     skipped = tuple(s for s in dataset.skipped if any(Path(s.path).is_relative_to(root) for root in roots))
     seen = _seen(dataset.leaks) if which == "test" else ()
-    return Chosen(split, skipped, (*warnings_of(dataset.wrong), *seen))
+    fitted = recipe is not None and not whole and which in ("val", "all")
+    return Chosen(split, skipped, (*warnings_of(dataset.wrong), *seen), fitted)
+
+
+def _of_task(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
+    """As the checkpoint reads labels, which is how the run that it is of did."""
+    data = recipe.data.model_copy(update={"task": "classification" if checkpoint.thresholds is None else "multilabel"})
+    return recipe.model_copy(update={"data": data})
 
 
 def _seen(leaks: Leaks) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from xfer.errors import CheckpointError
 from xfer.results.figures import NONE
 from xfer.results.predicted import read_predictions
 from xfer.results.records import CURE, Result, check_as
+from xfer.scores.label_record import LabelScores
 from xfer.scores.record import Figure, Scores
 from xfer.scores.score import score
 
@@ -34,15 +35,20 @@ NAMES: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "ece": ("Expected calibration error, 15 bins", "{:.4f}".format),
     "kappa": ("Cohen's kappa", "{:.4f}".format),
     "mcc": ("Matthews' correlation", "{:.4f}".format),
+    "mean_average_precision": ("Mean average precision", "{:.4f}".format),
+    "micro_f1": ("Micro-F1", _share),
+    "exact_match": ("Exact match", _share),
+    "hamming_loss": ("Hamming loss", "{:.4f}".format),
 }
 
 
-def read_scores(folder: Path, result: Mapping[str, object]) -> Scores:
+def read_scores(folder: Path, result: Mapping[str, object]) -> Scores | LabelScores:
     """Those of a run with that result; of one of before they were written down, out of its `predictions.csv`.
 
     Raises CheckpointError.
     """
-    known = check_as(Result, dict(result), f"{folder}/result.json").metrics
+    whole = check_as(Result, dict(result), f"{folder}/result.json")
+    known = whole.metrics if whole.label_metrics is None else whole.label_metrics
     return _of_predictions(folder / "predictions.csv") if known is None else known
 
 
@@ -54,7 +60,7 @@ def _of_predictions(path: Path) -> Scores:
         raise CheckpointError(f"{path}: holds no predictions ({type(error).__name__}: {error}). {CURE}") from error
 
 
-def rows(scores: Scores) -> list[tuple[str, str, str]]:
+def rows(scores: Scores | LabelScores) -> list[tuple[str, str, str]]:
     """(name, value, interval or why there is none) of each figure, as text."""
     why = {reason.figure: reason.why for reason in scores.undefined}
     lines = []
@@ -62,7 +68,8 @@ def rows(scores: Scores) -> list[tuple[str, str, str]]:
         name, write = NAMES[key]
         value = NONE if figure.value is None else write(figure.value)
         reason = why.get(key) or why.get(f"{key}.interval", "")
-        lines.append((name.format(top=scores.top), value, interval(figure, write) or reason))
+        top = scores.top if isinstance(scores, Scores) else 0
+        lines.append((name.format(top=top), value, interval(figure, write) or reason))
     return lines
 
 
@@ -80,7 +87,26 @@ def class_rows(scores: Scores, classes: Sequence[str]) -> list[tuple[str, str, s
     return list(zip(classes, *shares, each.support, strict=True))
 
 
-def scores_table(scores: Scores | None) -> str:
+def label_rows(scores: LabelScores, classes: Sequence[str]) -> list[tuple[str, str, str, str, str, int]]:
+    """(label, average precision, precision, recall, F1, pictures) of each label, as text."""
+    each = scores.by_label
+    lists = (each.average_precision, each.precision, each.recall, each.f1)
+    shares = [[NONE if v is None else _share(v) for v in values] for values in lists]
+    return list(zip(classes, *shares, each.support, strict=True))
+
+
+def label_table(scores: LabelScores, classes: Sequence[str]) -> str:
+    """As HTML for a report."""
+    head = "".join(f"<th>{word}</th>" for word in ("average precision", "precision", "recall", "F1", "pictures"))
+    body = "".join(
+        f"<tr><th>{escape(name)}</th>{''.join(f'<td>{value}</td>' for value in values)}</tr>"
+        for name, *values in label_rows(scores, classes)
+    )
+    table = f'<table><thead><tr><th class="name">label</th>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<section><h2>Validation by label</h2><div class="wide">{table}</div></section>'
+
+
+def scores_table(scores: Scores | LabelScores | None) -> str:
     """As HTML for a report; empty where there are none."""
     if scores is None:
         return ""
@@ -90,5 +116,9 @@ def scores_table(scores: Scores | None) -> str:
     )
     head = '<th class="name">figure</th><th>value</th><th class="name">95 % interval</th>'
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    note = f"Intervals: bootstrap over the {scores.n} pictures, {scores.resamples} resamples; of the accuracy Wilson's."
+    note = f"Intervals: bootstrap over the {scores.n} pictures, {scores.resamples} resamples"
+    if isinstance(scores, Scores):
+        note += "; of the accuracy Wilson's."
+    else:
+        note += ". No picture is judged by a threshold that was chosen with it."
     return f'<section><h2>Metrics</h2><div class="wide">{table}</div><p>{note}</p></section>'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -78,6 +78,23 @@ class Undefined(Section):
     why: str
 
 
+def refuse_outside(figures: Iterable[tuple[str, Figure]]) -> None:
+    """Raises ValueError for a figure, or an end of its interval, that is outside of its bounds."""
+    for name, figure in figures:
+        low, high = BOUNDS.get(name, (0.0, 1.0))
+        for end in (figure.value, figure.low, figure.high):
+            if end is not None and not low <= end <= high:
+                raise ValueError(f"{name} = {end:g}, expected {low:g} to {high:g}")
+
+
+def refuse_unexplained(reasons: Iterable[Undefined], figures: Iterable[tuple[str, Figure]]) -> None:
+    """Raises ValueError where the reasons are not one for each figure or interval that is None, in their order."""
+    lacking = [(name, figure) for name, figure in figures if figure.low is None]
+    wanted = [name if figure.value is None else f"{name}.interval" for name, figure in lacking]
+    if (named := [reason.figure for reason in reasons]) != wanted:
+        raise ValueError(f"undefined names {', '.join(named) or 'nothing'}, and other figures are null")
+
+
 class Scores(Section):
     """Figures of `n` labelled pictures: `docs/metrics.md` has their definitions and sources.
 
@@ -107,31 +124,17 @@ class Scores(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        for name, figure in self.figures():
-            low, high = BOUNDS.get(name, (0.0, 1.0))
-            for end in (figure.value, figure.low, figure.high):
-                if end is not None and not low <= end <= high:
-                    raise ValueError(f"{name} = {end:g}, expected {low:g} to {high:g}")
+        refuse_outside(self.figures())
         for name in ("support", "predicted"):
             if (counted := sum(getattr(self.by_class, name))) != self.n:
                 raise ValueError(f"by_class.{name} counts {counted} pictures, expected {self.n}, which is n")
-        named = [reason.figure for reason in self.undefined]
-        if named != list(self.missing()):
-            raise ValueError(f"undefined names {', '.join(named) or 'nothing'}, and other figures are null")
+        refuse_unexplained(self.undefined, self.figures())
         return self
 
     def figures(self) -> Iterator[tuple[str, Figure]]:
         for name in type(self).model_fields:
             if isinstance(figure := getattr(self, name), Figure):
                 yield name, figure
-
-    def missing(self) -> Iterator[str]:
-        """The names of what is None, as in `undefined`."""
-        for name, figure in self.figures():
-            if figure.value is None:
-                yield name
-            elif figure.low is None:
-                yield f"{name}.interval"
 
     def as_json(self) -> dict[str, object]:
         return self.model_dump()

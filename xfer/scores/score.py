@@ -63,7 +63,7 @@ def score(labels: Int64, probabilities: Chances, classes: Sequence[str], *, top:
     intervals = {name: percentiles(values) for name, values in drawn.items()}
     intervals["accuracy"] = wilson(int(c.right.sum()), len(labels))
     own["ece"] = np.array([calibration_error(judged.labels, judged.probabilities)])
-    figures = {name: _figure(name, own.get(name), intervals.get(name)) for name in _names()}
+    figures = {name: as_figure(name, own.get(name), intervals.get(name)) for name in _names()}
     confused = of_counts.most_confused(judged.labels, judged.predictions, len(classes), MOST_CONFUSED)
     undefined = _REASONS | {"top_k": f"one of {top} is always right where there are {len(classes)} classes"}
     if not ranked:
@@ -76,7 +76,7 @@ def score(labels: Int64, probabilities: Chances, classes: Sequence[str], *, top:
         resamples=len(drawn["accuracy"]),
         by_class=_by_class(c),
         confused=[Confused(label=classes[a], predicted=classes[b], pictures=count) for a, b, count in confused],
-        undefined=[Undefined(figure=name, why=why) for name, why in _missing(figures, undefined)],
+        undefined=[Undefined(figure=name, why=why) for name, why in missing(figures, undefined)],
     )
 
 
@@ -95,7 +95,7 @@ def _names() -> list[str]:
     return [name for name, field in Scores.model_fields.items() if field.annotation is Figure]
 
 
-def _figure(name: str, values: Float64 | None, interval: Interval | None) -> Figure:
+def as_figure(name: str, values: Float64 | None, interval: Interval | None) -> Figure:
     """Inside of its bounds, which a sum may leave by a last bit. `values` (1,), NaN where it is not defined."""
     if values is None or np.isnan(values[0]):
         return Figure(value=None, low=None, high=None)
@@ -111,9 +111,9 @@ def _by_class(c: of_counts.Counts) -> ByClass:
     return ByClass(support=pictures, predicted=predicted, **lists)
 
 
-def _missing(figures: Mapping[str, Figure], reasons: Mapping[str, str]) -> list[tuple[str, str]]:
+def missing(figures: Mapping[str, Figure], reasons: Mapping[str, str]) -> list[tuple[str, str]]:
     """What is None among the figures, in their order, and why."""
     known = {"ece.interval": "a bootstrap of it is biased upwards"} | dict(reasons)
-    missing = [(name, figure) for name, figure in figures.items() if figure.low is None]
-    names = (name if figure.value is None else f"{name}.interval" for name, figure in missing)
+    lacking = [(name, figure) for name, figure in figures.items() if figure.low is None]
+    names = (name if figure.value is None else f"{name}.interval" for name, figure in lacking)
     return [(name, known.get(name, "the resamples show no spread")) for name in names]

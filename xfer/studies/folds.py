@@ -17,8 +17,8 @@ from xfer.errors import CheckpointError
 from xfer.plots import files as plots
 from xfer.plots.confused import MOST_COUNTED
 from xfer.results.page import picture, write_page
-from xfer.results.predict import Predictions
-from xfer.results.predict import save as save_predictions
+from xfer.results.predictions import Predictions
+from xfer.results.predictions import save as save_predictions
 from xfer.results.run import Run
 from xfer.results.scores import class_rows, interval, scores_table
 from xfer.scores.record import Scores

@@ -18,6 +18,7 @@ from xfer.recipe.load import make_recipe, validated
 from xfer.recipe.names import FLAGS
 from xfer.recipe.recipe import MOST_FOLDS, Recipe, Seed
 from xfer.recipe.shipped import find_recipe
+from xfer.recipe.tasks import refuse_several
 from xfer.recipe.toml import read_toml
 from xfer.section import Section
 
@@ -157,6 +158,7 @@ def _runs(
             raise BackendError(expected(f"backend of mode {name}", framework, known))
     changes = changes | {"seed": mode.numbers[0]}
     recipe = make_recipe(content, changes, f"mode {name} ({path})")
+    refuse_several(recipe.data.task, f"study {path}")
     by_seed = "data.split_seed" not in changes and recipe.data.split_seed == "seed"
     if weights is not None and recipe.weights.source == IMAGENET:
         recipe = make_recipe(content, changes | {"weights.source": weights})

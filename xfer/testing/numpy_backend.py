@@ -120,7 +120,8 @@ def _gradients(
 
 def _loss(logits: Float64, batch: Batch, name: LossName) -> tuple[float, Float64]:
     """The loss and the gradient of the logits, by the formulas of `Batch`."""
-    targets, factors = batch.targets.astype(np.float64), batch.factors.astype(np.float64)[:, None]
+    targets = batch.targets.astype(np.float64)
+    factors = batch.factors.astype(np.float64).reshape(len(targets), -1)
     if name == "sigmoid":
         losses = np.logaddexp(0, logits) - targets * logits
         return float((losses * factors).sum()), (1 / (1 + np.exp(-logits)) - targets) * factors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,12 +15,16 @@ from xfer.data.loader import read_now
 from xfer.data.split import Split
 from xfer.errors import DataError
 from xfer.metrics import Evaluation
+from xfer.multilabel import names_of, several
 from xfer.pixels.augment import Transform, output_size
 from xfer.plots import files as plots
 from xfer.plots.confused import MOST_COUNTED
-from xfer.results.classes import class_scores
-from xfer.results.read import read_metrics
+from xfer.results.predicted import chance, read_predictions
+from xfer.results.predictions import NO_LABEL
+from xfer.results.read import read_metrics, read_result
+from xfer.results.records import Result, check_as
 from xfer.results.report import write_report
+from xfer.scores.thresholds import cross_fitted
 from xfer.training.mixing import examples
 from xfer.training.prepared import Prepared
 
@@ -39,23 +44,32 @@ def draw(p: Prepared, path: Path, best: Evaluation) -> None:
             images, titles = examples(p.recipe.mix, Labelled(images, train.labels[places]), classes, p.recipe.seed)
             plots.plot_samples(file, images, np.arange(len(images)), titles, names)
         else:
-            plots.plot_samples(file, images, train.labels[places], classes, names)
+            (own,), words = _as_words([train.labels[places]], classes)
+            plots.plot_samples(file, images, own, words, names)
     with plots.attempt(file := target / "curves.png"):
         plots.plot_curves(file, read_metrics(path))
-    if len(classes) <= MOST_COUNTED:
+    predictions = best.predictions
+    if several(val.labels):
+        predictions = cross_fitted(val.labels, best.probabilities)
+        with plots.attempt(file := target / "labels.png"):
+            each = check_as(Result, read_result(path), str(path)).label_metrics
+            assert each is not None, "a result of several labels has them"
+            of = each.by_label
+            plots.plot_labels(file, classes, of.average_precision, of.f1, of.support)
+    elif len(classes) <= MOST_COUNTED:
         with plots.attempt(file := target / "confusion_matrix.png"):
-            plots.plot_confusion_matrix(file, val.labels, best.predictions, classes)
+            plots.plot_confusion_matrix(file, val.labels, predictions, classes)
     with plots.attempt(file := target / "predictions.png"):
         images, places = _read(p, val, to_evaluate, _spread(len(val.labels), p.recipe.seed))
-        chances = best.probabilities[places].max(axis=1)
+        chances = None if several(val.labels) else best.probabilities[places].max(axis=1)
         names = [_short(val, place) for place in places]
-        labels, guesses = val.labels[places], best.predictions[places]
-        plots.plot_predictions(file, images, labels, guesses, chances, classes, names)
+        (labels, guesses), words = _as_words([val.labels[places], predictions[places]], classes)
+        plots.plot_predictions(file, images, labels, guesses, chances, words, names)
     with plots.attempt(file := target / "top_losses.png"):
         images, worst = _read(p, val, to_evaluate, np.argsort(-best.losses, kind="stable")[:TILES])
         names = [_short(val, place) for place in worst]
-        labels, guesses, losses = val.labels[worst], best.predictions[worst], best.losses[worst]
-        plots.plot_top_losses(file, images, labels, guesses, losses, classes, names)
+        (labels, guesses), words = _as_words([val.labels[worst], predictions[worst]], classes)
+        plots.plot_top_losses(file, images, labels, guesses, best.losses[worst], words, names)
     with plots.attempt(path / "report.html"):
         write_report(path)
 
@@ -65,11 +79,19 @@ def draw_against(path: Path, baseline: Path) -> Path:
     target = path / "plots" / "against_random.png"
     with plots.attempt(target):
         curves = {"from ImageNet weights": read_metrics(path), "from random weights": read_metrics(baseline)}
-        counts = [score.pictures for score in class_scores(path / "predictions.csv")]
-        plots.plot_comparison(target, curves, max(counts) / sum(counts))
+        plots.plot_comparison(target, curves, chance(read_predictions(path / "predictions.csv").labels))
     with plots.attempt(path / "report.html"):
         write_report(path)
     return target
+
+
+def _as_words(every: Sequence[Int64], classes: Sequence[str]) -> tuple[list[Int64], Sequence[str]]:
+    """Labels as they are drawn: of several a picture, all of its own as one name each, and the names that occur."""
+    if not several(every[0]):
+        return list(every), classes
+    texts = [[", ".join(names_of(row, classes)) or NO_LABEL for row in labels] for labels in every]
+    words = sorted({text for part in texts for text in part})
+    return [np.array([words.index(text) for text in part], np.int64) for part in texts], words
 
 
 def _spread(count: int, seed: int) -> Int64:

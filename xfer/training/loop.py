@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer.arrays import Float64, Int64
+from xfer.arrays import Float32, Float64, Int64
 from xfer.backend import Batch, Lazy, Precision, PredictStep, TrainStep
 from xfer.data.order import Sampler, Source, chunks, epoch_order
-from xfer.losses import PLAIN, LossSpec, Partners, leading, mean_loss, targets_of
-from xfer.metrics import Count, Digest, Epoch, Evaluation, NonNegative, evaluate, log_softmax
+from xfer.losses import PLAIN, LossSpec, Partners, leading, mean_logistic_loss, mean_loss, targets_of
+from xfer.metrics import Count, Digest, Epoch, Evaluation, NonNegative, evaluate, log_softmax, right, train_figure
+from xfer.multilabel import several
 from xfer.progress import Progress
 from xfer.recipe.recipe import Mix
 from xfer.recipe.schedule import Schedule, factor, falls
@@ -104,9 +105,8 @@ def train(t: Training, start: Point, progress: Progress) -> Iterator[Tally | tup
                 epoch=epoch + 1,
                 phase=t.phase + 1,
                 train_loss=trained.loss_sum / count,
-                train_accuracy=trained.right / count,
-                val_loss=result.loss,
-                val_accuracy=result.accuracy,
+                **train_figure(trained.right / count, several(t.train_labels)),
+                **result.figures,
                 lr=rates[-1],
                 seconds=trained.seconds + time.perf_counter() - validating,
                 images_per_second=count / trained.seconds,
@@ -166,15 +166,21 @@ class Tally:
             number, labels, lazy, partners, weights = self.waiting.popleft()
             loss, logits = lazy()
             # A framework may sum a batch's losses in any order, and not repeat the last bit; its logits do repeat.
-            mean = loss
-            if self.spec is not None:
-                mean = mean_loss(log_softmax(logits), labels, self.spec, partners, weights)
+            mean = loss if self.spec is None else _mean_loss(logits, labels, self.spec, partners, weights)
             if not (math.isfinite(loss) and math.isfinite(mean)):
                 wrong = mean if math.isfinite(loss) else loss
                 raise diverged.lost(wrong, number + 1, self.start.epoch + 1, self.rates[number], self.precision)
             self.loss_sum += len(labels) * mean
             self.latest = mean
-            self.right += int((logits.argmax(axis=1) == leading(labels, partners)).sum())
+            self.right += int(right(logits, leading(labels, partners)).sum())
+
+
+def _mean_loss(
+    logits: Float32, labels: Int64, spec: LossSpec, partners: Partners | None, weights: Float64 | None
+) -> float:
+    if spec.kind == "sigmoid":
+        return mean_logistic_loss(logits, labels, spec, partners, weights)
+    return mean_loss(log_softmax(logits), labels, spec, partners, weights)
 
 
 def train_epoch(t: Training, tally: Tally, progress: Progress) -> Iterator[Tally]:

@@ -148,6 +148,7 @@ def _evaluations(p: Prepared, state: State) -> Iterator[str]:
     last = len(state.history) - 1
     for i, name, logits in ((last, "logits", state.logits), (best, "best_logits", state.best_logits)):
         epoch, result = state.history[i], evaluation(logits, p.data.val.labels)
-        for key, value in (("val_loss", result.loss), ("val_accuracy", result.accuracy)):
-            if not math.isclose(getattr(epoch, key), value, rel_tol=1e-6, abs_tol=1e-9):
-                yield f"history.{i}.{key} = {getattr(epoch, key):g}, and {name} say {value:g}"
+        for key, value in result.figures.items():
+            had = getattr(epoch, key)
+            if had is None or not math.isclose(had, value, rel_tol=1e-6, abs_tol=1e-9):
+                yield f"history.{i}.{key} = {had}, and {name} say {value:g}"

@@ -42,7 +42,7 @@ def open_phase(
         if keeps:
             train, train_start = _as_taken(kept_train.fill(seen), train), cut
             kept.append(kept_train)
-    step, shown = net.train_step(meaning.optimizer_spec(recipe), groups, train_start), p.average or net
+    step, shown = net.train_step(meaning.optimizer_spec(recipe), groups, train_start, p.loss.kind), p.average or net
     if p.average is not None:
         begin(p.average, net, {})
         step = AveragedStep(step, net, p.average, groups.moving, recipe.train.ema or 0.0)

@@ -28,6 +28,7 @@ from xfer.system.locks import locked
 from xfer.tracking.logger import Factory
 from xfer.tracking.loggers import followed
 from xfer.training import write
+from xfer.training.epoch_text import epoch_lines
 from xfer.training.gallery import draw
 from xfer.training.misfit import refuse_misfit
 from xfer.training.prepared import Prepared
@@ -288,7 +289,7 @@ def record(
 def _write_down(path: Path, ended: EpochEnd) -> None:
     with open(path / "metrics.jsonl", "a", encoding="utf-8", opener=to_append) as lines:
         lines.write(json_text(ended.epoch.model_dump()) + "\n")
-    for line in write.epoch_lines(ended):
+    for line in epoch_lines(ended):
         write.log(path, line)
 
 

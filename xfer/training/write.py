@@ -16,16 +16,15 @@ from xfer.data.lists import write_leaks_csv, write_skipped_csv
 from xfer.errors import CheckpointError, WeightsError
 from xfer.formats.files import digest
 from xfer.formats.sealed import BEST
-from xfer.metrics import Epoch
+from xfer.metrics import Epoch, Evaluation
 from xfer.nets.partial import as_record
 from xfer.recipe.load import to_toml
 from xfer.results.checkpoint import Checkpoint
-from xfer.results.predict import Predictions, save
+from xfer.results.judged import judge, thresholds_of
+from xfer.results.predictions import Predictions, save
 from xfer.results.read import ENV, LOCK, STATE, is_finished, is_own, is_run, read_metrics
-from xfer.results.records import early_ends
+from xfer.results.records import RESULT_FIGURES, early_ends
 from xfer.results.report import PICTURES
-from xfer.scores.record import Scores
-from xfer.scores.score import score
 from xfer.system.doors import to_append
 from xfer.system.files import json_text, write_json, write_text
 from xfer.system.locks import locked
@@ -212,20 +211,21 @@ def environment(p: Prepared) -> dict[str, Any]:
 
 
 def save_best(p: Prepared, path: Path, f: EpochEnd) -> int:
-    _checkpoint(p, f.best_weights, f.best_epoch).save(path / BEST)
+    _checkpoint(p, f.best_weights, f.best_epoch, f.best).save(path / BEST)
     return f.best_epoch.epoch
 
 
-def _checkpoint(p: Prepared, arrays: Weights, epoch: Epoch) -> Checkpoint:
+def _checkpoint(p: Prepared, arrays: Weights, epoch: Epoch, result: Evaluation) -> Checkpoint:
     record = {
         "backend": p.net.backend.name,
         "versions": json_text(p.net.backend.versions()),
         "epoch": str(epoch.epoch),
-        "metrics": json_text({"val_accuracy": epoch.val_accuracy, "val_loss": epoch.val_loss}),
+        "metrics": json_text({key: figure for key, figure in _figures(epoch).items() if key.startswith("val")}),
         "source_weights_digest": p.source_digest,
         **({"parent": json_text(p.parent)} if p.parent else {}),
     }
-    return Checkpoint(arrays, p.net.spec, p.data.classes, p.data.seen(p.recipe.augment.eval_transforms), record)
+    transforms, thresholds = p.data.seen(p.recipe.augment.eval_transforms), thresholds_of(result)
+    return Checkpoint(arrays, p.net.spec, p.data.classes, transforms, record, thresholds=thresholds)
 
 
 def finish(
@@ -239,16 +239,17 @@ def finish(
     """
     weights = last.weights()
     refuse_broken(weights, moved_until(p, len(p.groups)), last.epoch, p.net.spec.precision)
-    _checkpoint(p, weights, last.epoch).save(path / LAST)
-    predictions = Predictions(tuple(map(str, p.data.val.files)), p.data.classes, last.best.probabilities)
+    _checkpoint(p, weights, last.epoch, last.result).save(path / LAST)
+    judged = judge(last.best, p.data.classes)
+    files = tuple(map(str, p.data.val.files))
+    predictions = Predictions(files, p.data.classes, last.best.probabilities, decided=judged.decided)
     save(path / "predictions.csv", predictions, last.best.labels)
-    scores = score(last.best.labels, predictions.probabilities, p.data.classes)
-    result = {**_result(p, path, last, seconds, scores), "resumed": list(resumed)}
+    result = {**_result(p, path, last, seconds, judged.record), "resumed": list(resumed)}
     write_json(path / "result.json", result)
     return result
 
 
-def _result(p: Prepared, path: Path, last: EpochEnd, seconds: float, scores: Scores) -> dict[str, Any]:
+def _result(p: Prepared, path: Path, last: EpochEnd, seconds: float, scores: Mapping[str, Any]) -> dict[str, Any]:
     epochs, best = read_metrics(path), last.best_epoch
     training = sum(len(p.data.train.labels) / e["images_per_second"] for e in epochs)
     return {
@@ -265,10 +266,8 @@ def _result(p: Prepared, path: Path, last: EpochEnd, seconds: float, scores: Sco
         "epochs": len(epochs),
         "ended_early": early_ends([Epoch(**e) for e in epochs], p.recipe),
         "best_epoch": best.epoch,
-        "val_accuracy": best.val_accuracy,
-        "val_loss": best.val_loss,
-        "train_accuracy": best.train_accuracy,
-        "metrics": scores.as_json(),
+        **_figures(best),
+        **scores,
         "seconds_total": seconds,
         "seconds_features": last.seconds_features,
         "seconds_training": sum(e["seconds"] for e in epochs),
@@ -281,17 +280,10 @@ def _result(p: Prepared, path: Path, last: EpochEnd, seconds: float, scores: Sco
     }
 
 
-def epoch_line(e: Epoch) -> str:
-    mark = "  * best" if e.best else ""
-    return (
-        f"epoch {e.epoch:3d}  train loss {e.train_loss:.4f} acc {e.train_accuracy:6.2%}  "
-        f"val loss {e.val_loss:.4f} acc {e.val_accuracy:6.2%}  lr {e.lr:.2g}  {e.seconds:.1f} s{mark}"
-    )
-
-
-def epoch_lines(ended: EpochEnd) -> list[str]:
-    """The epoch, and where its phase ends early, that."""
-    return [epoch_line(ended.epoch), *([ended.note] if ended.note else [])]
+def _figures(e: Epoch) -> dict[str, float]:
+    """Those of an epoch that a result repeats."""
+    row = e.model_dump()
+    return {key: row[key] for key in RESULT_FIGURES if key in row}
 
 
 def log(path: Path, line: str) -> None:

@@ -1,0 +1,157 @@
+"""Training on pictures with any number of labels: it learns, writes what it says, and goes on as if never stopped."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shapes import write_shapes
+
+import xfer
+from xfer.errors import XferError
+from xfer.results.checkpoint import load_checkpoint
+from xfer.results.predicted import read_predictions
+from xfer.results.run import Run
+from xfer.scores.labels import score_labels
+from xfer.testing.fixtures import require
+from xfer.testing.numpy_backend import NumpyBackend
+
+RECIPE = {
+    "data.task": "multilabel",
+    "data.workers": 1,
+    "augment.size": 24,
+    "augment.train": [{"op": "Resize", "size": [24, 24]}],
+    "augment.eval": [{"op": "Resize", "size": [24, 24]}],
+    "weights.source": "random",
+    "train.batch_size": 8,
+    "optimizer.kind": "adam",
+}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    return write_shapes(tmp_path_factory.mktemp("shapes") / "set", count=60)
+
+
+def trained(table, path, backend, **changes):
+    every = {"train.epochs": 4, "optimizer.lr": 0.01, "train.train_from": "stem"} | RECIPE | changes
+    return xfer.train(data=str(table), backend=backend, output=path, **every)
+
+
+@pytest.fixture(scope="module")
+def runs(table, tmp_path_factory):
+    """One of each framework, of the convnet."""
+    folder = tmp_path_factory.mktemp("runs")
+    found = {}
+    for name in ("torch", "mindspore"):
+        require(name)
+        found[name] = trained(table, folder / name, name, **{"model.arch": "convnet"})
+    return found
+
+
+def test_both_frameworks_learn_and_write_down_the_same(runs):
+    for name, run in runs.items():
+        assert run.result["val_map"] > 0.9, name
+        assert "val_accuracy" not in run.result
+        assert set(run.result["thresholds"]) != {0.5}
+        row = run.history[-1]
+        assert row.keys() >= {"val_map", "val_exact_match", "train_exact_match"}
+        assert not row.keys() & {"val_accuracy", "train_accuracy"}
+        assert run.result["best_epoch"] == max(run.history, key=lambda e: (e["val_map"], -e["val_loss"]))["epoch"]
+    first, second = runs.values()
+    assert first.result["batches_digest"] == second.result["batches_digest"]
+    for a, b in zip(first.history, second.history, strict=True):
+        assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-3)
+
+
+def test_predictions_are_those_of_the_checkpoint_and_figures_those_of_the_predictions(runs):
+    for name, run in runs.items():
+        rows = read_predictions(run.path / "predictions.csv")
+        scores = score_labels(rows.labels, rows.probabilities.astype(np.float32), rows.predictions, rows.classes)
+        assert scores.as_json() == run.result["label_metrics"] == run.metrics.as_json()
+        assert rows.labels.shape == (12, 3)
+        for other in runs:  # whichever wrote it, on whichever
+            again = run.predict(list(rows.files), backend=other, progress=lambda *_: None)
+            np.testing.assert_allclose(again.probabilities, rows.probabilities, atol=1e-5)
+            cuts = np.array(run.result["thresholds"])
+            wanted = [{c for c, p, cut in zip(rows.classes, row, cuts, strict=True) if p >= cut}
+                      for row in again.probabilities]  # fmt: skip
+            assert [set(filter(None, label.split("|"))) for label in again.labels] == wanted
+        assert load_checkpoint(run.path).thresholds == tuple(run.result["thresholds"]), name
+
+
+def test_an_evaluation_of_its_own_pictures_is_what_the_run_said(runs):
+    for run in runs.values():
+        result = run.evaluate()
+        assert result.mean_average_precision == pytest.approx(run.result["val_map"])
+        assert result.accuracy == run.result["val_exact_match"]
+
+
+CHANGES = {
+    "frozen, with kept features": {"train.train_from": "head", "train.epochs": 4},
+    "smoothed and weighed": {"loss.label_smoothing": 0.1, "loss.class_weights": "balanced"},
+    "weighed by name": {"loss.class_weights": {"red": 1.0, "green": 2.0, "blue": 3.0}},
+    "mixed": {"mix.mixup": 0.2, "mix.cutmix": 1.0},
+    "with averages and patience": {"train.ema": 0.9, "train.patience": 1},
+    "in parts": {"train.batch_size": 4, "train.accumulate": 2},
+}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_what_a_recipe_asks_for_goes_with_any_number_of_labels(table, tmp_path, changes):
+    usual = {"model.arch": "tiny", "optimizer.lr": 0.02, "train.epochs": 3}
+    run = trained(table, tmp_path / "run", NumpyBackend(), **usual | changes)
+    again = trained(table, tmp_path / "again", NumpyBackend(), **usual | changes)
+    assert run.result["weights_digest"] == again.result["weights_digest"]
+    assert np.isfinite(run.result["val_loss"])
+    assert run.result["val_map"] > 0.5
+
+
+def test_kept_features_change_nothing(table, tmp_path):
+    require("torch")
+    usual = {"model.arch": "convnet", "train.train_from": "head", "train.epochs": 3}
+    kept = trained(table, tmp_path / "a", "torch", **usual)
+    fresh = trained(table, tmp_path / "b", "torch", **usual, **{"features.cache": False})
+    assert kept.result["weights_digest"] == fresh.result["weights_digest"]
+    assert [row["val_map"] for row in kept.history] == [row["val_map"] for row in fresh.history]
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_bits(table, tmp_path):
+    usual = {"model.arch": "tiny", "train.epochs": 3}
+    whole = trained(table, tmp_path / "whole", NumpyBackend(), **usual)
+
+    def stop(what, done, total):
+        if what == "epoch 3" and done > 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(table, tmp_path / "part", NumpyBackend(), **usual, progress=stop, checkpoint_every=1e-9)
+    resumed = xfer.train(resume=tmp_path / "part", backend=NumpyBackend(), progress=False)
+    assert resumed.result["weights_digest"] == whole.result["weights_digest"]
+    assert resumed.result["label_metrics"] == whole.result["label_metrics"]
+    assert resumed.result["resumed"]
+
+
+def test_a_set_without_a_label_to_validate_with_is_refused(tmp_path):
+    table = write_shapes(tmp_path / "set", count=10, splits=("train", "val"))
+    lines = [line if line.endswith("train") or line.startswith("path") else line.split(",")[0] + ",,val"
+             for line in table.read_text().splitlines()]  # fmt: skip
+    table.write_text("\n".join(lines) + "\n")
+    with pytest.raises(XferError, match="no validation picture has a label") as caught:
+        trained(table, tmp_path / "run", NumpyBackend(), **{"model.arch": "tiny"})
+    assert "Cure" in str(caught.value)
+    assert not Path(tmp_path / "run").exists()
+
+
+def test_a_record_of_both_tasks_is_refused(runs, tmp_path):
+    run = runs["torch"]
+    result = json.loads((run.path / "result.json").read_text())
+    for broken, words in (
+        ({**result, "val_accuracy": 0.5}, "unknown val_accuracy beside"),
+        ({key: value for key, value in result.items() if key != "val_map"}, "val_map is missing"),
+        ({key: value for key, value in result.items() if key != "thresholds"}, "expected label_metrics and thresholds"),
+        ({**result, "thresholds": [0.5]}, "have 1 labels, of 3 classes"),
+    ):
+        (tmp_path / "result.json").write_text(json.dumps(broken))
+        with pytest.raises(XferError, match=words):
+            Run.load(tmp_path)
