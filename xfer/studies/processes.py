@@ -18,6 +18,7 @@ from xfer.results.read import is_finished, read_recipe, read_result
 from xfer.studies.files import changed_files
 from xfer.studies.plan import Planned
 from xfer.system import processes
+from xfer.system.addresses import given
 from xfer.system.doors import open_regular
 from xfer.system.parallel import processors
 
@@ -135,6 +136,7 @@ class _Worker:
         if data in self.unusable:  # a look at 100,000 files takes seconds, and would end as it did
             return self.unusable[data]
         order = {"recipe": run.recipe.model_dump(mode="json", exclude_none=True), "output": str(output)}
+        order["source"] = given(run.recipe.data.source)  # with its secrets, which no recipe has
         answer = self.child.ask(order)
         if answer is not None and not answer.get("broken"):
             if answer.get("data"):

@@ -22,6 +22,7 @@ from xfer.errors import DataError, XferError
 from xfer.recipe.load import make_recipe
 from xfer.results.read import ENV
 from xfer.system import own_process, processes
+from xfer.system.addresses import remember
 from xfer.system.files import json_text, write_json
 from xfer.tracking.loggers import load_loggers
 from xfer.training.prepared import Prepared
@@ -61,6 +62,7 @@ class _UnusableError(DataError):
 
 def _train(backend: Backend, device: str, asked: dict[str, Any], jobs: int) -> None:
     recipe, output, opened = make_recipe(asked["recipe"], {}), Path(asked["output"]), False
+    remember(asked["source"])
     watch = Watch(command="a study", loggers=load_loggers())
     try:
         for event in pursue(recipe, backend, device, output, watch):
