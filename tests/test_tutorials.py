@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import draw_nothing
-from tests.documents import ROOT, commands_of
+from tests.documents import ROOT, blocks, commands_of, inline_code
 from xfer.cli.main import main
 from xfer.recipe.shipped import shipped
 from xfer.testing.fixtures import require
@@ -18,6 +18,7 @@ from xfer.testing.pictures import write_class_folders
 
 FOLDER = ROOT / "docs" / "tutorials"
 INDEX = FOLDER / "index.md"
+CHINESE = ROOT / "docs" / "zh"
 PAGES = sorted(page for page in FOLDER.glob("*.md") if page != INDEX)
 SMALL = [
     "--data=pictures", "--arch=convnet", "--weights=random", "--epochs=1", "--batch-size=4", "--quiet",
@@ -104,3 +105,29 @@ def test_the_figures_say_what_gave_them():
             low, high = map(float, re.fullmatch(r"([\d.]+)-([\d.]+) %", interval).groups())
             assert low <= float(mean.removesuffix(" %")) <= high
         assert row[-1].startswith("`xfer ")
+
+
+def parts(page):
+    """What a translation leaves as it is: blocks, inline code, decimal figures in tables, headings, items and rows."""
+    text = page.read_text(encoding="utf-8")
+    rows = re.findall(r"^\|.*", text, re.MULTILINE)
+    return {
+        "blocks": [block.text for block in blocks(text)],
+        "code": sorted({code for code, _ in inline_code(text)}),
+        "figures": sorted(re.findall(r"\d+\.\d+", "".join(rows))),
+        "shape": [len(re.findall(rf"^{mark}", text, re.MULTILINE)) for mark in ("## ", r"\|", "- ", r"\d\. ")],
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_chinese_page_says_the_same(page):
+    """The commands of the English one are run above."""
+    english, chinese = parts(page), parts(CHINESE / page.name)
+    for what, expected in english.items():
+        assert chinese[what] == expected, what
+
+
+def test_both_first_pages_lead_to_the_same_recipes():
+    for first in (INDEX, CHINESE / "index.md"):
+        rows = re.findall(r"^\| .*?\((\w+\.md)\)", first.read_text(encoding="utf-8"), re.MULTILINE)
+        assert sorted(rows) == [page.name for page in PAGES]
