@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from xfer.cli.comparison_text import pair_lines
 from xfer.comparison.compare import pair, verdict
 from xfer.comparison.predicted import Predicted, mismatch, relative_names
 from xfer.comparison.statistics import Interval
+from xfer.comparison.words import pair_lines
 from xfer.recipe.keys import differing, flat
 
 

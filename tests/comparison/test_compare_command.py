@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from html.parser import HTMLParser
 
 import pytest
 from click.testing import CliRunner
@@ -74,6 +75,7 @@ def consistent(folder):
     """The accuracy in a run's other files is that of its predictions."""
     accuracy = float(read_predicted(folder).right.mean())
     result = json.loads((folder / "result.json").read_text()) | {"val_accuracy": accuracy}
+    result.pop("metrics", None)  # they are made of the predictions then
     (folder / "result.json").write_text(json.dumps(result))
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for number, row in enumerate(rows, start=1):
@@ -274,3 +276,109 @@ def test_runs_split_with_different_seeds_are_said_to_be_so(folders, declaring, t
     assert together.n == 4
     line = "run 2 against run 1: not the same validation images (4 and 4 images,"
     assert line in xfer_("compare", tmp_path / "a", tmp_path / "b").stdout
+
+
+class Page(HTMLParser):
+    """What a page says, the rows of its tables by their first cell, and what it asks for."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.words, self.rows, self.asked, self.kinds = [], [], [], set()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        self.kinds.add(tag)
+        self.asked += [value for name, value in attributes if name in ("src", "href")]
+        self.rows += [[]] if tag == "tr" else []
+
+    def handle_endtag(self, tag):
+        self.rows += [[]] if tag == "tr" else []  # what follows is of none
+
+    def handle_data(self, data):
+        self.words += [data.strip()] if data.strip() else []
+        if self.rows and data.strip():
+            self.rows[-1].append(data.strip())
+
+    def row(self, name, cells):
+        """The cells behind the first one that says `name`, of a row that has so many."""
+        (found,) = [row[1:] for row in self.rows if row[:1] == [name] and len(row) == cells + 1]
+        return found
+
+
+def test_a_page_of_several_runs_says_what_the_command_says(folders, tmp_path):
+    runs = [folders / "a", folders / "c", turned(folders, tmp_path)]
+    result = xfer_("report", "--compare", *runs, "-o", tmp_path / "all.html")
+    assert result.stdout == f"report        {tmp_path / 'all.html'}\n"
+    page, found = Page(tmp_path / "all.html"), compare([Run.load(run) for run in runs])
+    assert page.words[0] == "Runs compared: a, c, turned"
+    figures = [(100 * run.accuracy, *(100 * end for end in run.interval)) for run in found.runs]
+    accuracies = [f"{value:.1f} % ({low:.1f} % to {high:.1f} %)" for value, low, high in figures]
+    assert page.row("Accuracy", 3) == accuracies
+    for pair in found.pairs:
+        low, high = (100 * end for end in pair.interval)
+        points, *_, only_first, only_this, p, same = page.row(f"{pair.run}", 7)
+        assert points == f"{100 * pair.difference:+.1f} ({low:+.1f} to {high:+.1f})"
+        assert (only_first, only_this, p) == (f"{pair.only_first}", f"{pair.only_this}", f"{pair.p:.3g}")
+        assert same == f"{pair.same_predictions} of 20"
+    assert page.row("seed", 3) == ["0", "4", "0"]
+    assert page.row("train.views", 3) == ["auto", "2", "auto"]
+    assert f"Pictures on which runs disagree ({len(found.disagreements)})" in page.words
+    assert any(line.startswith("bees/2.png: run 1 ") for line in page.words)
+    assert [source.partition(",")[0] for source in page.asked] == ["data:image/png;base64"] * 3
+    assert "script" not in page.kinds
+
+
+def test_a_page_says_what_cannot_be_compared_and_what_is_the_same(folders, tmp_path):
+    xfer_("report", "--compare", folders / "a", folders / "b", folders / "d", "-o", tmp_path / "all.html")
+    words = Page(tmp_path / "all.html").words
+    assert "run 3: not the same validation images (20 and 8 images, 8 of them in both), so no paired tests" in words
+    assert "Pictures on which runs disagree (0)" not in words
+    xfer_("report", "--compare", folders / "a", folders / "b", "-o", tmp_path / "all.html")
+    words = Page(tmp_path / "all.html").words
+    line = "Recipes, backends, devices and versions are the same. Training batches: the same, bit for bit."
+    assert line in words, "and a page of before was replaced"
+    xfer_("report", "--compare", folders / "a", folders / "d", "-o", tmp_path / "all.html")
+    assert "No run was validated on the same pictures as run 1." in Page(tmp_path / "all.html").words
+
+
+def test_a_page_shows_names_and_runs_none_of_them(folders, tmp_path):
+    name = "<script>alert(1)<script>"
+    shutil.copytree(folders / "a", tmp_path / name)
+    xfer_("report", "--compare", folders / "a", tmp_path / name, "-o", tmp_path / "all.html")
+    page = Page(tmp_path / "all.html")
+    assert page.words[0] == f"Runs compared: a, {name}"
+    assert "script" not in page.kinds
+
+
+def test_the_page_of_a_run_is_written_anew(folders, tmp_path):
+    shutil.copytree(folders / "a", tmp_path / "a")
+    (tmp_path / "a" / "report.html").unlink(missing_ok=True)
+    assert xfer_("report", tmp_path / "a").stdout == f"report        {tmp_path / 'a' / 'report.html'}\n"
+    assert "Key figures" in Page(tmp_path / "a" / "report.html").words
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a", "b"], "2 runs. Cure: --compare, or one of them"),
+        (["a", "-o", "page.html"], "--output is of --compare"),
+        (["--compare", "a"], "expected two or more"),
+        (["--compare", "a", "nowhere"], "expected the folder of a finished run"),
+        (["--compare", "a", "e"], "Cure: compare runs on the same classes"),
+        (["--compare", "a", "b", "--margin", "0"], "margin = 0"),
+        (
+            ["--compare", "a", "b", "-o", "a/result.json"],
+            "holds no page of runs that are compared. Cure: another --out",
+        ),
+        (["--compare", "a", "b", "-o", "pictures"], "is a directory"),
+        (["--compare", "a", "b", "-o", "a/result.json/page.html"], "cannot be written"),
+        ([], "Missing argument"),
+    ],
+)
+def test_a_page_that_cannot_be_made_is_one_line_and_nothing_is_written(words, message, folders, monkeypatch):
+    monkeypatch.chdir(folders)
+    before = sorted(folders.iterdir()), (folders / "a" / "result.json").read_bytes()
+    result = xfer_("report", *words, code=2)
+    assert message in result.stderr
+    assert (result.stderr.count("\n"), result.stdout) == (1, "")
+    assert (sorted(folders.iterdir()), (folders / "a" / "result.json").read_bytes()) == before

@@ -9,7 +9,7 @@ import pytest
 from drawn import assert_tidy, epochs, texts
 from matplotlib.figure import Figure
 
-from xfer.plots.comparison import figure_comparison
+from xfer.plots.comparison import figure_comparison, figure_losses
 from xfer.plots.curves import figure_curves
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -97,6 +97,18 @@ def test_a_comparison_has_a_curve_for_each_run_and_one_for_chance(count: int) ->
     assert set(chance.get_ydata()) == {0.25}
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == [f"run {i}: best {10 * (i + 1)}.0 %" for i in range(count)] + ["one class for all: 25.0 %"]
+
+
+def test_losses_of_runs_are_those_of_validation_and_faintly_of_training() -> None:
+    rows = epochs(3)
+    other = [{**row, "val_loss": 9.0} for row in rows]
+    (axes,) = figure_losses({"a": rows, "b": other}).axes
+    drawn = [(list(line.get_ydata()), line.get_alpha()) for line in axes.lines]
+    assert drawn[0] == ([row["val_loss"] for row in rows], None)
+    assert drawn[1] == ([row["train_loss"] for row in rows], 0.45)
+    assert drawn[2] == ([9.0] * 3, None)
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == [f"a: least {min(row['val_loss'] for row in rows):.4f}", "b: least 9.0000"]
 
 
 def limits(accuracies: list[float], chance: float) -> tuple[float, float]:

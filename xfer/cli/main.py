@@ -25,6 +25,7 @@ from xfer.cli.find_lr import find_lr
 from xfer.cli.models import models
 from xfer.cli.port import port_
 from xfer.cli.predict import evaluate, predict_
+from xfer.cli.report import report_
 from xfer.cli.runs import runs
 from xfer.cli.serve import serve_
 from xfer.cli.tools import backends, cache, convert, data, doctor
@@ -112,6 +113,6 @@ def main(debug: bool) -> None:
 
 for command in (
     train, find_lr, evaluate, predict_, explain_, export_, serve_, runs, models, port_, backends, cache, data, doctor,
-    convert, compare, parity_, study_,
+    convert, compare, report_, parity_, study_,
 ):  # fmt: skip
     main.add_command(command)

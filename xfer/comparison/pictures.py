@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,8 +26,7 @@ def draw(comparison: Comparison, runs: Sequence[Run], folder: Path) -> list[Path
     """Draw what there is to draw, and give the files. What cannot be drawn is warned of, and left out."""
     curves, tiles = folder / "curves.png", folder / "disagreements.png"
     with plots.attempt(curves):
-        histories = {f"run {i} ({run.result['backend']})": run.history for i, run in enumerate(runs, start=1)}
-        plots.plot_comparison(curves, histories, chance(read_predicted(runs[0].path).labels))
+        plots.plot_comparison(curves, histories(runs), chance(read_predicted(runs[0].path).labels))
     tiles.unlink(missing_ok=True)  # of a comparison that lay here before
     present = [(image, file) for image in comparison.disagreements if (file := _file(image))][:TILES]
     if present:
@@ -42,6 +42,11 @@ def draw(comparison: Comparison, runs: Sequence[Run], folder: Path) -> list[Path
                 [image.name for image in shown],
             )
     return [file for file in (curves, tiles) if file.exists()]
+
+
+def histories(runs: Sequence[Run]) -> dict[str, list[dict[str, Any]]]:
+    """The epochs of each run, by what it is called in figures."""
+    return {f"run {i} ({run.result['backend']})": run.history for i, run in enumerate(runs, start=1)}
 
 
 def _file(image: Disagreement) -> str | None:

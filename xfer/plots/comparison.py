@@ -1,4 +1,4 @@
-"""The validation accuracy of several runs, or their mean average precision, epoch by epoch."""
+"""The validation accuracy of several runs, or their mean average precision, epoch by epoch, and their losses."""
 
 from __future__ import annotations
 
@@ -45,6 +45,25 @@ def figure_comparison(runs: Mapping[str, Rows], chance: float) -> Figure:
             axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
         axes.grid(True)
         axes.legend(loc="lower right" if (low, high) == _ALL else "best")
+        return figure
+
+
+def figure_losses(runs: Mapping[str, Rows]) -> Figure:
+    """The validation loss of each run, by its label, and the training loss faintly; rows as in metrics.jsonl."""
+    with settings():
+        figure = new_figure(7.5, 4.2)
+        axes = figure.add_subplot()
+        for (label, rows), (line, marker, colour) in zip(runs.items(), cycle(_LINES), strict=False):
+            epochs = [row["epoch"] for row in rows]
+            losses = [row["val_loss"] for row in rows]
+            label = f"{label}: least {min(losses):.4f}"
+            axes.plot(epochs, losses, line, marker=marker, ms=4, c=colour, label=label)
+            axes.plot(epochs, [row["train_loss"] for row in rows], line, lw=1, c=colour, alpha=0.45)
+        axes.set(xlabel="epoch")
+        axes.set_title("Validation loss, and training loss (faint)", loc="left")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(True)
+        axes.legend(loc="best")
         return figure
 
 

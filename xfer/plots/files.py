@@ -172,6 +172,13 @@ def plot_comparison(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]],
     write_figure(path, figure_comparison(runs, chance))
 
 
+def plot_losses(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """The losses of several runs by label."""
+    from xfer.plots.comparison import figure_losses
+
+    write_figure(path, figure_losses(runs))
+
+
 def plot_disagreements(
     path: Path,
     images: Images,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
@@ -86,6 +86,19 @@ def picture(path: Path, caption: str) -> str:
     focus = ' class="large" tabindex="0"' if large else ""
     image = f'<img{focus} alt="{words}" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
     return f'<figure><div class="wide">{image}</div><figcaption>{words}</figcaption></figure>'
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Of text. The first cell of a row names it."""
+    lines = (f"<th>{escape(name)}</th>" + "".join(f"<td>{escape(cell)}</td>" for cell in rest) for name, *rest in rows)
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    titles = f'<th class="name">{escape(head[0])}</th>' + "".join(f"<th>{escape(title)}</th>" for title in head[1:])
+    return f'<div class="wide"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def listed(lines: Sequence[str]) -> str:
+    """Lines of text; empty where there are none."""
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 
 def folded(summary: str, body: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from xfer.plots.files import attempt, write_figure
-from xfer.results.page import picture, write_page
+from xfer.results.page import listed, picture, table, write_page
 from xfer.results.run import Run
 from xfer.studies import text as study_text
 from xfer.studies.record import Group, Study
@@ -67,22 +67,10 @@ def report(study: Study, pictures: Sequence[Path], path: Path) -> None:
     """Write the page: tables, what they show, and figures. It needs no other file."""
     tables = [study_text.result_table(study), study_text.pair_table(study)]
     sections = [
-        *(_table(table) for table in tables if table[1]),
-        _list(study_text.verdicts(study)),
+        *(f"<section>{table(*each)}</section>" for each in tables if each[1]),
+        listed(study_text.verdicts(study)),
         *(f"<p>{escape(note)}</p>" for note in study_text.notes(study)),
-        _list(study_text.failures(study)),
+        listed(study_text.failures(study)),
         *(picture(file, CAPTION) for file in pictures),
     ]
     write_page(path, study.name, f"{len(study.runs)} runs", sections)
-
-
-def _table(table: study_text.Table) -> str:
-    head, cells = table
-    lines = (f"<th>{escape(name)}</th>" + "".join(f"<td>{escape(cell)}</td>" for cell in rest) for name, *rest in cells)
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    titles = f'<th class="name">{escape(head[0])}</th>' + "".join(f"<th>{escape(title)}</th>" for title in head[1:])
-    return f'<section class="wide"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></section>'
-
-
-def _list(lines: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
