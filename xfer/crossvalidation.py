@@ -18,7 +18,6 @@ from xfer.recipe.keys import differing, flat
 from xfer.recipe.load import as_recipe, as_recorded
 from xfer.recipe.meaning import as_begun
 from xfer.recipe.recipe import Recipe
-from xfer.recipe.tasks import refuse_several
 from xfer.results.read import AS_GIVEN, LOCK, Places, is_finished, read_recipe, read_result
 from xfer.results.records import CURE, check_as
 from xfer.results.run import Run
@@ -89,7 +88,6 @@ def begin(
     another recipe unless `overwrite`.
     """
     recipe = as_recipe(recipe, {"data.folds": folds, "data.fold": 1})
-    refuse_several(recipe.data.task, "folds")
     name = backend if isinstance(backend, str) else backend.name
     if output is None:
         data = name_of(recipe.data.source).encode()[:LONGEST_NAME].decode(errors="ignore")

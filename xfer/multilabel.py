@@ -13,6 +13,8 @@ from xfer.arrays import Float32, Float64, Int64
 EVEN = 0.5
 """The threshold of a label that nothing better is known for."""
 
+NO_LABEL = "no label"
+
 SEPARATOR = "|"
 """Between the labels of a picture, where they are written as one text."""
 
@@ -59,6 +61,27 @@ def names_of(row: NDArray[Any], classes: Sequence[str]) -> tuple[str, ...]:
 def written(row: NDArray[Any], classes: Sequence[str]) -> str:
     """The same as one text; that of no label is empty."""
     return SEPARATOR.join(names_of(row, classes))
+
+
+def as_words(every: Sequence[Int64], classes: Sequence[str]) -> tuple[list[Int64], Sequence[str]]:
+    """Labels for pages of pictures: of any number a picture, all of its own as one name, and the names that occur."""
+    if not several(every[0]):
+        return list(every), classes
+    texts = [[", ".join(names_of(row, classes)) or NO_LABEL for row in labels] for labels in every]
+    words = sorted({text for part in texts for text in part})
+    return [np.array([words.index(text) for text in part], np.int64) for part in texts], words
+
+
+def occurring(labels: Int64) -> set[int]:
+    """The classes that some picture has."""
+    return set((np.flatnonzero(labels.any(axis=0)) if several(labels) else labels).tolist())
+
+
+def in_words(*splits: Int64) -> str:
+    """How many labels the pictures of splits have."""
+    counts = np.concatenate([labels.sum(axis=1) for labels in splits])
+    none = int((counts == 0).sum())
+    return f"{counts.mean():.2f} labels a picture, {int(counts.max())} at most; {none:,} of {len(counts):,} have none"
 
 
 def sigmoid(logits: Float32) -> Float32:

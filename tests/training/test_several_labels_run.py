@@ -8,11 +8,14 @@ import pytest
 from shapes import write_shapes
 
 import xfer
+from xfer.comparison.compare import compare
 from xfer.errors import XferError
+from xfer.recipe.load import make_recipe
 from xfer.results.checkpoint import load_checkpoint
 from xfer.results.predicted import read_predictions
 from xfer.results.run import Run
 from xfer.scores.labels import score_labels
+from xfer.studies.plan import read_plan
 from xfer.testing.fixtures import require
 from xfer.testing.numpy_backend import NumpyBackend
 
@@ -155,3 +158,56 @@ def test_a_record_of_both_tasks_is_refused(runs, tmp_path):
         (tmp_path / "result.json").write_text(json.dumps(broken))
         with pytest.raises(XferError, match=words):
             Run.load(tmp_path)
+
+
+def test_folds_judge_every_picture_once_and_by_a_network_without_it(table, tmp_path):
+    recipe = make_recipe({}, RECIPE | {"data.source": str(table), "model.arch": "tiny", "train.epochs": 2})
+    result = xfer.cross_validate(recipe, folds=3, backend=NumpyBackend(), output=tmp_path / "folds", progress=False)
+    assert result.metrics.n == 60
+    record = json.loads((tmp_path / "folds" / "summary.json").read_text())
+    assert record["label_metrics"] == result.metrics.as_json()
+    assert record["mean"].keys() == {"mean_average_precision", "macro_f1", "last_mean_average_precision"}
+    assert "accuracy" not in record["folds"][0]
+    rows = read_predictions(tmp_path / "folds" / "predictions.csv")
+    assert len(set(rows.files)) == 60
+    truth = dict(line.split(",") for line in table.read_text().splitlines()[1:])
+    wanted = {file: {*filter(None, labels.split("|"))} for file, labels in truth.items()}
+    found = {f"img/{Path(file).name}": {rows.classes[i] for i in np.flatnonzero(row)}
+             for file, row in zip(rows.files, rows.labels, strict=True)}  # fmt: skip
+    assert found == wanted
+    assert "mean average precision of 60 pictures" in (tmp_path / "folds" / "report.html").read_text()
+
+
+def test_runs_are_compared_by_mean_average_precision(runs, table, tmp_path):
+    first = trained(table, tmp_path / "a", NumpyBackend(), **{"model.arch": "tiny"})
+    again = trained(table, tmp_path / "b", NumpyBackend(), **{"model.arch": "tiny"})
+    worse = trained(
+        table, tmp_path / "c", NumpyBackend(), **{"model.arch": "tiny", "optimizer.lr": 1e-6, "train.epochs": 1}
+    )
+    same, other = compare([first, again, worse]).pairs
+    assert (same.same_predictions, same.verdict, same.mean_average_precision.value) == (12, "equivalent", 0.0)
+    rows = [read_predictions(run.path / "predictions.csv") for run in (first, worse)]
+    exact = [(of.labels == of.predictions).all(axis=1) for of in rows]
+    assert other.only_first == int((exact[0] & ~exact[1]).sum())
+    assert other.balanced_accuracy is None
+    ranked = other.mean_average_precision
+    assert ranked.value == pytest.approx(worse.result["val_map"] - first.result["val_map"])
+    assert ranked.interval.low < ranked.value < ranked.interval.high
+    both = compare([first, runs["torch"]])
+    assert both.pairs[0].n == 12
+    image = compare([first, worse]).disagreements[0]
+    assert image.probabilities == (None, None)
+
+
+def test_a_rate_is_found_for_any_number_of_labels(table):
+    recipe = make_recipe({}, RECIPE | {"data.source": str(table), "model.arch": "tiny"})
+    found = xfer.find_lr(recipe, backend=NumpyBackend(), steps=30, progress=False)
+    assert len(found.losses) > 5
+    assert found.losses[0] == pytest.approx(np.log(2), abs=0.2)
+
+
+def test_a_study_says_that_it_knows_no_labels(table, tmp_path):
+    (tmp_path / "recipe.toml").write_text('[data]\ntask = "multilabel"\nsource = "x.csv"\n')
+    (tmp_path / "study.toml").write_text('name = "s"\nbackends = ["torch"]\n[modes.a]\nrecipe = "recipe.toml"\n')
+    with pytest.raises(XferError, match="no accuracy to show"):
+        read_plan(tmp_path / "study.toml")

@@ -25,7 +25,7 @@ def cross_validate(
     from xfer.cli.options import overrides_of
     from xfer.recipe.load import DEMO, as_recipe, load_recipe
     from xfer.results.run import Run
-    from xfer.studies.folds import CrossValidation, fold_table, headline
+    from xfer.studies.folds import CrossValidation, first_figure, fold_table, headline
     from xfer.studies.text import as_markdown
     from xfer.system.interrupts import caught
     from xfer.tracking.loggers import load_loggers
@@ -58,8 +58,7 @@ def cross_validate(
     if json_:
         console.as_json({**event.as_json(), "output": str(event.path)})
         return
-    accuracy = event.metrics.accuracy.value or 0.0
-    console.say(f"{accuracy:.2%} {headline(event)}")
+    console.say(f"{first_figure(event, digits=2)} {headline(event)}")
     if not quiet:
         console.say(*as_markdown(fold_table(event)).split("\n"))
     console.say(f"folder        {event.path}", f"report        {event.path / 'report.html'}")

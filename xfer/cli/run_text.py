@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
-from xfer.arrays import Int64
 from xfer.backend import ParamGroups
 from xfer.cli.console import say, table
 from xfer.cli.loading import loading_table
 from xfer.formats.sealed import BEST
-from xfer.multilabel import several
+from xfer.multilabel import in_words, several
 from xfer.nets import partial
 from xfer.nets.net import Net
 from xfer.recipe.phases import epochs, plan
@@ -104,7 +102,7 @@ def describe(p: Prepared) -> None:
     kind = "labels" if several(p.data.train.labels) else "classes"
     say(f"{p.data.name}: {counts}, {len(p.data.classes)} {kind}: {_short(p.data.classes)}")
     if several(p.data.train.labels):
-        say(of_labels(p.data.train.labels, p.data.val.labels))
+        say(in_words(p.data.train.labels, p.data.val.labels))
     if p.data.test is not None:
         say(f"{p.data.test} is kept for xfer evaluate --split test: training does not look at it")
     if p.data.train.groups is not None:
@@ -160,13 +158,6 @@ def _row(names: Sequence[str], net: Net) -> tuple[str, str, str]:
 
 def _size(names: Sequence[str], net: Net) -> int:
     return sum(math.prod(net.shapes[name]) for name in names)
-
-
-def of_labels(*splits: Int64) -> str:
-    """How many labels pictures have."""
-    counts = np.concatenate([labels.sum(axis=1) for labels in splits])
-    none = int((counts == 0).sum())
-    return f"{counts.mean():.2f} labels a picture, {int(counts.max())} at most; {none} pictures have none"
 
 
 def _short(classes: Sequence[str], most: int = 8) -> str:

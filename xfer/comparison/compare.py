@@ -17,10 +17,9 @@ from xfer.comparison.predicted import Predicted, mismatch
 from xfer.comparison.statistics import Interval, mcnemar, paired_difference, wilson
 from xfer.comparison.whole import predicted_by
 from xfer.errors import CheckpointError, ConfigError, refuse_outside
-from xfer.multilabel import differ, several, written
+from xfer.multilabel import NO_LABEL, differ, several, written
 from xfer.recipe.keys import Setting, differing, flat
 from xfer.recipe.recipe import MOST_SEED, Recipe
-from xfer.results.predictions import NO_LABEL
 from xfer.results.records import CURE, Result, check_as
 from xfer.results.run import Run
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xfer.arrays import Int64
-from xfer.multilabel import class_counts, members, several
+from xfer.multilabel import class_counts, members, occurring, several
 
 
 def deal(labels: Int64, groups: Int64, shares: Sequence[float], whole: Sequence[bool], seed: int) -> Int64 | None:
@@ -60,12 +60,7 @@ def fill(labels: Int64, groups: Int64, held_out: NDArray[np.bool_]) -> NDArray[n
         found, counts = np.unique(groups[own], return_counts=True)
         for group in found[np.argsort(counts, kind="stable")]:
             tried = held_out | (groups == group)
-            if _had(labels[groups == group]) <= _had(labels[~tried]):
+            if occurring(labels[groups == group]) <= occurring(labels[~tried]):
                 held_out = tried
                 break
     return held_out
-
-
-def _had(labels: Int64) -> set[int]:
-    """The classes that some picture has."""
-    return set((np.flatnonzero(labels.any(axis=0)) if several(labels) else labels).tolist())

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from xfer.arrays import Int64, Pixels
+from xfer.arrays import Float64, Int64, Pixels
 from xfer.backend import PredictStep
 from xfer.data import sources
 from xfer.data.given import read_whole
@@ -40,7 +41,7 @@ Kind = Literal["validation", "given", "random"]
 class Check:
     """What came of `pictures` pictures of a kind.
 
-    same        of how many the largest logit is that of the same class
+    same        of how many the largest logit is that of the same class, or which have the same labels
     difference  the largest of any logit, over the largest logit; NaN where one is not finite
     tolerance   the most of it that passes
     """
@@ -50,6 +51,7 @@ class Check:
     same: int
     difference: float
     tolerance: float
+    what: Literal["class", "labels"] = "class"
 
     @property
     def passed(self) -> bool:
@@ -57,7 +59,7 @@ class Check:
 
     def __str__(self) -> str:
         return (
-            f"{self.same} of {self.pictures} {self.kind} pictures have the same class, and logits are at most "
+            f"{self.same} of {self.pictures} {self.kind} pictures have the same {self.what}, and logits are at most "
             f"{self.difference:.1e} of the largest apart"
         )
 
@@ -122,15 +124,33 @@ def transformed(images: Pixels, transforms: Sequence[Transform]) -> Pixels:
     return np.stack([apply(Image.fromarray(image), transforms) for image in images])
 
 
-def compare(pictures: Pictures, step: PredictStep, wanted: PredictStep, progress: Progress = silent) -> Check:
-    """The logits of `step` against those of `wanted`, of the same pictures."""
+def compare(
+    pictures: Pictures,
+    step: PredictStep,
+    wanted: PredictStep,
+    progress: Progress = silent,
+    thresholds: tuple[float, ...] | None = None,
+) -> Check:
+    """The logits of `step` against those of `wanted`, of the same pictures; `thresholds` as of a checkpoint."""
     count, same, apart, largest = 0, 0, np.float64(0), np.float64(0)
     for images in pictures.batches:
         a, b = step(images).astype(np.float64), wanted(images).astype(np.float64)
-        count, same = count + len(images), same + int((a.argmax(axis=1) == b.argmax(axis=1)).sum())
+        count, same = count + len(images), same + int(_same(a, b, thresholds).sum())
         apart, largest = np.maximum(apart, np.abs(a - b).max()), np.maximum(largest, np.abs(b).max())  # NaN stays
         progress("checking", count, pictures.count)
-    return Check(pictures.kind, count, same, float(apart / (largest or 1)), pictures.tolerance)
+    what: Literal["class", "labels"] = "class" if thresholds is None else "labels"
+    return Check(pictures.kind, count, same, float(apart / (largest or 1)), pictures.tolerance, what)
+
+
+def _same(a: Float64, b: Float64, thresholds: tuple[float, ...] | None) -> NDArray[np.bool_]:
+    """(n,): whether logits (n, C) say the same of each picture."""
+    same: NDArray[np.bool_]
+    if thresholds is None:
+        same = a.argmax(axis=1) == b.argmax(axis=1)
+    else:
+        cuts = np.log(thresholds) - np.log1p(-np.asarray(thresholds))
+        same = ((a >= cuts) == (b >= cuts)).all(axis=1)
+    return same
 
 
 def _parts(indices: Int64) -> list[Int64]:

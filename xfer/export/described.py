@@ -13,7 +13,7 @@ from xfer.formats.files import digest
 from xfer.pixels.augment import Transform, output_size
 from xfer.pixels.colour import read_normalize
 from xfer.pixels.images import SUFFIXES
-from xfer.results.checkpoint import Checkpoint
+from xfer.results.checkpoint import Checkpoint, thresholds_in
 from xfer.system.doors import parse_json
 from xfer.system.files import json_text
 
@@ -30,8 +30,9 @@ _TRANSFORMS: TypeAdapter[tuple[Transform, ...]] = TypeAdapter(tuple[Transform, .
 class Description:
     """`transforms` make a picture into (height, width) `size`; `enters` is what the model takes of it.
 
-    suffixes  of files that count as pictures, in folders that are to be predicted
-    record    for people, as a checkpoint's
+    suffixes    of files that count as pictures, in folders that are to be predicted
+    record      for people, as a checkpoint's
+    thresholds  as a checkpoint's: the model gives logits, whose sigmoids these are held against
     """
 
     classes: tuple[str, ...]
@@ -42,6 +43,7 @@ class Description:
     enters: Input
     suffixes: tuple[str, ...]
     record: Mapping[str, str]
+    thresholds: tuple[float, ...] | None = None
 
 
 def metadata_of(checkpoint: Checkpoint, enters: Input, suffixes: Sequence[str] = SUFFIXES) -> dict[str, str]:
@@ -67,11 +69,12 @@ def described(metadata: Mapping[str, str], name: str) -> Description:
         suffixes = _NAMES.validate_python(parse_json(metadata["suffixes"]))
         if not classes:
             raise ValueError("no classes")
+        cuts = thresholds_in(metadata, len(classes))
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CheckpointError(f"{name}: its metadata is damaged ({reason})") from None
     record = {key: text for key, text in metadata.items() if key not in _OWN}
-    return Description(classes, transforms, size, normalize.mean, normalize.std, enters, suffixes, record)
+    return Description(classes, transforms, size, normalize.mean, normalize.std, enters, suffixes, record, cuts)
 
 
-_OWN = frozenset({"format", "classes", "image_size", "mean", "std", "transforms", "input", "suffixes"})
+_OWN = frozenset({"format", "classes", "image_size", "mean", "std", "transforms", "input", "suffixes", "thresholds"})

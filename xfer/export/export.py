@@ -93,7 +93,7 @@ def export(
     with replacing(output) as part:
         step = FORMATS[name].write(wanted, net, part)  # before pictures are looked for, which may take minutes
         seen = pictures_for(checkpoint, recipe, data, pictures, whole, progress)
-        check = compare(seen, step, _expected(net, checkpoint, whole), progress)
+        check = compare(seen, step, _expected(net, checkpoint, whole), progress, checkpoint.thresholds)
         if not check.passed:
             raise RejectedError(f"{output} is not written: against {used.name}, {check}")
     return Exported(output, name, output.stat().st_size, check)

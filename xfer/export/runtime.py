@@ -39,7 +39,8 @@ class OnnxFile:
     @property
     def predictor(self) -> Predictor:
         about = self.about
-        return Predictor(self.step, about.classes, about.transforms, str(self.path), about.enters == "pictures")
+        whole, cuts = about.enters == "pictures", about.thresholds
+        return Predictor(self.step, about.classes, about.transforms, str(self.path), whole, thresholds=cuts)
 
 
 def open_onnx(path: Path) -> OnnxFile:

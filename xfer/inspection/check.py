@@ -22,6 +22,7 @@ from xfer.data.parts import all_classes, files_of, find_parts
 from xfer.data.recheck import Earlier, inspect_changed
 from xfer.data.split import Split, divide, take
 from xfer.errors import DataError
+from xfer.multilabel import class_counts, placed, several
 from xfer.pixels.augment import default_eval, output_size, transformed
 from xfer.pixels.bounds import Share
 from xfer.pixels.images import open_lazily
@@ -88,7 +89,7 @@ class DataCheck:
     @property
     def counts(self) -> Int64:
         """(classes, 2): training and validation pictures."""
-        each = (np.bincount(split.labels, minlength=len(self.classes)) for split in (self.train, self.val))
+        each = (class_counts(split.labels, len(self.classes)) for split in (self.train, self.val))
         return np.stack(list(each), axis=1)
 
     @property
@@ -124,7 +125,7 @@ def check_data(source: str, recipe: Recipe, progress: Progress = silent) -> Data
     cache = cache_dir()
     data = recipe.data
     name, root = locate(source, cache, progress, data.columns or AS_USUAL)
-    found = find_parts(root, data.columns or AS_USUAL, progress)
+    found = find_parts(root, data.columns or AS_USUAL, progress, data.task)
     held = [part for part in (found.train, found.val) if part]
     classes = all_classes(held, root)
     earlier = Earlier(cache if data.cache else None)
@@ -183,7 +184,7 @@ def _inspect(
             if picture.flaw:
                 flawed.append(Skipped(split.files[i], picture.flaw))
     good, bad = np.flatnonzero(why < 0), np.flatnonzero(why >= 0)
-    labels = np.searchsorted(classes, present)[split.labels] if n else split.labels
+    labels = placed(split.labels, np.searchsorted(classes, present), len(classes))
     usable = take(replace(split, labels=labels, digests=digests), good)
     return Part(
         part.place,
@@ -204,6 +205,9 @@ def _inspect(
 def _samples(parts: Sequence[Part], seed: int, levels: Levels | None) -> tuple[NDArray[np.uint8], Int64]:
     """Small pictures of classes spread over all of them, in the order of the classes."""
     split = parts[0].split
+    if several(split.labels):
+        chosen = np.sort(np.random.default_rng((seed, 3)).permutation(len(split.labels))[:SAMPLES])
+        return _read(split, chosen, levels), split.labels[chosen]
     known = np.unique(split.labels)
     wanted = known[np.linspace(0, len(known) - 1, SAMPLES).astype(int)] if len(known) > SAMPLES else known
     rng = np.random.default_rng((seed, 3))
@@ -211,10 +215,14 @@ def _samples(parts: Sequence[Part], seed: int, levels: Levels | None) -> tuple[N
     chosen = np.sort(
         np.concatenate([rng.permutation(np.flatnonzero(split.labels == label))[:each] for label in wanted])
     )
+    return _read(split, chosen, levels), split.labels[chosen]
+
+
+def _read(split: Split, chosen: Int64, levels: Levels | None) -> NDArray[np.uint8]:
     transforms = default_eval(SIDE)
     pictures = []
     for i in chosen:
         with Share() as share:
             picture = transformed(open_lazily(split.files[i], True, levels, share), transforms, None)
             pictures.append(np.asarray(picture, np.uint8))
-    return np.stack(pictures), split.labels[chosen]
+    return np.stack(pictures)

@@ -30,12 +30,13 @@ def figure_data_check(
     size: tuple[int, int],
     samples: NDArray[np.uint8],
     labels: Int64,
+    words: Sequence[str] = (),
 ) -> Figure:
     """Bars, a scatter and up to 12 tiles.
 
     counts   (C, 2) training and validation pictures
     sizes    (n, 2) height and width in pixels; `size`: those of the pictures that training makes
-    samples  (k, H, W, 3) uint8, of the classes `labels` (k,)
+    samples  (k, H, W, 3) uint8, of the classes `labels` (k,), or of as many `words`, if there are any
     """
     faces = faces_for(classes)
     with settings():
@@ -49,7 +50,7 @@ def figure_data_check(
         shown = np.unique(np.linspace(0, len(samples) - 1, _TILES).astype(int))[: len(samples)]
         grid = below.subplots(ceil(len(shown) / _COLUMNS), _COLUMNS, squeeze=False)
         for axes, place in zip(grid.flat, shown, strict=False):
-            _tile(axes, samples[place], classes[labels[place]], faces)
+            _tile(axes, samples[place], (words or classes)[labels[place]], faces)
         for axes in grid.flat[len(shown) :]:
             axes.set_visible(False)
         return figure

@@ -15,6 +15,7 @@ from xfer.data.recheck import CURE
 from xfer.data.scan import suffixes_cure
 from xfer.errors import Finding
 from xfer.inspection.check import DataCheck
+from xfer.multilabel import occurring, several
 from xfer.pixels.levels import Extent, misfit_of, range_of
 
 TINY_CLASS = 5  # pictures
@@ -59,7 +60,7 @@ def _folders(c: DataCheck) -> Iterator[Finding]:
             only = [f"only in {name}: {_named(sorted(set(a) - set(b)))}" for name, a, b in sides if set(a) - set(b)]
             yield Finding("problem", f"class folders differ ({'; '.join(only)})", "give both the same class folders")
     train = c.parts[0]
-    filled = {c.classes[label] for label in np.unique(train.split.labels)}
+    filled = {c.classes[label] for label in sorted(occurring(train.split.labels))}
     if empty := [name for name in train.present if name not in filled]:
         text = f"{_many(len(empty), 'class', 'classes')} without a usable picture in {train.folder}: {_named(empty)}"
         yield Finding("problem", text, "add pictures, or remove the folder")
@@ -116,7 +117,8 @@ def _classes(c: DataCheck) -> Iterator[Finding]:
         text = (
             f"lopsided: {train[most]:,} training pictures of {c.classes[most]}, {train[least]:,} of {c.classes[least]}"
         )
-        yield Finding("warning", text, "loss.class_weights or train.sampler = 'balanced', or more of the rare ones")
+        way = "loss.class_weights" if several(c.train.labels) else "loss.class_weights or train.sampler"
+        yield Finding("warning", text, f"{way} = 'balanced', or more of the rare ones")
     alike = Counter(unicodedata.normalize("NFKC", name).casefold().strip() for name in c.classes)
     if twins := [n for n in c.classes if alike[unicodedata.normalize("NFKC", n).casefold().strip()] > 1]:
         text = f"class names that differ in upper case, blanks or Unicode form alone: {_named(map(repr, twins))}"

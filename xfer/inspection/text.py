@@ -15,6 +15,7 @@ from xfer.data.lists import write_leaks_csv, write_skipped_csv
 from xfer.errors import DataError, Finding
 from xfer.inspection.check import DataCheck
 from xfer.inspection.findings import verdict
+from xfer.multilabel import as_words, in_words, several
 from xfer.plots.files import attempt, write_figure
 from xfer.system.files import write_json
 from xfer.system.outputs import read_record, refuse_foreign
@@ -62,6 +63,8 @@ def lines(c: DataCheck, findings: Sequence[Finding]) -> Iterator[str]:
         yield f"groups    {in_train:,} in training and {in_val:,} in validation"
     if (weights := c.train.weights) is not None:
         yield f"weights   {weights.min():g} to {weights.max():g}, mean {weights.mean():g}, of training pictures"
+    if several(c.train.labels):
+        yield f"labels    {in_words(c.train.labels, c.val.labels)}"
     train = c.counts[:, 0]
     balance = f", the largest has {train.max() / max(train.min(), 1):.1f} times the pictures of the smallest"
     yield f"classes   {len(c.classes)}{balance if train.min() else ''}"
@@ -105,7 +108,8 @@ def write(c: DataCheck, findings: Sequence[Finding], folder: Path) -> list[Path]
         with attempt(picture):
             from xfer.inspection.figure import figure_data_check
 
-            write_figure(picture, figure_data_check(c.classes, c.counts, c.sizes, c.size, c.samples, c.sample_labels))
+            (labels,), words = as_words([c.sample_labels], c.classes)
+            write_figure(picture, figure_data_check(c.classes, c.counts, c.sizes, c.size, c.samples, labels, words))
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error}). Cure: another --output") from error
     return [file for file in (report, picture, copies, skipped) if file.exists()]

@@ -40,7 +40,7 @@ def figure_labels(
         at = np.arange(len(order))
         bars, marks = _values(precisions, order), _values(f1, order)
         axes.barh(at, bars, height=0.62, color=TRAIN, alpha=0.75, label="average precision")
-        axes.plot(marks, at, "D", ms=5, color=VAL, label="F1")
+        axes.plot(marks, at, "D", ms=5, color=VAL, label="F1", clip_on=False, zorder=3)
         axes.set(xlim=(0, 1.0), ylim=(len(order) - 0.5, -0.5), xlabel="share")
         axes.set_yticks(at, texts, parse_math=False)
         for tick, face in zip(axes.get_yticklabels(), own, strict=True):

@@ -17,6 +17,7 @@ from xfer.backends import pick_device
 from xfer.data.given import Picture, read_given
 from xfer.data.lists import Skipped
 from xfer.errors import CheckpointError, DataError, expected
+from xfer.multilabel import several
 from xfer.plots import files as plots
 from xfer.progress import Progress, silent
 from xfer.results import layercam
@@ -26,6 +27,7 @@ from xfer.results.predict import to_predict
 from xfer.results.predicted import read_predictions
 from xfer.results.read import LOCK
 from xfer.results.report import write_report
+from xfer.scores.labels import log_losses
 from xfer.system.files import replacing, write_json
 from xfer.system.locks import locked
 from xfer.system.outputs import read_record, refuse_foreign
@@ -74,7 +76,8 @@ def explain(
             if usable:
                 names += [name for name, _ in usable]
                 pixels = np.stack([picture for _, picture in usable])
-                parts.append(layercam.explain(net, pixels, [label] * len(usable), at))
+                many = checkpoint.thresholds is not None
+                parts.append(layercam.explain(net, pixels, [label] * len(usable), at, many))
             progress("explaining", len(names) + len(skipped), len(pictures))
     if not parts:
         raise DataError(f"{skipped[0].path}: {skipped[0].reason}")
@@ -86,13 +89,19 @@ def explain(
 
 
 def most_wrong(run: Path) -> list[tuple[str, Picture]]:
-    """The validation pictures of a finished run whose own class is the least probable. Raises CheckpointError."""
+    """The validation pictures of a finished run whose own class is the least probable. Raises CheckpointError.
+
+    Of any number of labels those with the highest binary cross-entropy.
+    """
     file = run / "predictions.csv"
     try:
         rows = read_predictions(file)
     except (OSError, ValueError, csv.Error) as error:
         raise CheckpointError(f"{file}: cannot be read ({error}). Cure: name pictures") from error
-    chances = np.take_along_axis(rows.probabilities, rows.labels[:, None], axis=1)[:, 0]
+    if several(rows.labels):
+        chances = -log_losses(rows.labels, rows.probabilities)
+    else:
+        chances = np.take_along_axis(rows.probabilities, rows.labels[:, None], axis=1)[:, 0]
     return to_predict([rows.files[i] for i in np.argsort(chances, kind="stable")[:_SHOWN]])
 
 

@@ -24,6 +24,7 @@ from xfer.graphs.graph import Graph, Node
 from xfer.graphs.parts import boundaries
 from xfer.graphs.shapes import shapes_of
 from xfer.graphs.stages import HEAD
+from xfer.multilabel import sigmoid
 from xfer.nets.net import Net, build_net
 
 _NODE, _SUM = "explained", "explained.sum"
@@ -90,8 +91,12 @@ def choose_place(net: Net, asked: str | None) -> str:
     return [name for name in known if nodes[name] not in raw or len(known) == 1][-1]
 
 
-def explain(net: Net, pictures: Pixels, classes: Sequence[int | None], at: str | None = None) -> Explanation:
-    """Maps for pictures (N, H, W, 3) uint8 as the network takes them, each for its class, or for the predicted one.
+def explain(
+    net: Net, pictures: Pixels, classes: Sequence[int | None], at: str | None = None, several: bool = False
+) -> Explanation:
+    """Maps for pictures (N, H, W, 3) uint8 as the network takes them, each for its class, or for the most probable one.
+
+    `several`: of a network for any number of labels, whose probabilities are each for itself.
 
     Raises ConfigError for a boundary `at` that no maps cross, and BackendError where the backend lacks a kind of node.
     """
@@ -106,7 +111,8 @@ def explain(net: Net, pictures: Pixels, classes: Sequence[int | None], at: str |
         _layercam(gradient(activation[None], row, int(c)), activation, axis)
         for activation, row, c in zip(activations, logits, asked, strict=True)
     ]
-    return Explanation(place, pictures, np.array(asked, np.int64), metrics.probabilities(logits), np.stack(maps))
+    shares = sigmoid(logits) if several else metrics.probabilities(logits)
+    return Explanation(place, pictures, np.array(asked, np.int64), shares, np.stack(maps))
 
 
 def _layercam(gradient: Float32, activation: Float32, axis: int) -> Float32:

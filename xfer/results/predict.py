@@ -91,6 +91,10 @@ class Predictor:
         step, batch = views.step(self.step, self.thresholds is not None), views.batch(self.batch)
         return replace(self, step=step, transforms=views.transforms, batch=batch)
 
+    def shares(self, logits: Float32) -> Float32:
+        """The probabilities (N, C) of these, together or each for itself."""
+        return metrics.probabilities(logits) if self.thresholds is None else sigmoid(logits)
+
     def predict(
         self, pictures: Sequence[tuple[str, Picture]], progress: Progress = silent, on_bad_image: OnBadImage = "error"
     ) -> Predictions:
@@ -117,8 +121,7 @@ class Predictor:
         files = tuple(name for name, _ in pictures if name not in lost)
         every = np.concatenate(logits)
         metrics.refuse_not_finite(every, files.__getitem__, _overflow(self.name))
-        shares = metrics.probabilities(every) if self.thresholds is None else sigmoid(every)
-        return Predictions(files, self.classes, shares, tuple(skipped), self.thresholds)
+        return Predictions(files, self.classes, self.shares(every), tuple(skipped), self.thresholds)
 
     def _read(self, pictures: Sequence[tuple[str, Picture]]) -> Generator[Pixels | Skipped, None, None]:
         if self.whole:

@@ -13,7 +13,7 @@ import numpy as np
 from xfer.arrays import Float32, Int64
 from xfer.data.lists import Skipped
 from xfer.errors import ConfigError
-from xfer.multilabel import names_of, written
+from xfer.multilabel import NO_LABEL, names_of, written
 from xfer.results import notebook
 from xfer.results.checkpoint import shortened
 from xfer.scores.thresholds import taken
@@ -23,7 +23,6 @@ from xfer.system.tables import csv_text
 
 _BEGINNING = 2**22  # bytes in which the first record of a file of predictions ends
 _SHOWN, _WIDTH = 10, 80  # files in what is shown of predictions, and characters of their names
-NO_LABEL = "no label"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from starlette.routing import Route
 
 from xfer.arrays import Float32
 from xfer.errors import DataError
+from xfer.multilabel import names_of
 from xfer.pixels.augment import Transform
+from xfer.scores.thresholds import taken
 from xfer.serving.batches import Batches
 from xfer.serving.page import HEADERS, PAGE
 from xfer.serving.uploads import TooLargeError, pictures_in, pixels_of, read_body
@@ -32,6 +34,7 @@ class Model:
     transforms: tuple[Transform, ...]
     whole: bool
     batches: Batches
+    thresholds: tuple[float, ...] | None = None  # of any number of labels a picture, see `Predictions`
 
 
 def application(model: Model, max_upload: int, timeout: float) -> Starlette:
@@ -100,8 +103,11 @@ async def _shares(model: Model, pictures: list[tuple[str, bytes]]) -> list[Float
 
 
 def _prediction(model: Model, name: str, row: Float32) -> dict[str, Any]:
-    best = int(row.argmax())
     shares = {label: float(share) for label, share in zip(model.classes, row, strict=True)}
+    if model.thresholds is not None:
+        own = names_of(taken(row[None], model.thresholds)[0], model.classes)
+        return {"picture": name, "labels": list(own), "probabilities": shares}
+    best = int(row.argmax())
     return {"picture": name, "class": model.classes[best], "probability": float(row[best]), "probabilities": shares}
 
 

@@ -11,7 +11,6 @@ from queue import Empty, Queue
 import numpy as np
 
 from xfer.arrays import Float32, Pixels
-from xfer.metrics import probabilities
 from xfer.results.predict import Predictor
 
 WAITING = 256
@@ -83,7 +82,7 @@ class Batches:
         if not batch:  # nobody waits any more
             return
         try:
-            rows = probabilities(predictor.step(np.stack([pixels for pixels, _ in batch])))
+            rows = predictor.shares(predictor.step(np.stack([pixels for pixels, _ in batch])))
         except Exception as error:
             for _, result in batch:
                 result.set_exception(error)

@@ -32,6 +32,7 @@ class Served:
     classes: tuple[str, ...]
     transforms: tuple[Any, ...]
     whole: bool
+    thresholds: tuple[float, ...] | None
     make: Callable[[], Predictor]
 
 
@@ -41,16 +42,18 @@ def open_source(source: Path, backend: str | None, device: str) -> Served:
         if backend is not None or device not in ("auto", "cpu"):
             raise ConfigError(f"{source} is run by onnxruntime, on the CPU. Cure: leave out --backend and --device")
         predictor = open_onnx(source).predictor
-        return Served(source.name, predictor.classes, predictor.transforms, predictor.whole, lambda: predictor)
+        classes, transforms, cuts = predictor.classes, predictor.transforms, predictor.thresholds
+        return Served(source.name, classes, transforms, predictor.whole, cuts, lambda: predictor)
     checkpoint = load_checkpoint(source)
     used = load_backend(backend or checkpoint.backend)
     picked = pick_device(used, device)
 
     def make() -> Predictor:
         step = checkpoint.net(used, picked).predict_step()
-        return Predictor(step, checkpoint.classes, checkpoint.transforms, checkpoint.name)
+        cuts = checkpoint.thresholds
+        return Predictor(step, checkpoint.classes, checkpoint.transforms, checkpoint.name, thresholds=cuts)
 
-    return Served(source.name, checkpoint.classes, checkpoint.transforms, False, make)
+    return Served(source.name, checkpoint.classes, checkpoint.transforms, False, checkpoint.thresholds, make)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -101,7 +104,7 @@ def serve(
     if batches.failed is not None:
         listening.close()
         raise batches.failed
-    model = Model(served.name, served.classes, served.transforms, served.whole, batches)
+    model = Model(served.name, served.classes, served.transforms, served.whole, batches, served.thresholds)
     app = application(model, limit("upload") if max_upload is None else max_upload, TIMEOUT)
     # What somebody else sends fills nobody's log: it is answered, and that is all.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)

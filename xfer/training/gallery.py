@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,12 +14,11 @@ from xfer.data.loader import read_now
 from xfer.data.split import Split
 from xfer.errors import DataError
 from xfer.metrics import Evaluation
-from xfer.multilabel import names_of, several
+from xfer.multilabel import as_words, several
 from xfer.pixels.augment import Transform, output_size
 from xfer.plots import files as plots
 from xfer.plots.confused import MOST_COUNTED
 from xfer.results.predicted import chance, read_predictions
-from xfer.results.predictions import NO_LABEL
 from xfer.results.read import read_metrics, read_result
 from xfer.results.records import Result, check_as
 from xfer.results.report import write_report
@@ -44,7 +42,7 @@ def draw(p: Prepared, path: Path, best: Evaluation) -> None:
             images, titles = examples(p.recipe.mix, Labelled(images, train.labels[places]), classes, p.recipe.seed)
             plots.plot_samples(file, images, np.arange(len(images)), titles, names)
         else:
-            (own,), words = _as_words([train.labels[places]], classes)
+            (own,), words = as_words([train.labels[places]], classes)
             plots.plot_samples(file, images, own, words, names)
     with plots.attempt(file := target / "curves.png"):
         plots.plot_curves(file, read_metrics(path))
@@ -63,12 +61,12 @@ def draw(p: Prepared, path: Path, best: Evaluation) -> None:
         images, places = _read(p, val, to_evaluate, _spread(len(val.labels), p.recipe.seed))
         chances = None if several(val.labels) else best.probabilities[places].max(axis=1)
         names = [_short(val, place) for place in places]
-        (labels, guesses), words = _as_words([val.labels[places], predictions[places]], classes)
+        (labels, guesses), words = as_words([val.labels[places], predictions[places]], classes)
         plots.plot_predictions(file, images, labels, guesses, chances, words, names)
     with plots.attempt(file := target / "top_losses.png"):
         images, worst = _read(p, val, to_evaluate, np.argsort(-best.losses, kind="stable")[:TILES])
         names = [_short(val, place) for place in worst]
-        (labels, guesses), words = _as_words([val.labels[worst], predictions[worst]], classes)
+        (labels, guesses), words = as_words([val.labels[worst], predictions[worst]], classes)
         plots.plot_top_losses(file, images, labels, guesses, best.losses[worst], words, names)
     with plots.attempt(path / "report.html"):
         write_report(path)
@@ -83,15 +81,6 @@ def draw_against(path: Path, baseline: Path) -> Path:
     with plots.attempt(path / "report.html"):
         write_report(path)
     return target
-
-
-def _as_words(every: Sequence[Int64], classes: Sequence[str]) -> tuple[list[Int64], Sequence[str]]:
-    """Labels as they are drawn: of several a picture, all of its own as one name each, and the names that occur."""
-    if not several(every[0]):
-        return list(every), classes
-    texts = [[", ".join(names_of(row, classes)) or NO_LABEL for row in labels] for labels in every]
-    words = sorted({text for part in texts for text in part})
-    return [np.array([words.index(text) for text in part], np.int64) for part in texts], words
 
 
 def _spread(count: int, seed: int) -> Int64:

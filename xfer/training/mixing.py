@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from xfer.arrays import Float64, Pixels
 from xfer.backend import Labelled
 from xfer.losses import Partners
+from xfer.multilabel import as_words
 from xfer.pixels.mixing import Blend, Patch, draw_blend, draw_patch
 from xfer.recipe.recipe import Mix
 
@@ -62,10 +63,11 @@ def examples(mix: Mix, batch: Labelled, classes: Sequence[str], seed: int) -> tu
         part = Labelled(batch.inputs[place : place + EXAMPLES], batch.labels[place : place + EXAMPLES])
         result = mixed(mix, part, seed, 0, place)
         partners = result.partners or Partners(part.labels, 0.0)
+        (own, theirs), words = as_words([part.labels, partners.labels], classes)
         pictures.append(result.inputs)
         titles += [
-            _title({classes[label]: 1 - partners.share}, classes[second], partners.share)
-            for label, second in zip(part.labels, partners.labels, strict=True)
+            _title({words[label]: 1 - partners.share}, words[second], partners.share)
+            for label, second in zip(own, theirs, strict=True)
         ]
     return np.concatenate(pictures), titles
 

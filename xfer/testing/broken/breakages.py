@@ -178,7 +178,9 @@ _RULES = (
             make_train_step=lambda inner, model, rule, loss, *rest: inner.make_train_step(model, rule, "softmax", *rest)
         ),
         parts.sigmoid_follows_its_formula,
+        parts.sigmoid_weighs_each_class,
     ),
+    _b("a sample has one factor for all classes", calls(batch=steps.one_factor), parts.sigmoid_weighs_each_class),
     _b("short batches are filled up", calls(batch=steps.filled_up), optimizer.batches_may_have_any_size),
     _b("only the latest loss can be read", stepping(steps.ReadsLatest), optimizer.losses_can_be_read_later),
 )

@@ -95,6 +95,11 @@ def equal_factors(step: Step, batch: Batch) -> Batch:
     return replace(batch, factors=np.full_like(batch.factors, batch.factors.mean()))
 
 
+def one_factor(step: Step, batch: Batch) -> Batch:
+    """The mean of those of a sample's classes."""
+    return replace(batch, factors=batch.factors.reshape(len(batch.factors), -1).mean(axis=1))
+
+
 class StepsForEachPart(Step):
     """As many updates as there are parts."""
 

@@ -17,19 +17,31 @@ from xfer.testing.laws.optimizer import ADAM
 
 def sigmoid_follows_its_formula(backend: Backend, device: str, arch_name: str) -> None:
     """Targets of several classes at once, and factors that differ: the formula stands in `Batch`."""
-    bench, rng = prepare(backend, device, arch_name), np.random.default_rng(0)
-    inputs = bench.features(4).inputs
+    rng = np.random.default_rng(0)
     targets = rng.random((4, CLASSES)).astype(np.float32).round()
-    factors = rng.uniform(0.1, 0.5, 4).astype(np.float32)
+    _assert_sigmoid(backend, device, arch_name, targets, rng.uniform(0.1, 0.5, 4).astype(np.float32))
+
+
+def sigmoid_weighs_each_class(backend: Backend, device: str, arch_name: str) -> None:
+    """Factors for every class of a sample, and targets between 0 and 1."""
+    rng = np.random.default_rng(1)
+    targets = rng.uniform(0, 1, (4, CLASSES)).astype(np.float32)
+    _assert_sigmoid(backend, device, arch_name, targets, rng.uniform(0.1, 0.5, (4, CLASSES)).astype(np.float32))
+
+
+def _assert_sigmoid(backend: Backend, device: str, arch_name: str, targets: Float32, factors: Float32) -> None:
+    bench = prepare(backend, device, arch_name)
+    inputs = bench.features(4).inputs
     weight, bias = bench.arch.head_names
     step = bench.train_step(SGD, bench.head_groups(), "head", "sigmoid")
     loss, logits = step([Batch(inputs, targets, factors)], (0.1, 0.1))()
     wanted = inputs.astype(np.float64) @ bench.weights[weight].T + bench.weights[bias]
     chances = 1 / (1 + np.exp(-wanted))
     losses = -(targets * np.log(chances) + (1 - targets) * np.log(1 - chances))
-    slope = (chances - targets) * factors[:, None]
+    each = factors.reshape(4, -1)
+    slope = (chances - targets) * each
     assert_close(logits, wanted, CLOSE, "logits")
-    assert_close(loss, (losses.sum(axis=1) * factors).sum(), CLOSE, "the loss of sigmoids")
+    assert_close(loss, (losses * each).sum(), CLOSE, "the loss of sigmoids")
     moved = {
         weight: bench.weights[weight] - 0.1 * slope.T @ inputs,
         bias: bench.weights[bias] - 0.1 * slope.sum(axis=0),
@@ -65,4 +77,4 @@ def _cut(batch: Batch, places: Sequence[int]) -> list[Batch]:
     ]
 
 
-LAWS: tuple[Law, ...] = (sigmoid_follows_its_formula, parts_are_one_batch)
+LAWS: tuple[Law, ...] = (sigmoid_follows_its_formula, sigmoid_weighs_each_class, parts_are_one_batch)
