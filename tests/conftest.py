@@ -39,6 +39,14 @@ def no_cache_of_the_user(tmp_path_factory):
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def english():
+    """Whatever the language of the user is, tests read English unless they ask for another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XFER_LANG", "en")
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_pictures_read_before():
     """No test reads by processes because others before it have read much."""

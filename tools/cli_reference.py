@@ -22,6 +22,11 @@ Written by `python tools/cli_reference.py` from the commands, which say the same
 0; 1 where what was asked for was looked at and is not as it should be; 2 for what you can put right, which one line
 says with its cure; and 130 after Ctrl-C.
 
+`xfer --lang zh train ...` says it in Chinese, as does `XFER_LANG=zh`, or else a locale that begins with zh (`LC_ALL`,
+`LC_MESSAGES`, `LANG`); `--lang en` and `XFER_LANG=en` have English in any locale. What has no translation yet stays
+English, and so do JSON, files that are written, names and exit codes, and all of it where the output's encoding has no
+Chinese.
+
 Shells complete commands, options and names of files: `eval "$(_XFER_COMPLETE=bash_source xfer)"` in `~/.bashrc`, the
 same with `zsh_source` in `~/.zshrc`, or `_XFER_COMPLETE=fish_source xfer | source` in fish's `config.fish`.
 """

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xfer.display.escape import escaped, shows
+from xfer.display.language import speaks_english, translated, translated_cell, translated_heading
 from xfer.display.show import shown
 from xfer.progress import Progress
 from xfer.system.files import json_text
@@ -32,14 +33,17 @@ def progress_bars(quiet: bool) -> Iterator[Progress]:
         yield display.progress
 
 
-def say(*lines: str, error: bool = False) -> None:
+def say(*lines: str, error: bool = False, ours: bool = True) -> None:
     """Lines on standard output, or on standard error; a line break inside of one is shown as `\\n`.
+
+    ours  False for lines of names and figures alone, in which no word is one of xfer's to be translated
 
     Raises OSError, which names the stream, where it cannot be written.
     """
     if lines:
         with _written("standard error" if error else "standard output"):
-            click.echo("\n".join(map(escaped, lines)), err=error)
+            shown_lines = map(escaped, lines)
+            click.echo("\n".join(map(translated, shown_lines) if ours else shown_lines), err=error)
 
 
 def as_json(content: Any) -> None:
@@ -58,8 +62,20 @@ def table(content: Table) -> None:
     console = _Tables(highlight=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
+    if not speaks_english():
+        _translate(content)
     with _written("standard output"):
         console.print(content)
+
+
+def _translate(content: Table) -> None:
+    """Its words, but for what a column has of names and figures."""
+    content.title = None if content.title is None else translated(escaped(str(content.title)))
+    content.caption = None if content.caption is None else translated(escaped(str(content.caption)))
+    for column in content.columns:
+        heading = escaped(str(column.header))
+        column.header = translated_heading(heading)
+        column._cells = [translated_cell(heading, escaped(str(cell))) for cell in column.cells]
 
 
 class _Tables(Console):

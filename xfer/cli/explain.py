@@ -68,7 +68,8 @@ def explain_(
     with console.progress_bars(quiet) as progress:
         found = explained.explain(checkpoint, pictures, used, device, at, class_, progress)
     written = [explained.into_report(run, found)] if of_run else explained.save(folder, found)
-    console.say(f"{len(found.files)} pictures, at {found.explanation.boundary}", *map(str, written))
+    console.say(f"{len(found.files)} pictures, at {found.explanation.boundary}")
+    console.say(*map(str, written), ours=False)
     if found.skipped:
         first = found.skipped[0]
         count = f"{len(found.skipped)} of {len(pictures)} pictures could not be used"

@@ -30,6 +30,7 @@ from xfer.cli.runs import runs
 from xfer.cli.serve import serve_
 from xfer.cli.tools import backends, cache, convert, data, doctor
 from xfer.cli.train import train
+from xfer.display import language
 from xfer.errors import XferError
 
 LONGEST_LINE = 1500  # characters of an error
@@ -46,16 +47,43 @@ _CURES = {
 }
 
 
+class Context(click.Context):
+    """That of every command, which is what says how help is laid out."""
+
+    def make_formatter(self) -> click.HelpFormatter:
+        if language.speaks_english():
+            return super().make_formatter()
+        from xfer.cli.help import Translated
+
+        return Translated(self.terminal_width, self.max_content_width)
+
+
 class Group(click.Group):
     """Turns what a user can put right into one line and exit code 2."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         with _one_line(ctx):
+            language.speak(_language(self, ctx, args))
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         with _one_line(ctx):
             return super().invoke(ctx)
+
+
+def _language(command: click.Command, ctx: click.Context, args: list[str]) -> str:
+    """What is to be spoken, before anything is said: --help and what is wrong with the words are said in it too."""
+    asked = os.environ.get("XFER_LANG")
+    with suppress(click.UsageError):
+        asked = command.make_parser(ctx).parse_args([*args])[0].get("lang") or asked
+    known = language.named(asked) if asked else language.language_of(os.environ)
+    return known if known == "zh" and language.shows_chinese((sys.stdout, sys.stderr)) else "en"
+
+
+def _lang(ctx: click.Context, param: click.Parameter, name: str | None) -> None:
+    if name is not None and language.named(name) is None:
+        known = " or ".join(language.LANGUAGES)
+        raise click.UsageError(f"--lang, or XFER_LANG, is {name}: expected {known}. Cure: --lang en", ctx)
 
 
 @contextmanager
@@ -106,9 +134,25 @@ def _shortened(text: str) -> str:
 )
 @click.version_option(__version__)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.option(
+    "--lang",
+    metavar="en|zh",
+    envvar="XFER_LANG",
+    is_eager=True,
+    expose_value=False,
+    callback=_lang,
+    help="What is said in: English or Chinese. Default: XFER_LANG, or else the locale.",
+)
 def main(debug: bool) -> None:
     if isinstance(sys.stdout, TextIOWrapper):  # a file may have a name that no encoding has: it is printed as \udcff
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _with_context(command: click.Command) -> click.Command:
+    command.context_class = Context
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _with_context(below)
+    return command
 
 
 for command in (
@@ -116,3 +160,4 @@ for command in (
     convert, compare, report_, parity_, study_,
 ):  # fmt: skip
     main.add_command(command)
+_with_context(main)

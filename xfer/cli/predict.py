@@ -212,7 +212,8 @@ def predict_(
     if json_:
         console.as_json(predictions.rows())
     elif output is None:
-        console.say(*_lines(predictions, top))
+        console.say(*_lines(predictions, top), ours=False)
+        console.say(*(f"not used: {reason}  {file}" for file, reason in predictions.skipped))
     if predictions.skipped:
         lost, total = len(predictions.skipped), len(predictions.files) + len(predictions.skipped)
         where = f"in {output}" if output else "above"
@@ -257,5 +258,3 @@ def _by_onnx(
 def _lines(predictions: Predictions, top: int) -> Iterator[str]:
     for file, words in zip(predictions.files, predictions.shown(top), strict=True):
         yield f"{words}  {file}"
-    for file, reason in predictions.skipped:
-        yield f"not used: {reason}  {file}"

@@ -56,7 +56,7 @@ def convert(source: Path, target: Path, overwrite: bool) -> None:
     converted = convert_file(source, target, overwrite)
     if converted.taken_from:
         console.say(f"weights taken from {converted.taken_from}")
-    console.say(*map(str, converted.files))
+    console.say(*map(str, converted.files), ours=False)
 
 
 @click.group(help="Pictures and their folders.")
@@ -128,7 +128,9 @@ def ls(json_: bool) -> None:
         return
     for entry in (*there.features, *there.sets, *there.checked, *there.downloads):
         name = entry.path.name if entry in there.downloads else entry.path.name[:12]
-        console.say(f"{name:12s}  {console.size(entry.bytes):>9s}  {console.local_time(entry.used)}  {entry.about}")
+        console.say(
+            f"{name:12s}  {console.size(entry.bytes):>9s}  {console.local_time(entry.used)}  {entry.about}", ours=False
+        )
     console.say(
         f"{len(there.features)} entries, {console.size(features)} of at most {console.size(store.limit)} "
         f"in {store.root}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from xfer.display.escape import escaped
+from xfer.display.language import translated
 from xfer.display.notebook import output_of_progress
 from xfer.display.screen import Work, line_of_progress
 from xfer.progress import Progress, silent
@@ -76,4 +77,4 @@ class _Lines:
 def _write(line: str) -> None:
     if sys.stderr is not None:  # closed: `print` would take standard output in its place
         with suppress(OSError):  # a full disk, or nobody listens any more: no reason to end the work that is shown
-            print(escaped(line), file=sys.stderr, flush=True)
+            print(translated(escaped(line)), file=sys.stderr, flush=True)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from xfer.display.escape import escaped
+from xfer.display.language import translated
 
 
 def show_in_lines() -> None:
@@ -22,4 +23,4 @@ def _show(
     own = category.__module__.startswith("xfer")
     source = "" if own else f" ({category.__name__}, {filename}:{lineno})"
     with suppress(AttributeError, OSError, ValueError):  # there is no standard error, it is closed, or its disk is full
-        sys.stderr.write(escaped(f"warning: {' '.join(str(message).split())}{source}") + "\n")
+        sys.stderr.write(translated(escaped(f"warning: {' '.join(str(message).split())}{source}")) + "\n")
