@@ -35,6 +35,9 @@ DOORS = {
     "state": "fuzz.states",
     "features": "fuzz.kept",
     "known": "fuzz.kept",
+    "address": "fuzz.remote",
+    "fetched": "fuzz.remote",
+    "saved": "fuzz.remote",
 }
 """Door -> the module whose `DOORS` has it."""
 

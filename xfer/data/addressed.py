@@ -41,7 +41,7 @@ def open_address(source: str, columns: Columns, cache: Path, progress: Progress)
     short = name.split(".")[0]
     if not (is_archive(Path(name)) or is_table(name)):
         return short, _folder(address, place, progress)
-    inside = _name(address) if is_table(name) else name
+    inside = name_below(address) if is_table(name) else name
     wanted = Wanted(address, inside, _now(address, is_kept(place, [inside])))
     files, gone = fetched(place, [wanted], shown, progress, all_bytes=True)
     if gone:
@@ -94,7 +94,7 @@ def _refuse_name(parts: Sequence[str], shown: str) -> None:
         raise DataError(f"data {shown}: {'/'.join(parts)!r} is no name of a file here. Cure: rename it there")
 
 
-def _name(address: str) -> str:
+def name_below(address: str) -> str:
     """Where a file by its address lies below `files`: protocol, host and path, each part as it is written there."""
     parts = urlsplit_of(address)
     path = os.path.normpath("/" + unquote(parts.path, errors="surrogateescape")).strip("/")
@@ -137,7 +137,7 @@ def _with_pictures(table: Path, base: str, place: Path, columns: Columns, progre
             known[cell] = address
     if not (known or here):
         return table
-    names = {cell: _name(address) for cell, address in known.items()}
+    names = {cell: name_below(address) for cell, address in known.items()}
     wanted = {names[cell]: Wanted(given(address), names[cell]) for cell, address in known.items()}
     about = f"pictures of {public(base) or table}"
     files, gone = fetched(place, list(wanted.values()), about, progress)
@@ -145,9 +145,10 @@ def _with_pictures(table: Path, base: str, place: Path, columns: Columns, progre
         first = public(next(iter(wanted.values())).address)
         why = f"there is nothing at {first}, nor where any other picture is said to be"
         raise DataError(f"table {public(base) or table}: {why}. Cure: look at the addresses")
-    folder = files / os.path.dirname(_name(base)) if base else files
+    folder = files / os.path.dirname(name_below(base)) if base else files
     local = {cell: os.path.relpath(files / name, folder) for cell, name in names.items()}
-    copy = folder / f"{table.name.rpartition('.')[0]}.local{'.csv' if rows.is_csv else '.jsonl'}"
+    asked = hashlib.blake2b(columns.model_dump_json().encode(), digest_size=4).hexdigest()
+    copy = folder / f"{table.name.rpartition('.')[0]}.{asked}{'.csv' if rows.is_csv else '.jsonl'}"
     write_text(copy, rows.text(local, None if base else table.parent))
     return copy
 
@@ -167,7 +168,7 @@ def _address(cell: str, base: str, table: Path, where: str) -> str | None:
         return None
     if os.path.isabs(cell) or PurePosixPath(cell).is_absolute() or "\\" in cell or "\0" in cell:
         raise _foreign(cell, table, where)
-    return urljoin_of(base, cell)
+    return joined(base, cell)
 
 
 def _foreign(cell: str, table: Path, where: str) -> DataError:
@@ -176,7 +177,7 @@ def _foreign(cell: str, table: Path, where: str) -> DataError:
     return DataError(f"table {table}: {where}: {shown[:100]!r} {why}. Cure: copy the table here, and give its path")
 
 
-def urljoin_of(base: str, name: str) -> str:
+def joined(base: str, name: str) -> str:
     """The address of a file by its path in the folder of another: urllib joins those of the web alone."""
     parts = urlsplit_of(base)
     folder = os.path.dirname(parts.path)

@@ -33,7 +33,7 @@ class Dataset:
     """`classes` are the names of the class folders, or the labels, sorted. `skipped`: files that are not used, and why.
 
     `leaks` are the copies among all readable pictures, also where `on_leak` has dropped them from the splits. `source`
-    is what finds it from any folder: the name of a named set, or the absolute path of a folder or an archive.
+    is what finds it from any folder: see `xfer.data.locate.anywhere`.
     `wrong`: what was not as an earlier check had kept it, in sentences. `folded`: of a fold, where its pictures lie.
     `flawed`: pictures that are used although something is wrong with their files, and what. `levels`: what is black
     and white in all of them, where some have more than 8 bits. `misfit`: as `xfer.pixels.levels.misfit_of`.
@@ -94,7 +94,7 @@ def open_dataset(
     remember: bool = True,
     progress: Progress = silent,
 ) -> Dataset:
-    """Find and check every picture of a named set, a folder, an archive or a table.
+    """Find and check every picture of a named set, a folder, an archive or a table, or what `xfer.data.locate` knows.
 
     Without train and val folders, `val_fraction` of each class is split off, the same for the same seed; a class of
     two or more keeps one on each side; None splits nothing off, and `val` is empty. `held_out`: the folder that

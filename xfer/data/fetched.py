@@ -92,7 +92,10 @@ def fetched(
                 with suppress(OSError):
                     cache = place.parent.parent
                     kept.prune([*made_sets(cache), *fetched_sets(cache)], limit("data_cache"))  # this one is locked
-    except (OSError, CheckpointError) as error:
+    except CheckpointError as error:
+        why = "is no longer as it was fetched, here or where it comes from, and another process uses what was fetched"
+        raise DataError(f"data {about}: {why}. Cure: wait until that ends, or XFER_CACHE=FOLDER") from error
+    except OSError as error:
         raise DataError(f"{place}: cannot be kept ({error}). {_CURE}") from error
     raise DataError(f"{place}: is changed as often as it is fetched. Cure: set XFER_CACHE to another folder")
 
