@@ -101,6 +101,9 @@ def test_columns_by_kind_by_usual_names_and_as_asked(given, opened, tmp_path):
     plain = whole.cast_column("label", datasets.Value("int64")).rename_column("label", "category")
     plain.save_to_disk(tmp_path / "plain")
     assert opened(tmp_path / "plain").classes == ("0", "1")
+    two = whole.add_column("label_kind", [0] * len(whole)).cast_column("label_kind", datasets.ClassLabel(names=["x"]))
+    two.save_to_disk(tmp_path / "two")
+    assert opened(tmp_path / "two").classes == ("ants", "bees")  # of two, the one with a usual name
     with_groups = whole.add_column("patient", [str(i // 2) for i in range(len(whole))])
     with_groups.save_to_disk(tmp_path / "groups")
     assert opened(tmp_path / "groups").train.groups is not None
@@ -179,6 +182,11 @@ def leads_out(given, folder):
     (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "../x.arrow"}]}))
 
 
+def not_there(given, folder):
+    shutil.copytree(given / "saved/train", folder)
+    (folder / "state.json").write_text('{"_data_files": [{"filename": "x\\ud800.arrow"}]}')
+
+
 def no_json(given, folder):
     shutil.copytree(given / "saved/train", folder)
     (folder / "dataset_info.json").write_text("[" * 100)
@@ -203,6 +211,7 @@ def nothing(given, folder):
         (cut_off, r"arrow: cannot be read \(.*\)\. Cure: save the set anew"),
         (other_bytes, r"arrow: cannot be read \(.*\)\. Cure: save the set anew"),
         (leads_out, r"state\.json: names no files of its own"),
+        (not_there, r"x\\ud800\.arrow.*cannot be read \(no name of a file\)"),
         (no_json, r"dataset_info\.json: cannot be read"),
         (nothing, r"holds no data set of Hugging Face\. Expected what save_to_disk leaves, or \.parquet"),
     ],

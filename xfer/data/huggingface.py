@@ -112,11 +112,16 @@ def _of_path(path: Path) -> tuple[list[Piece], str]:
     if not pieces:
         known = "Expected what save_to_disk leaves, or .parquet files"
         raise DataError(f"data {PREFIX}{path}: holds no data set of Hugging Face. {known}")
-    state = []
-    for file in sorted({file for piece in pieces for file in piece.files}):
+    return pieces, "\n".join(map(_stamp, sorted({file for piece in pieces for file in piece.files})))
+
+
+def _stamp(file: Path) -> str:
+    try:
         status = file.stat()
-        state.append(f"{file} {status.st_size} {status.st_mtime_ns}")
-    return pieces, "\n".join(state)
+    except (OSError, ValueError) as error:  # the second for half a character
+        reason = error.strerror if isinstance(error, OSError) else "no name of a file"
+        raise DataError(f"data {str(file)!a}: cannot be read ({reason}). Cure: save the set anew") from error
+    return f"{file} {status.st_size} {status.st_mtime_ns}"
 
 
 def _split_of(file: Path, folder: Path) -> str:
