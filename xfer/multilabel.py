@@ -15,8 +15,8 @@ EVEN = 0.5
 
 NO_LABEL = "no label"
 
-SEPARATOR = "|"
-"""Between the labels of a picture, where they are written as one text."""
+SEPARATOR, SEPARATORS = "|", "|;"
+"""Between the labels of a picture, where they are written as one text; and what is read as one."""
 
 
 def several(labels: Int64) -> bool:

@@ -115,11 +115,6 @@ def test_the_key_is_named_where_a_table_needs_it(table):
     assert opened(named, val_fraction=0.5, columns=Columns(label="colours")).classes == ("blue", "red")
 
 
-def test_a_folder_is_no_table(table):
-    with pytest.raises(DataError, match="is for tables"):
-        opened(table.parent)
-
-
 def test_drawing_for_classes_is_refused():
     with pytest.raises(ConfigError, match=r"no single class to be drawn for. Cure: loss.class_weights"):
         make_recipe({}, {"data.task": "multilabel", "train.sampler": "balanced"})

@@ -15,6 +15,7 @@ from xfer.data.columns import AS_USUAL, Columns, Task
 from xfer.data.leaks import Leaks, OnLeak, find_leaks
 from xfer.data.lists import Skipped
 from xfer.data.locate import anywhere, locate
+from xfer.data.nested import with_copies_joined
 from xfer.data.parts import HeldOut, chosen, classes_of, find_parts, listed, refuse_empty
 from xfer.data.recheck import Earlier, inspect_changed, warnings_of
 from xfer.data.split import Fold, Folded, Split, divide, fold_off, take
@@ -126,6 +127,9 @@ def open_dataset(
         pictures = inspect_changed(files, workers, progress, earlier, part.place)
         split, unreadable = _check(files, pictures, on_bad_image, flawed, extents, every_class=first)
         skipped += unreadable
+        if part.nested:
+            split, _, copies = with_copies_joined(split)
+            skipped += copies
         splits.append(split)
         refuse_empty(parts, splits, classes, skipped)
     folded = fold_off(splits[0], fold, seed, classes, parts[0].place) if fold else None

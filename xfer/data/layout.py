@@ -49,7 +49,7 @@ def find_splits(root: Path) -> Splits:
     folder = root
     for _ in range(WRAPPERS):
         inside = subfolders(folder)
-        train, val, test = (_named_for(role, inside) for role in ROLES)
+        train, val, test = (named_for(role, inside) for role in ROLES)
         if train and (held_out := val or test):
             kept = folder / test if val and test else None
             return Splits(unwrapped(folder / train), unwrapped(folder / held_out), kept)
@@ -74,7 +74,7 @@ def role_of(name: str) -> str | None:
     return next((role for role, names in ROLES.items() if core in names), None)
 
 
-def _named_for(role: str, names: Sequence[str]) -> str | None:
+def named_for(role: str, names: Sequence[str]) -> str | None:
     """The folder of a split: of several, one with a plain name, in the order of ROLES."""
     order = ROLES[role]
     fitting = [name for name in names if role_of(name) == role]
@@ -187,13 +187,18 @@ def class_names(folder: Path) -> list[str]:
     """The names of the class folders in a split, sorted. Raises DataError where there are none, or one is no text."""
     names = subfolders(folder)
     for name in names:
-        if not name.isprintable() and any("\udc80" <= char <= "\udcff" for char in name):
-            # Names of classes are in every checkpoint, and what is written there has to be read everywhere.
-            raise DataError(f"data {folder}: the name of the class folder {name!a} is not UTF-8. Cure: rename it")
+        refuse_no_text(folder, name)
     if not names:
         expectation = "Expected one folder of pictures for each class"
         raise DataError(f"data {folder}: no class folders in it. {expectation}{_of_tables(folder)}")
     return names
+
+
+def refuse_no_text(folder: Path, name: str) -> None:
+    """Raises DataError for the name of a class folder that is no UTF-8."""
+    if not name.isprintable() and any("\udc80" <= char <= "\udcff" for char in name):
+        # Names of classes are in every checkpoint, and what is written there has to be read everywhere.
+        raise DataError(f"data {folder}: the name of the class folder {name!a} is not UTF-8. Cure: rename it")
 
 
 def _of_tables(folder: Path) -> str:

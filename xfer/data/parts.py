@@ -14,6 +14,7 @@ import numpy as np
 from xfer.data.columns import AS_USUAL, Columns, Task
 from xfer.data.layout import class_names, find_splits, refuse_unknown, two_or_more, unwrapped
 from xfer.data.lists import Skipped
+from xfer.data.nested import label_names, nested_splits, scan_nested
 from xfer.data.rows import is_table
 from xfer.data.scan import scan, suffixes_cure
 from xfer.data.split import Split
@@ -28,15 +29,21 @@ HeldOut = Literal["val", "test"]
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One split. `place`: its folder; of a table the table's path and the split's name, for messages."""
+    """One split. `place`: its folder; of a table the table's path and the split's name, for messages.
+
+    `nested`: every folder on the way to a picture is a label of it.
+    """
 
     place: Path
     rows: Rows | None = None
+    nested: bool = False
 
     @property
     def present(self) -> tuple[str, ...]:
         """The classes it has, sorted. Raises DataError where a folder has none."""
-        return tuple(class_names(self.place)) if self.rows is None else self.rows.classes
+        if self.rows is not None:
+            return self.rows.classes
+        return label_names(self.place) if self.nested else tuple(class_names(self.place))
 
 
 class Parts(NamedTuple):
@@ -52,14 +59,14 @@ def find_parts(
 ) -> Parts:
     """Of a folder or a table. Raises DataError as `find_splits` and `read_table`, and for a table without train."""
     if not is_table(source.name) or source.is_dir():
-        if task == "multilabel":
-            raise DataError(f"data {source}: data.task = 'multilabel' is for tables, and class folders give a picture "
-                            "one label. Cure: a table with a column of labels, or leave data.task out")  # fmt: skip
-        train, *held_out = find_splits(source)
-        return Parts(Part(train), *(Part(folder) if folder else None for folder in held_out))
+        nested = task == "multilabel"
+        train, *held_out = nested_splits(source) if nested else find_splits(source)
+        return Parts(
+            Part(train, None, nested), *(Part(folder, None, nested) if folder else None for folder in held_out)
+        )
     rows = read_table(source, columns, progress, task)
     if len(rows) == 1:  # the only split is all there is, as where one folder is wrapped in another
-        return Parts(Part(source, *rows.values()))
+        return Parts(Part(source, next(iter(rows.values()))))
     if "train" not in rows:
         found = " and ".join(rows)
         raise DataError(f"data {source}: has rows of {found}, and none of train. Cure: call the others train")
@@ -89,7 +96,7 @@ def _refuse_unknown(train: Part, classes: Sequence[str], part: Part) -> None:
 
 
 def _two_or_more(part: Part, names: Sequence[str], place: Path) -> tuple[str, ...]:
-    if part.rows is not None and several(part.rows.split.labels):
+    if part.nested or (part.rows is not None and several(part.rows.split.labels)):
         return tuple(names)
     if part.rows is not None and len(names) == 1:
         raise DataError(f"data {place}: only one class, {names[0]!r}. Expected two labels or more, a row a picture")
@@ -107,7 +114,7 @@ def chosen(parts: Parts, held_out: HeldOut, whole: bool) -> list[Part]:
     if val is None:
         return [train]
     if held_out == "test" and test:
-        return [train, test if test.rows else Part(unwrapped(test.place))]
+        return [train, test if test.rows else replace(test, place=unwrapped(test.place))]
     return [train, val]
 
 
@@ -127,6 +134,8 @@ def files_of(part: Part, suffixes: Sequence[str], progress: Progress) -> tuple[S
 
     A row names its file, whatever suffix that has.
     """
+    if part.nested:
+        return scan_nested(part.place, part.present, suffixes, progress)
     if part.rows is None:
         return scan(part.place, part.present, suffixes, progress)
     return part.rows.split, list(part.rows.skipped)
@@ -138,7 +147,7 @@ def refuse_empty(
     """Raises DataError for a class that nothing can be learned of, and where nothing at all is held out."""
     inside = "folder" if parts[0].rows is None else "label"
     for label in np.flatnonzero(class_counts(splits[0].labels, len(classes)) == 0):
-        place = parts[0].place / classes[label]
+        place = parts[0].place / ("..." if parts[0].nested else "") / classes[label]
         why, cure = _lost(parts[0], place, skipped, f"add pictures, or remove the {inside}")
         raise DataError(f"data {place}: no picture in this class{why}. Cure: {cure}")
     for part, split in list(zip(parts, splits, strict=False))[1:]:
@@ -150,7 +159,7 @@ def refuse_empty(
 def _lost(part: Part, place: Path, skipped: Sequence[Skipped], cure: str) -> tuple[str, str]:
     """What was left out of a part, for a message, and its cure, or the given one where no better one is known."""
     inside = f"{place}{os.sep}"
-    lost = [s for s in skipped if part.rows or s.path.startswith(inside)]
+    lost = [s for s in skipped if part.rows or part.nested or s.path.startswith(inside)]
     why = f" ({len(lost)} files left out, the first: {lost[0].path}: {lost[0].reason})" if lost else ""
     if part.rows:
         return why, f"{cure}; paths are relative to the table's folder, or absolute"

@@ -17,6 +17,7 @@ from xfer.data.dataset import leaks_of
 from xfer.data.leaks import Leaks
 from xfer.data.lists import Skipped
 from xfer.data.locate import locate
+from xfer.data.nested import with_copies_joined
 from xfer.data.parts import Part as Listed
 from xfer.data.parts import all_classes, files_of, find_parts
 from xfer.data.recheck import Earlier, inspect_changed
@@ -186,19 +187,22 @@ def _inspect(
     good, bad = np.flatnonzero(why < 0), np.flatnonzero(why >= 0)
     labels = placed(split.labels, np.searchsorted(classes, present), len(classes))
     usable = take(replace(split, labels=labels, digests=digests), good)
+    keep, copies = np.arange(len(good)), list[Skipped]()
+    if part.nested:
+        usable, keep, copies = with_copies_joined(usable)
     return Part(
         part.place,
         present,
         usable,
-        sizes[good],
+        sizes[good[keep]],
         kinds,
         split.files,
         bad,
         why[bad],
         tuple(reasons),
-        tuple(ignored),
+        (*ignored, *copies),
         tuple(flawed),
-        tuple(extents),
+        tuple(extents[i] for i in keep),
     )
 
 

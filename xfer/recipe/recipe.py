@@ -54,7 +54,7 @@ class Data(Section):
     """
 
     source: Annotated[str, AfterValidator(remember)] = "demo"  # what may be shown: a recipe is in every run
-    task: Task = "classification"  # a label for each picture, or any number of them, from a table
+    task: Task = "classification"  # a label for each picture, or any number of them
     columns: Columns | None = None  # of a table; those of usual names need none
     val_fraction: Fraction = 0.2
     split_seed: Seed | Literal["seed"] = "seed"

@@ -51,13 +51,13 @@ def write_report(run_folder: Path) -> Path:
     """
     result = _figures_in(run_folder)
     epochs = _rows(run_folder / METRICS)
-    words = _OF_LABELS if "label_metrics" in result else {}
+    several = "label_metrics" in result
     sections = [
-        *_pictures(run_folder, _FIRST, words),
+        *_pictures(run_folder, _FIRST, several),
         _metrics(result, run_folder),
         *_by_class(result, run_folder / "predictions.csv"),
         _figures(result, facts(run_folder)),
-        *_pictures(run_folder, _FURTHER, words),
+        *_pictures(run_folder, _FURTHER, several),
         _epochs(epochs, result.get("best_epoch")),
         _skipped(run_folder / "skipped_images.csv"),
         _digests(result),
@@ -169,8 +169,11 @@ def _span(value: str) -> str:
     return ' class="whole"' if len(value) > _LONG else ""
 
 
-def _pictures(run_folder: Path, pictures: Sequence[tuple[str, str]], words: Mapping[str, str]) -> list[str]:
-    return [picture(run_folder / "plots" / f"{name}.png", words.get(name, caption)) for name, caption in pictures]
+def _pictures(run_folder: Path, pictures: Sequence[tuple[str, str]], several: bool) -> list[str]:
+    """`several`: of a run for any number of labels, which has one picture in place of another."""
+    words, absent = (_OF_LABELS, "confusion_matrix") if several else ({}, "labels")
+    shown = [(name, words.get(name, caption)) for name, caption in pictures if name != absent]
+    return [picture(run_folder / "plots" / f"{name}.png", caption) for name, caption in shown]
 
 
 def _epochs(rows: Sequence[Mapping[str, Any]], best: Any) -> str:
