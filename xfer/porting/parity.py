@@ -189,6 +189,8 @@ def _with_weights(task: Task, sources: Sequence[str], progress: Progress) -> lis
     normalize = next(filter(None, (normalize_of(meta, source) for source, (_, meta) in read.items())), None)
     if normalize is not None:
         task = replace(task, mean=normalize.mean, std=normalize.std)
+    if task.classes is None and any("thresholds" in meta for _, meta in read.values()):  # for any number of labels
+        task = replace(task, loss="sigmoid")
     return [replace(task, weights=read[source][0], source=source) for source in sources]
 
 

@@ -71,10 +71,16 @@ class Subject:
 
     @cached_property
     def batches(self) -> list[Batch]:
-        """Full ones, with labels from the seed, smoothed; every other class counts twice."""
+        """Full ones, with labels from the seed, smoothed; every other class counts twice.
+
+        Of a network for any number of labels each has half of them, by chance.
+        """
         count, classes = len(self.task.images), self.net.spec.num_classes
-        labels = np.random.default_rng((self.task.seed, 0)).integers(0, classes, count, np.int64)
-        loss = LossSpec(SMOOTHING, tuple(1.0 + i % 2 for i in range(classes)))
+        rng, kind = np.random.default_rng((self.task.seed, 0)), self.task.loss
+        labels = (
+            rng.integers(0, 2, (count, classes)) if kind == "sigmoid" else rng.integers(0, classes, count, np.int64)
+        )
+        loss = LossSpec(SMOOTHING, tuple(1.0 + i % 2 for i in range(classes)), kind)
         parts = chunks(np.arange(count), self.task.batch_size)
         # A shorter last batch would have statistics of fewer values than the others.
         whole = [part for part in parts if len(part) == len(parts[0])]
@@ -87,14 +93,14 @@ class Subject:
         for norm_stats in _LOSSES:
             policy = FreezePolicy(self.watched.first, norm_stats)
             groups = resolve(policy, self.watched.arch, list(self.watched.shapes))
-            made[norm_stats] = groups, self.watched.train_step(OptimizerSpec("sgd"), groups)
+            made[norm_stats] = groups, self.watched.train_step(OptimizerSpec("sgd"), groups, loss=self.task.loss)
         return made
 
     @cached_property
     def training(self) -> tuple[ParamGroups, TrainStep]:
         policy = FreezePolicy(self.net.first, weight_decay=DECAY, decay_norm_and_bias=False)
         groups = resolve(policy, self.net.arch, list(self.net.shapes))
-        return groups, self.net.train_step(OptimizerSpec("sgd", momentum=MOMENTUM), groups)
+        return groups, self.net.train_step(OptimizerSpec("sgd", momentum=MOMENTUM), groups, loss=self.task.loss)
 
     @property
     def stages(self) -> dict[str, str]:

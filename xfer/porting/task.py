@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from xfer.arrays import Float64, Weights
+from xfer.backend import LossName
 from xfer.formats.safetensors import read_safetensors, write_safetensors
 from xfer.porting.floors import Floors
 from xfer.porting.gaps import Array
@@ -52,6 +53,7 @@ class Task:
     neighbours  how many of them it is moved on
     draws       of that, with which floors are measured
     tolerance   of what another backend measured, where that is given: floors are measured where something is beyond it
+    loss        of the steps: `sigmoid` of weights of a network for any number of labels
     nodes       stages whose nodes are asked for, each on all images; nothing else is measured then
     """
 
@@ -70,6 +72,7 @@ class Task:
     draws: int = 0
     tolerance: float = 0.0
     nodes: tuple[str, ...] = ()
+    loss: LossName = "softmax"
 
 
 @dataclass(frozen=True)
