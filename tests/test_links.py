@@ -89,7 +89,8 @@ def test_the_site_and_its_first_page_have_every_page_once():
     assert sorted(re.findall(r": ([\w/]+\.md)$", site, re.MULTILINE)) == sorted(pages)
     linked = LINK.findall((DOCS / "index.md").read_text(encoding="utf-8"))
     first = [name for name in pages if re.fullmatch(r"\w+\.md|\w+/index\.md", name)]
-    assert sorted(linked) == sorted(name for name in first if name != "index.md")
+    notebooks = [path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.ipynb")]
+    assert sorted(linked) == sorted([*(name for name in first if name != "index.md"), *notebooks])
 
 
 @pytest.mark.parametrize("first", sorted(DOCS.glob("*/index.md")), ids=lambda page: page.parent.name)
