@@ -311,6 +311,9 @@ def test_a_page_of_several_runs_says_what_the_command_says(folders, tmp_path):
     assert result.stdout == f"report        {tmp_path / 'all.html'}\n"
     page, found = Page(tmp_path / "all.html"), compare([Run.load(run) for run in runs])
     assert page.words[0] == "Runs compared: a, c, turned"
+    best = max(range(3), key=lambda place: found.runs[place].accuracy)
+    at = page.words.index(f"{100 * found.runs[best].accuracy:.1f} %")
+    assert page.words[at + 1] == f"of 20 validation images right in run {best + 1}, the most"
     figures = [(100 * run.accuracy, *(100 * end for end in run.interval)) for run in found.runs]
     accuracies = [f"{value:.1f} % ({low:.1f} % to {high:.1f} %)" for value, low, high in figures]
     assert page.row("Accuracy", 3) == accuracies

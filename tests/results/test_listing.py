@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -101,6 +102,27 @@ def test_filters_and_order(folder):
         where(runs, ["val_acuracy>0.5"])
 
 
+def test_figures_are_keys_too(folder):
+    runs = list_runs([folder])
+    result = json.loads((folder / "fast" / "result.json").read_text())["metrics"]
+    facts = {run.path.name: run.facts for run in runs}["fast"]
+    assert facts["metrics.macro_f1"] == result["macro_f1"]["value"]
+    assert facts["metrics.top_k"] is None
+    assert names(where(runs, [f"metrics.log_loss>={result['log_loss']['value']!r}", "name=fast"])) == ["fast"]
+    assert names(where(runs, [f"metrics.log_loss>{result['log_loss']['value']!r}", "name=fast"])) == []
+    assert facts["days"] > 365
+
+
+def test_nothing_is_larger_or_smaller_than_what_is_of_another_kind(folder):
+    runs = where(list_runs([folder]), ["state=finished"])
+    for key, value in (("train.ema", "0"), ("train.views", "1"), ("optimizer.lr", "a"), ("data.source", "1")):
+        for sign in ("<", "<=", ">", ">="):
+            assert where(runs, [f"{key}{sign}{value}"]) == [], f"{key}{sign}{value}"
+        assert len(where(runs, [f"{key}!={value}"])) == 3
+    assert len(where(runs, ["train.ema=none"])) == 3
+    assert names(where(runs, ["name>g"])) == ["slow", "middle"], "texts by their letters"
+
+
 def test_the_best_stay(folder):
     runs = list_runs([folder])
     finished = where(runs, ["state=finished"])
@@ -132,6 +154,22 @@ def test_nothing_is_removed_unasked(folder):
     assert "would remove 1 run" in call("prune", folder, "--where", "state=unfinished", "--dry-run").stdout
     assert "nobody is there to be asked" in call("prune", folder, "--where", "state=unfinished", code=2).stderr
     assert len(list_runs([folder])) == 5
+
+
+def test_what_is_removed_as_json(folder):
+    assert "--json asks nobody" in call("prune", folder, "--keep-best", 1, "--json", code=2).stderr
+    finished = where(list_runs([folder]), ["state=finished"])
+    doomed = [str(run.path) for run in all_but_best(finished, 1)]
+    size = sum(run.facts["bytes"] for run in all_but_best(finished, 1))
+    said = json.loads(call("prune", folder, "--keep-best", 1, "--json", "--dry-run").stdout)
+    assert said == {"runs": doomed, "removed": [], "bytes": size}
+    with locked(Path(doomed[0]) / LOCK):
+        result = call("prune", folder, "--keep-best", 1, "--json", "--yes")
+    said = json.loads(result.stdout)
+    assert (said["runs"], said["removed"]) == (doomed, doomed[1:])
+    assert len(list_runs([folder])) == 4
+    empty = call("prune", folder, "--where", "seed=99", "--json", "--dry-run").stdout
+    assert json.loads(empty) == {"runs": [], "removed": [], "bytes": 0}
 
 
 def test_what_is_removed_is_a_runs_and_not_being_trained(folder):

@@ -20,7 +20,8 @@ _where = click.option(
     "conditions",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Those of which it holds; also !=, <, <=, > and >=; may be repeated. Any key of result.json or of the recipe.",
+    help="Those of which it holds; also !=, <, <=, > and >=; may be repeated. Any key of the recipe or of result.json, "
+    "metrics.macro_f1, and days since the last change.",
 )
 
 
@@ -64,9 +65,11 @@ def ls(folders: Sequence[str], conditions: Sequence[str], sort: str, columns: Se
 @click.option("--keep-best", type=click.IntRange(min=0), metavar="N", help="Finished ones but the N best of them.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only say which.")
-def prune(folders: Sequence[str], conditions: Sequence[str], keep_best: int | None, yes: bool, dry_run: bool) -> None:
+@json_option
+def prune(
+    folders: Sequence[str], conditions: Sequence[str], keep_best: int | None, yes: bool, dry_run: bool, json_: bool
+) -> None:
     from xfer.cli import console
-    from xfer.errors import CheckpointError
     from xfer.results.listing import all_but_best, list_runs, where
 
     if not conditions and keep_best is None:
@@ -74,6 +77,14 @@ def prune(folders: Sequence[str], conditions: Sequence[str], keep_best: int | No
     chosen = where(list_runs(folders), conditions)
     if keep_best is not None:
         chosen = all_but_best(chosen, keep_best)
+    if json_:
+        if not (yes or dry_run):
+            raise click.UsageError("--json asks nobody. Cure: --yes, or --dry-run")
+        removed = [] if dry_run else _removed(chosen)
+        about = {"runs": chosen, "removed": removed}
+        bytes_ = {"bytes": sum(run.facts["bytes"] for run in chosen)}
+        console.as_json({key: [str(run.path) for run in runs] for key, runs in about.items()} | bytes_)
+        return
     if not chosen:
         console.say("no such run")
         return
@@ -85,7 +96,13 @@ def prune(folders: Sequence[str], conditions: Sequence[str], keep_best: int | No
     if not yes and not _agreed(f"Remove {size}?"):
         console.say("nothing removed")
         return
+    console.say(f"{_count(_removed(chosen))} removed")
 
+
+def _removed(chosen: Sequence[Listed]) -> list[Listed]:
+    """Those that were: one that is being trained stays, with a warning."""
+    from xfer.cli import console
+    from xfer.errors import CheckpointError
     from xfer.training.write import remove_run
 
     removed = []
@@ -93,9 +110,9 @@ def prune(folders: Sequence[str], conditions: Sequence[str], keep_best: int | No
         try:
             remove_run(run.path)
             removed.append(run)
-        except CheckpointError as error:  # it is being trained
+        except CheckpointError as error:
             console.say(f"warning: {error}", error=True)
-    console.say(f"{_count(removed)} removed")
+    return removed
 
 
 def _agreed(question: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ RUNS = "runs"  # where `xfer train` makes new ones
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le, ">=": operator.ge, "!=": operator.ne, "<": operator.lt, ">": operator.gt, "=": operator.eq,
 }  # fmt: skip
+_SAME = (operator.eq, operator.ne)
+_DAY = 24 * 60 * 60  # seconds
 _CONDITION = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|!=|=|<|>)\s*(.*?)\s*")
 
 
@@ -28,9 +31,9 @@ _CONDITION = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|!=|=|<|>)\s*(.*?)\s*")
 class Listed:
     """A run in its folder.
 
-    facts   by key: `state`, `written` (seconds since 1970, of its newest file), `bytes` of all its files; what
-            `result.json` says, or of one that is unfinished its best epoch so far; and each key of its recipe,
-            `optimizer.lr`
+    facts   by key: `state`, `written` (seconds since 1970, of its newest file), `days` since then, `bytes` of all its
+            files; what `result.json` says, and each figure of it, `metrics.macro_f1`, or of one that is unfinished its
+            best epoch so far; and each key of its recipe, `optimizer.lr`
     problem why it cannot be read, of a damaged one
     """
 
@@ -71,9 +74,19 @@ def _listed(path: Path) -> Listed:
     facts = {"name": path.name, "state": FINISHED if is_finished(path) else UNFINISHED, **_files(path)}
     try:
         facts |= flat(read_recipe(path).model_dump(mode="json"))
-        return Listed(path, facts | (read_result(path) if is_finished(path) else _so_far(path, facts)))
+        return Listed(path, facts | (_of_result(path) if is_finished(path) else _so_far(path, facts)))
     except XferError as error:
         return Listed(path, facts | {"state": DAMAGED}, str(error))
+
+
+def _of_result(path: Path) -> dict[str, Any]:
+    result = read_result(path)
+    figures = (result.get("metrics") or {}).items()
+    return result | {f"metrics.{name}": figure["value"] for name, figure in figures if _is_figure(figure)}
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, Mapping) and "value" in value
 
 
 def _so_far(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,14 +107,15 @@ def _files(path: Path) -> dict[str, Any]:
             with suppress(FileNotFoundError):  # it was half written
                 status = os.lstat(os.path.join(folder, name))
                 newest, size = max(newest, status.st_mtime), size + status.st_size
-    return {"written": newest, "bytes": size}
+    return {"written": newest, "days": (time.time() - newest) / _DAY, "bytes": size}
 
 
 def where(runs: Sequence[Listed], conditions: Iterable[str]) -> list[Listed]:
     """Those of which every condition holds: `backend=torch`, `val_accuracy>=0.9`, `optimizer.lr!=0.01`.
 
-    Numbers are compared as such, anything else as texts. A run that does not know the key is not among them. Raises
-    ConfigError for what is no condition, and for a key that none of the runs has.
+    Numbers are compared as such, anything else as texts; none is larger or smaller than one of the other kind, or than
+    `none`. A run that does not know the key is not among them. Raises ConfigError for what is no condition, and for a
+    key that none of the runs has.
     """
     left = list(runs)
     for condition in conditions:
@@ -122,11 +136,19 @@ def refuse_unknown(flag: str, key: str, runs: Sequence[Listed]) -> None:
 
 
 def _holds(fact: Any, compare: Callable[[Any, Any], bool], value: str) -> bool:
-    if isinstance(fact, int | float) and not isinstance(fact, bool):
-        with suppress(ValueError):
-            return compare(fact, float(value))
+    number, wanted = isinstance(fact, int | float) and not isinstance(fact, bool), _number(value)
+    if number and wanted is not None:
+        return compare(fact, wanted)
+    if compare not in _SAME and (fact is None or number or wanted is not None):
+        return False
     text = str(fact).lower() if isinstance(fact, bool) or fact is None else str(fact)
     return compare(text, value)
+
+
+def _number(text: str) -> float | None:
+    with suppress(ValueError):
+        return float(text)
+    return None
 
 
 def ordered(runs: Sequence[Listed], key: str) -> list[Listed]:
