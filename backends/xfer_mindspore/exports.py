@@ -26,7 +26,7 @@ def mindir(model: Model, path: Path, size: tuple[int, int]) -> Callable[[Float32
         raise BackendError(f"mindir: MindSpore does not compile {', '.join(uncompiled)}. Cure: --format onnx")
     whole = part_of(graph, next(iter(boundaries(graph))), LOGITS)
     cell = network_of(model, whole, model.parameters, normalised=True).set_train(False)
-    ms.export(cell, Tensor(np.zeros((1, 3, *size), np.float32)), file_name=str(path), file_format="MINDIR")
+    ms.export(cell, Tensor(np.zeros((1, graph.channels, *size), np.float32)), file_name=str(path), file_format="MINDIR")
     if not path.is_file() or not path.stat().st_size:
         raise BackendError("mindir: MindSpore makes a folder of more than 1 GB. Cure: --format onnx or safetensors")
     read = nn.GraphCell(ms.load(str(path)))

@@ -64,13 +64,13 @@ def parameter(name: str, shape: Sequence[int], trained: bool = False) -> Paramet
 
 
 class Normalise(Layer):
-    """uint8 images (N, H, W, 3) -> float32 (N, 3, H, W), as (x / 255 - mean) / std."""
+    """uint8 images (N, H, W, C) -> float32 (N, C, H, W), as (x / 255 - mean) / std."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         mean, std = np.array(spec.mean), np.array(spec.std)
-        self.unit = Tensor(np.ones(3, np.float32))
-        self.zero = Tensor(np.zeros(3, np.float32))
+        self.unit = Tensor(np.ones(mean.shape, np.float32))
+        self.zero = Tensor(np.zeros(mean.shape, np.float32))
         self.mean = Tensor((255 * mean).astype(np.float32))
         self.variance = Tensor(((255 * std) ** 2).astype(np.float32))
         # The same formula as a normalisation layer's: one fast pass, where arithmetic that broadcasts takes three

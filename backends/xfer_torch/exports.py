@@ -25,14 +25,14 @@ PICTURES = 2
 def torchscript(model: Network, path: Path, size: tuple[int, int]) -> Callable[[Float32], Float32]:
     with _quiet(), torch.no_grad():
         jit: Any = torch.jit
-        jit.save(jit.trace(_on_cpu(model), _example(size), check_trace=False), str(path))
+        jit.save(jit.trace(_on_cpu(model), _example(model, size), check_trace=False), str(path))
         return _function_of(jit.load(str(path), map_location="cpu"))
 
 
 def torch_export(model: Network, path: Path, size: tuple[int, int]) -> Callable[[Float32], Float32]:
     with _quiet(), torch.no_grad():
         batch = torch.export.Dim("batch")
-        whole = torch.export.export(_on_cpu(model), (_example(size),), dynamic_shapes=({0: batch},))
+        whole = torch.export.export(_on_cpu(model), (_example(model, size),), dynamic_shapes=({0: batch},))
         torch.export.save(whole, path)
         return _function_of(torch.export.load(path).module())
 
@@ -41,8 +41,8 @@ def _on_cpu(model: Network) -> nn.Module:
     return copy.deepcopy(native(model)).to("cpu").eval()
 
 
-def _example(size: tuple[int, int]) -> Tensor:
-    return torch.zeros(PICTURES, 3, *size)
+def _example(model: Network, size: tuple[int, int]) -> Tensor:
+    return torch.zeros(PICTURES, model.spec.graph.channels, *size)
 
 
 def _function_of(module: Callable[[Tensor], Tensor]) -> Callable[[Float32], Float32]:

@@ -35,7 +35,7 @@ class Network:
     spec: NetworkSpec
     tensors: dict[str, Tensor]
     device: torch.device
-    scale: Tensor  # (1, 3, 1, 1): a normalised image is image * scale + shift
+    scale: Tensor  # (1, C, 1, 1): a normalised image is image * scale + shift
     shift: Tensor
     versions: Counter[str] = field(default_factory=Counter)
 
@@ -73,7 +73,7 @@ def build(spec: NetworkSpec, device: str) -> Network:
         layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
         tensor = torch.zeros(shape, device=target).to(memory_format=layout)
         tensors[name] = tensor if is_statistic(name) else nn.Parameter(tensor)
-    mean, std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (spec.mean, spec.std))
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(1, -1, 1, 1) for v in (spec.mean, spec.std))
     scale, shift = (t.to(target, torch.float32) for t in (1 / (255 * std), -mean / std))
     return Network(spec, tensors, target, scale, shift)
 

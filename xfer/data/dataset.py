@@ -22,6 +22,7 @@ from xfer.data.split import Fold, Folded, Split, divide, fold_off, take
 from xfer.errors import ConfigError, DataError
 from xfer.multilabel import class_counts, several
 from xfer.pixels.augment import Transform
+from xfer.pixels.channels import COLOURS, GREY, Channels, Count, channels_of
 from xfer.pixels.images import SUFFIXES
 from xfer.pixels.inspected import Inspected
 from xfer.pixels.levels import WIDE, Extent, Levels, all_levels, levels_of, misfit_of
@@ -38,6 +39,7 @@ class Dataset:
     `wrong`: what was not as an earlier check had kept it, in sentences. `folded`: of a fold, where its pictures lie.
     `flawed`: pictures that are used although something is wrong with their files, and what. `levels`: what is black
     and white in all of them, where some have more than 8 bits. `misfit`: as `xfer.pixels.levels.misfit_of`.
+    `channels`: of the pixels that a network sees.
     """
 
     name: str
@@ -54,10 +56,16 @@ class Dataset:
     misfit: tuple[str, str] | None = None
     wrong: tuple[str, ...] = ()
     folded: Folded | None = None
+    channels: Count = COLOURS
 
     def seen(self, transforms: Sequence[Transform]) -> tuple[Transform, ...]:
-        """These augmentations with the `levels` of all pictures before them, for whatever reads pictures later."""
-        return (self.levels, *transforms) if self.levels and not levels_of(transforms) else tuple(transforms)
+        """These augmentations with the `levels` of all pictures before them, for whatever reads pictures later.
+
+        And with the channels that these are to have, if not three.
+        """
+        first = (Channels(count=GREY),) if self.channels == GREY and channels_of(transforms) != GREY else ()
+        levels = (self.levels,) if self.levels and not levels_of(transforms) else ()
+        return (*first, *levels, *transforms)
 
     def warnings(self) -> Iterator[str]:
         """A line about each thing of an earlier check that was wrong, about a depth that does not fit, and flaws."""

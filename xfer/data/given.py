@@ -17,8 +17,9 @@ from xfer.data.find import find_images
 from xfer.data.lists import Skipped
 from xfer.data.readers import map_parts, pool_for
 from xfer.errors import DataError
-from xfer.pixels.augment import Transform, is_random, output_size, transformed
+from xfer.pixels.augment import Transform, apply, is_random, output_size
 from xfer.pixels.bounds import Share
+from xfer.pixels.channels import channels_of
 from xfer.pixels.faults import reason_for, too_large
 from xfer.pixels.images import SUFFIXES, open_lazily, upright
 from xfer.pixels.lazy import Jpeg
@@ -74,7 +75,7 @@ def read_given(
     files = [picture for _, picture in pictures if isinstance(picture, str)]
     with ExitStack() as held:
         if len(files) == len(pictures) and (pool := pool_for(held, "auto", workers, len(files))):
-            yield from _of_files(pool, files, transforms, (*size, 3))
+            yield from _of_files(pool, files, transforms, (*size, channels_of(transforms)))
         else:
             yield from _of_all(pictures, transforms, workers)
 
@@ -110,7 +111,7 @@ def _of_all(
             with Share() as share:
                 image = _opened(picture, loading, levels, share)
                 rng = np.random.default_rng((0, 0, index)) if random else None
-                return np.array(transformed(image, transforms, rng))
+                return apply(image, transforms, rng)
         except DataError as error:
             return Skipped(name, str(error).removeprefix(f"{name}: "))
 

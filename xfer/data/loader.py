@@ -14,6 +14,7 @@ from xfer.backend import Labelled
 from xfer.data.readers import Readers, map_parts, pool_for
 from xfer.data.split import Split
 from xfer.pixels.augment import Transform, output_size, working_pixels
+from xfer.pixels.channels import channels_of
 from xfer.pixels.reading import Place, Reader
 from xfer.system.memory import refuse_memory
 from xfer.system.parallel import map_ahead, processors
@@ -40,25 +41,25 @@ def read_batches(
     pictures would have different sizes, and DataError, with the file, for one that cannot be read any more, or that
     holds something else by now.
     """
-    size, reader = output_size(transforms), Reader(tuple(transforms), seed, view, draft)
+    shape, reader = (*output_size(transforms), channels_of(transforms)), Reader(tuple(transforms), seed, view, draft)
     with ExitStack() as held:
         if (pool := pool_for(held, readers, workers, sum(map(len, chunks)))) is None:
-            yield from _by_threads(reader, split, chunks, size, workers)
+            yield from _by_threads(reader, split, chunks, shape, workers)
             return
         parts, longest = (list(_places(split, part)) for part in chunks), max(map(len, chunks), default=1)
-        read = held.enter_context(closing(map_parts(pool, reader, parts, longest, (*size, 3), BATCHES_AHEAD)))
+        read = held.enter_context(closing(map_parts(pool, reader, parts, longest, shape, BATCHES_AHEAD)))
         for part, (pixels, digests) in zip(chunks, read, strict=True):
             yield Labelled(pixels, split.labels[part % len(split.labels)]), _as_rows(b"".join(digests))
 
 
 def _by_threads(
-    reader: Reader, split: Split, chunks: Sequence[Int64], size: tuple[int, int], workers: int
+    reader: Reader, split: Split, chunks: Sequence[Int64], shape: tuple[int, int, int], workers: int
 ) -> Iterator[tuple[Labelled, Digests]]:
     room: deque[Pixels] = deque()  # of the batches that are being read
 
     def places() -> Iterator[tuple[Place, Pixels]]:
         for part in chunks:
-            room.append(np.empty((len(part), *size, 3), np.uint8))
+            room.append(np.empty((len(part), *shape), np.uint8))
             yield from zip(_places(split, part), room[-1], strict=True)
 
     def read(task: tuple[Place, Pixels]) -> bytes:
@@ -93,13 +94,14 @@ def refuse_large_batches(
     """
     height, width = output_size(transforms)
     as_floats = count if at_once is None else min(count, at_once)
-    batches = height * width * 3 * (count * (1 + BATCHES_AHEAD) + (4 * as_floats if device == "cpu" else 0))
+    picture = height * width * channels_of(transforms)
+    batches = picture * (count * (1 + BATCHES_AHEAD) + (4 * as_floats if device == "cpu" else 0))
     on_the_way = 2 * 4 * working_pixels(transforms) * min(workers or processors(), count)
     refuse_memory(f"batches of {count:,} pictures of {height} x {width} pixels", batches + on_the_way, cure)
 
 
 def read_now(split: Split, transforms: Sequence[Transform], indices: Int64, seed: int = 0) -> Pixels:
-    """The pictures (N, H, W, 3) at these positions of a split, one or more, for a look rather than for training.
+    """The pictures (N, H, W, C) at these positions of a split, one or more, for a look rather than for training.
 
     They are those of `read_batches` at view 0, and so are the errors. `seed` matters to random transforms only.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from xfer.data.readers import Readers
 from xfer.data.split import Split
 from xfer.errors import BackendError, ConfigError
 from xfer.pixels.augment import Transform
+from xfer.pixels.channels import GREY, Channels, channels_of, in_grey
 from xfer.pixels.reading import picture_digest
 
 
@@ -60,7 +61,10 @@ class NativePictures:
         files, labels = self.split.files, self.split.labels
         seed = int(np.random.default_rng((self.seed, view)).integers(2**31))
         chunks = [part % len(labels) for part in chunks]
-        for batch in self.read(InputSpec(files, labels, self.transforms, chunks, seed, self.workers)):
+        transforms = tuple(t for t in self.transforms if not isinstance(t, Channels))
+        for batch in self.read(InputSpec(files, labels, transforms, chunks, seed, self.workers)):
+            if channels_of(self.transforms) == GREY:  # here: frameworks round it otherwise
+                batch = replace(batch, inputs=in_grey(batch.inputs))
             digests = b"".join(picture_digest(image) for image in batch.inputs)
             yield batch, np.frombuffer(digests, np.uint8).reshape(-1, 16)
 

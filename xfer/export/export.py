@@ -120,7 +120,8 @@ def format_of(name: str | None, output: Path) -> str:
 def write_onnx(wanted: Wanted, net: Net, path: Path) -> PredictStep:
     checkpoint = wanted.checkpoint
     spec = with_graph(checkpoint.spec, net.backend)
-    network = Network(net.graph, net.export(), spec.image_size, spec.mean, spec.std, checkpoint.transforms)
+    mean, std = spec.network.mean, spec.network.std
+    network = Network(net.graph, net.export(), spec.image_size, mean, std, checkpoint.transforms)
     model = onnx_model(network, wanted.enters, wanted.opset, metadata_of(checkpoint, wanted.enters, wanted.suffixes))
     package("onnx").checker.check_model(model)
     path.write_bytes(model.SerializeToString())

@@ -77,8 +77,8 @@ def onnx_model(network: Network, enters: Input, opset: int, metadata: Mapping[st
         nodes.append(helper.make_node("Identity", [logits], [LOGITS]))
     nodes.append(helper.make_node("Softmax", [LOGITS], [PROBABILITIES], axis=1))
     taken: dict[Input, tuple[int, list[int | str]]] = {
-        "normalised": (TensorProto.FLOAT, ["batch", 3, height, width]),
-        "pixels": (TensorProto.UINT8, ["batch", height, width, 3]),
+        "normalised": (TensorProto.FLOAT, ["batch", graph.channels, height, width]),
+        "pixels": (TensorProto.UINT8, ["batch", height, width, graph.channels]),
         "pictures": (TensorProto.UINT8, ["batch", "height", "width", 3]),
     }
     images = helper.make_tensor_value_info(IMAGES, *taken[enters])
@@ -136,7 +136,7 @@ def _entered(writer: Writer, network: Network, enters: Input) -> str:
         numbers = preprocess(writer, IMAGES, network.transforms)
     else:
         numbers = writer.op("Cast", writer.op("Transpose", IMAGES, perm=[0, 3, 1, 2]), to=FLOAT)
-    means, deviations = (255 * np.reshape(values, (3, 1, 1)) for values in (network.mean, network.std))
+    means, deviations = (255 * np.reshape(values, (-1, 1, 1)) for values in (network.mean, network.std))
     return writer.op("Div", writer.op("Sub", numbers, writer.constant(means)), writer.constant(deviations))
 
 

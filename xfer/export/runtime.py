@@ -16,6 +16,8 @@ from xfer.errors import CheckpointError
 from xfer.export.described import Description, described
 from xfer.export.network import IMAGES
 from xfer.export.packages import package
+from xfer.graphs.channels import mean_of
+from xfer.pixels.channels import channels_of
 from xfer.results.predict import Predictor
 from xfer.system.doors import open_regular
 from xfer.system.memory import refuse_memory
@@ -71,9 +73,10 @@ def entering(inputs: NDArray[Any], about: Description) -> NDArray[Any]:
 def normalised(
     inputs: NDArray[Any], mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> NDArray[np.float32]:
-    """Pictures (N, H, W, 3) uint8 -> (N, 3, H, W), as (x / 255 - mean) / std."""
-    values = (inputs.astype(np.float32) - np.float32(255) * np.array(mean, np.float32)) / (
-        np.float32(255) * np.array(std, np.float32)
+    """Pictures (N, H, W, C) uint8 -> (N, C, H, W), as (x / 255 - mean) / std, of the colours."""
+    means, deviations = (mean_of(values, inputs.shape[-1]) for values in (mean, std))
+    values = (inputs.astype(np.float32) - np.float32(255) * np.array(means, np.float32)) / (
+        np.float32(255) * np.array(deviations, np.float32)
     )
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
@@ -91,10 +94,10 @@ def _session(path: Path) -> Any:
 
 def _refuse_others(session: Any, about: Description, path: Path) -> None:
     """Raises CheckpointError where the model does not take and give what its metadata say."""
-    height, width = about.size
+    (height, width), channels = about.size, channels_of(about.transforms)
     wanted = {
-        "normalised": ("tensor(float)", [3, height, width]),
-        "pixels": ("tensor(uint8)", [height, width, 3]),
+        "normalised": ("tensor(float)", [channels, height, width]),
+        "pixels": ("tensor(uint8)", [height, width, channels]),
         "pictures": ("tensor(uint8)", ["height", "width", 3]),
     }[about.enters]
     taken = [(value.name, value.type, value.shape[1:]) for value in session.get_inputs()]

@@ -39,7 +39,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """A classifier of pictures (N, 3, H, W) float32, normalised, into logits (N, C).
+    """A classifier of pictures (N, 3, H, W), or grey (N, 1, H, W), float32, normalised, into logits (N, C).
 
     nodes    the first, of kind `image`, is the picture; the last gives the logits
     weights  name -> shape of every weight and running statistic, in the order of the computation
@@ -68,6 +68,11 @@ class Graph:
     def places(self) -> dict[str, int]:
         """Name of a node -> its place among all."""
         return {node.name: place for place, node in enumerate(self.nodes)}
+
+    @property
+    def channels(self) -> int:
+        """Of a picture: 3 colours, or 1."""
+        return int(self.nodes[0].attributes.get("channels", 3))
 
     @property
     def classes(self) -> int:

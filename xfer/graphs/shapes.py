@@ -27,7 +27,7 @@ def shapes_of(graph: Graph, size: tuple[int, int] | None = None, batch: int = 1)
     shapes: dict[str, Shape] = {}
     for node in graph.nodes:
         if node.kind == "image":
-            shapes[node.name] = (batch, 3, height, width)
+            shapes[node.name] = (batch, graph.channels, height, width)
             continue
         try:
             shape = _shape(node, [shapes[name] for name in node.inputs], graph.weights)

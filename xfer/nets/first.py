@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from xfer.arrays import Float32, Weights
 from xfer.errors import WeightsError
+from xfer.graphs.channels import fitted
 from xfer.nets.first_rules import FirstRules, rules_of
 from xfer.nets.head import Head, HeadPolicy, choose_head
 from xfer.nets.net import Net
@@ -55,14 +56,21 @@ def first_weights(
 
     Raises WeightsError, naming the source, for weights that do not fit, are not finite, or have a variance below 0.
     """
-    names, under = net.arch.head_names, ""
+    names, under, adapted = net.arch.head_names, "", tuple[str, ...]()
     if weights is not None:
         weights, under = unwrapped(weights, net.shapes, names)
+        weights, adapted = fitted(weights, net.graph)
     chosen = choose_head(head, weights, metadata, names, net.shapes, classes, source)
     if weights is None:
         return First(init_weights(net.shapes, seed, net.spec.graph, _rules(net)))
-    lines = tuple(filter(None, (taken_from(metadata), under, chosen.note)))
+    lines = tuple(filter(None, (taken_from(metadata), under, chosen.note, _added_up(adapted))))
     return First(*_taken(net, source, weights, seed, chosen, partial), lines, parent_of(source, weights, chosen))
+
+
+def _added_up(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    return f"data.channels = 1: the kernels of the three colours were added up in {', '.join(names)}"
 
 
 def _rules(net: Net) -> FirstRules | None:

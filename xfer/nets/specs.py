@@ -11,6 +11,7 @@ from xfer.backend import Backend, NetworkSpec, Precision
 from xfer.backends import refuse_unknown_kinds
 from xfer.capabilities import capability
 from xfer.errors import BackendError, ConfigError, nearest
+from xfer.graphs.channels import COLOURS, GREY, mean_of, with_grey
 from xfer.graphs.graph import Graph
 from xfer.graphs.shapes import shapes_of
 from xfer.graphs.stages import arch_of
@@ -28,7 +29,7 @@ class ModelSpec:
     """A network as it is asked for.
 
     image_size  (height, width) in pixels
-    mean, std   of the pictures, see `NetworkSpec`
+    mean, std   of the three colours; the network has their means where its pictures are grey
     layers      blocks of layer1, layer2, ..., of a network that is made of such; fewer drop the last stages. None: as
                 they are
     extra       widths of linear layers, each followed by ReLU, between the pooled features and the head: a stage
@@ -36,6 +37,7 @@ class ModelSpec:
     precision   and `fast`: see `NetworkSpec`
     padding     of its strided layers; it changes no name
     graph       the network with all of these changes in it; None until it was looked up
+    channels    of its pictures: 1 makes the first layers those of a grey one
     """
 
     arch: str
@@ -49,12 +51,14 @@ class ModelSpec:
     padding: Padding = "symmetric"
     graph: Graph | None = None
     fast: bool = False
+    channels: int = COLOURS
 
     @property
     def network(self) -> NetworkSpec:
         """What a backend builds. It is to be asked of a spec `with_graph`."""
         assert self.graph is not None, "with_graph looks it up"
-        return NetworkSpec(self.graph, self.mean, self.std, self.precision, self.arch, self.fast)
+        mean, std = (mean_of(values, self.graph.channels) for values in (self.mean, self.std))
+        return NetworkSpec(self.graph, mean, std, self.precision, self.arch, self.fast)
 
     @property
     def described(self) -> Arch:
@@ -148,4 +152,5 @@ def _changed(spec: ModelSpec, own: Mapping[str, Graph], place: str) -> Graph:
         )
     if spec.extra and any(name.startswith(f"{EXTRA}.") for name in graph.weights):
         raise ConfigError(f"model.extra = {list(spec.extra)}: {spec.arch} has such layers already. Cure: leave it out")
-    return graph.with_classes(spec.num_classes).with_hidden(EXTRA, spec.extra)
+    graph = graph.with_classes(spec.num_classes).with_hidden(EXTRA, spec.extra)
+    return with_grey(graph) if spec.channels == GREY else graph

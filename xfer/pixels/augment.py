@@ -16,6 +16,7 @@ from pydantic import Field
 from xfer.errors import ConfigError
 from xfer.pixels.augmix import AugMix
 from xfer.pixels.boxes import Picture
+from xfer.pixels.channels import Channels, pixels_of
 from xfer.pixels.choices import RandomApply, RandomChoice, SizeKept
 from xfer.pixels.colour import ColorJitter, Normalize, RandomErasing
 from xfer.pixels.fields import HeightWidth
@@ -44,6 +45,7 @@ __all__ = [
     "AutoAugment",
     "AutoContrast",
     "CenterCrop",
+    "Channels",
     "ColorJitter",
     "Equalize",
     "GaussianBlur",
@@ -84,22 +86,23 @@ __all__ = [
 Sized = Resize | CenterCrop | RandomResizedCrop | RandomCrop | Letterbox
 Fixed = Resize | CenterCrop | Letterbox | Pad | Grayscale
 Random = RandomResizedCrop | RandomCrop | SizeKept | RandomApply | RandomChoice
-PixelTransform = Fixed | Random | Levels
+PixelTransform = Fixed | Random | Levels | Channels
 Transform = Annotated[PixelTransform | Normalize, Field(discriminator="op")]
 
 
 def apply(image: Picture | Jpeg, transforms: Sequence[Transform], rng: Generator | None = None) -> NDArray[np.uint8]:
-    """The pixels (H, W, 3) of an RGB image after all transforms, in order; Normalize is the network's, not done here.
+    """The pixels (H, W, C) of an RGB image after all transforms, in order; Normalize is the network's, not done here.
 
     Only random transforms touch `rng`, which may be None where there are none of them. Raises DataError for a picture
     smaller than a RandomCrop needs or beyond the limits with a Pad, and for a Jpeg that turns out to be damaged.
     """
-    return np.array(transformed(image, transforms, rng))
+    return np.array(pixels_of(transformed(image, transforms, rng), transforms))
 
 
 def transformed(image: Picture | Jpeg, transforms: Sequence[Transform], rng: Generator | None) -> Picture:
     """As `apply`, before the pixels are copied out. A Jpeg is decoded when the first transform has said how far."""
-    first = next((t for t in transforms if not isinstance(t, Levels)), None)  # Levels: of the file, long since read
+    # Levels: of the file, long since read. Channels: of what leaves.
+    first = next((t for t in transforms if not isinstance(t, Levels | Channels)), None)
     if isinstance(image, Jpeg) and not isinstance(first, Resize | RandomResizedCrop | Letterbox):
         image = image.decode()
     for transform in transforms:

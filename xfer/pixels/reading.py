@@ -13,6 +13,7 @@ from xfer.arrays import Pixels
 from xfer.errors import DataError
 from xfer.pixels.augment import Transform, is_random, transformed
 from xfer.pixels.bounds import Share
+from xfer.pixels.channels import pixels_of
 from xfer.pixels.content import has_changed
 from xfer.pixels.images import open_lazily
 from xfer.pixels.levels import levels_of
@@ -37,7 +38,7 @@ class Reader:
     draft: bool
 
     def __call__(self, place: Place) -> tuple[Pixels, bytes]:
-        """Its pixels (H, W, 3), and their digest. Raises DataError, with the file."""
+        """Its pixels (H, W, C), and their digest. Raises DataError, with the file."""
         position, path, known = place
         if known and has_changed(path, *known):
             raise DataError(
@@ -71,17 +72,17 @@ class Tolerant:
 
 
 def _read_picture(path: str, transforms: Sequence[Transform], rng: np.random.Generator | None, draft: bool) -> Pixels:
-    """One picture (H, W, 3). Raises DataError, with the file."""
+    """One picture (H, W, C). Raises DataError, with the file."""
     with Share() as share:
         image = open_lazily(path, draft, levels_of(transforms), share)
         try:
-            return np.asarray(transformed(image, transforms, rng))
+            return pixels_of(transformed(image, transforms, rng), transforms)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
 
 
 def picture_digest(pixels: Pixels) -> bytes:
-    """16 bytes of XXH3-128 over shape and pixels (H, W, 3) uint8."""
+    """16 bytes of XXH3-128 over shape and pixels (H, W, C) uint8."""
     # Against chance, not against forgers: SHA-256 takes a twentieth of the time of reading a picture, this a hundredth.
     digest = xxhash.xxh3_128(np.array(pixels.shape, "<i8").tobytes())
     digest.update(np.ascontiguousarray(pixels).data)

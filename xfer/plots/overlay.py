@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from xfer.plots.fonts import faces_for
-from xfer.plots.style import percent
+from xfer.plots.style import in_colours, percent
 from xfer.plots.tiles import MOST, Images, Labels, Tile, file_line, name_lines, page
 
 MOST_EXPLAINED = MOST // 2  # each beside the picture as it is
@@ -21,11 +21,11 @@ _COLOURS = "turbo"  # blue for 0, red for 1
 
 
 def overlaid(image: Images, heat: NDArray[np.floating[Any]]) -> Images:
-    """The picture (H, W, 3) uint8 in grey under the colours of a map (h, w) in [0, 1], bilinear between its places."""
+    """The picture (H, W, C) uint8 in grey under the colours of a map (h, w) in [0, 1], bilinear between its places."""
     height, width = image.shape[:2]
     small = Image.fromarray(np.ascontiguousarray(heat, np.float32))
     large = np.asarray(small.resize((width, height), Image.Resampling.BILINEAR)).clip(0, 1)
-    grey = np.asarray(Image.fromarray(np.ascontiguousarray(image)).convert("L"))[..., None]
+    grey = np.asarray(Image.fromarray(np.ascontiguousarray(in_colours(image))).convert("L"))[..., None]
     mixed = (1 - _SHARE) * grey + _SHARE * 255 * colormaps[_COLOURS](large)[..., :3]
     pixels: Images = mixed.round().astype(np.uint8)
     return pixels

@@ -68,3 +68,8 @@ def empty_figure(message: str) -> Figure:
     figure = new_figure(4, 2)
     figure.text(0.5, 0.5, message, ha="center", va="center", color=UNKNOWN)
     return figure
+
+
+def in_colours(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(..., C) -> (..., 3), as people see it: grey in all three; of four the first three."""
+    return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image[..., :3]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from xfer.plots.fonts import Face, faces_for, pick
-from xfer.plots.style import DPI, POINTS, RIGHT, UNKNOWN, WRONG, empty_figure, new_figure, percent, settings
+from xfer.plots.style import DPI, POINTS, RIGHT, UNKNOWN, WRONG, empty_figure, in_colours, new_figure, percent, settings
 
 Images = NDArray[np.uint8]
 Labels = Sequence[int] | NDArray[np.int64]
@@ -221,4 +221,4 @@ def _resized(image: Images) -> Images:
     factor = _INNER * DPI / max(image.shape[:2])
     height, width = (max(round(side * factor), 1) for side in image.shape[:2])
     resampling = Image.Resampling.NEAREST if factor >= 3 else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize((width, height), resampling))
+    return np.asarray(Image.fromarray(np.ascontiguousarray(in_colours(image))).resize((width, height), resampling))

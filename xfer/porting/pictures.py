@@ -13,7 +13,7 @@ _SUM = f"{PICTURES}.sum"
 
 
 def with_table(graph: Graph, size: tuple[int, int]) -> Graph:
-    """The same network, with a weight `PICTURES` (1, 3, H, W) that is added to every normalised picture.
+    """The same network, with a weight `PICTURES` (1, C, H, W) that is added to every normalised picture.
 
     Where the weight is 0 it gives what it gave, and the weight's gradient is that of the pictures, summed over them.
     """
@@ -22,7 +22,7 @@ def with_table(graph: Graph, size: tuple[int, int]) -> Graph:
     total = Node(_SUM, "add", (image.name, PICTURES))
     behind = (replace(n, inputs=tuple(_SUM if name == image.name else name for name in n.inputs)) for n in nodes)
     stages = {stage: _SUM if i == 0 else begins for i, (stage, begins) in enumerate(graph.stages.items())}
-    weights = {PICTURES: (1, 3, *size), **graph.weights}
+    weights = {PICTURES: (1, graph.channels, *size), **graph.weights}
     return replace(graph, nodes=(image, table, total, *behind), weights=weights, size=size, stages=stages)
 
 

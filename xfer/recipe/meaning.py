@@ -26,6 +26,7 @@ from xfer.nets.freeze import FreezePolicy, resolve, stages_from
 from xfer.nets.pretrained import normalize_of
 from xfer.nets.specs import ModelSpec, known_arch, with_graph
 from xfer.pixels.augment import is_random, output_size
+from xfer.pixels.channels import COLOURS, channels_of
 from xfer.progress import Progress, silent
 from xfer.recipe.load import make_recipe
 from xfer.recipe.phases import PlannedPhase, epochs, plan
@@ -52,8 +53,11 @@ def network(recipe: Recipe, backend: Backend, place: str | None = None) -> Arch:
             f"train.strategy = {strategy!r} trains from {min(lacking)}, and {known.name} has {stages}. "
             "Cure: another strategy, or [[phases]] in the recipe"
         )
+    if channels_of((*recipe.augment.train_transforms, *recipe.augment.eval_transforms)) != COLOURS:
+        raise ConfigError("augment: Channels stands in a list. Cure: data.channels = 1, which puts it there")
     asked = ModelSpec(model.arch, 1, image_size(recipe), known.mean, known.std, model.layers, model.extra)
-    found = with_graph(replace(asked, padding=padding(recipe)), backend, place)
+    asked = replace(asked, padding=padding(recipe), channels=recipe.data.channels)
+    found = with_graph(asked, backend, place)
     arch = split_at(replace(found.described, mean=known.mean, std=known.std), found.network.graph, starts(recipe))
     for start in starts(recipe):
         stages_from(start, arch)
@@ -103,7 +107,7 @@ def model_spec(
     mean, std = _normalization(recipe, arch, metadata)
     model = recipe.model
     spec = ModelSpec(arch.name, classes, size, mean, std, model.layers, model.extra, precision, padding(recipe))
-    return replace(spec, fast=recipe.train.fast)
+    return replace(spec, fast=recipe.train.fast, channels=recipe.data.channels)
 
 
 def padding(recipe: Recipe) -> Padding:
@@ -133,7 +137,7 @@ def open_data(
     `held_out`: the folder that becomes `val`. `whole`: where there are no such folders, nothing is split off.
     """
     data = recipe.data
-    return open_dataset(
+    found = open_dataset(
         source or data.source,
         val_fraction=None if whole else data.val_fraction,
         held_out=held_out,
@@ -149,6 +153,7 @@ def open_data(
         remember=data.cache,
         progress=progress,
     )
+    return replace(found, channels=data.channels)
 
 
 def step_size(recipe: Recipe) -> int:
@@ -164,7 +169,7 @@ def refuse_large_batches(recipe: Recipe, data: Dataset, device: str) -> None:
         (recipe.augment.eval_transforms, data.val, size),
     ):
         count, cure = min(count, len(split.labels)), f"a smaller {smaller}, or smaller pictures"
-        loader.refuse_large_batches(transforms, count, recipe.data.workers, device, cure, size)
+        loader.refuse_large_batches(data.seen(transforms), count, recipe.data.workers, device, cure, size)
 
 
 def splits_off(recipe: Recipe) -> bool:

@@ -78,6 +78,8 @@ _NAMES = {
     "mix.switch_p": "mixup-switch-prob",
     "mix.off_epochs": "close-mosaic mixup-off-epoch",
     # the machine, and what is left behind
+    "data.channels": "in-chans in-channels input-channels num-channels",
+    "data.channels=1": "grayscale greyscale gray grey",
     "data.workers": "workers num-workers n-workers dataloader-num-workers threads j",
     "train.precision": "precision amp-dtype",
     "train.precision=tf32": "tf32 allow-tf32",

@@ -17,6 +17,7 @@ from xfer.errors import ConfigError
 from xfer.nets.freeze import NormStats
 from xfer.nets.head import HeadPolicy
 from xfer.pixels.augment import Normalize, Transform, default_eval, default_train, split_normalize
+from xfer.pixels.channels import COLOURS, Count
 from xfer.pixels.images import SUFFIXES
 from xfer.pixels.levels import WIDE, Depth
 from xfer.recipe.schedule import MOST_EPOCHS, Schedule
@@ -66,6 +67,7 @@ class Data(Section):
     pipeline: Literal["core", "native"] = "core"
     decode: Literal["exact", "draft"] = "exact"
     depth: Depth = WIDE  # bits that 16-bit values use
+    channels: Count = COLOURS  # of the pixels that the network sees: 1 is grey
     workers: Annotated[int, Field(ge=0, le=MOST_WORKERS)] = 0  # that decode; 0: one for each processor
     readers: Readers = "auto"  # what they are
     cache: bool = True  # what was found out of pictures that have not changed since; False: read all, keep nothing
@@ -175,8 +177,7 @@ class Train(Section):
 class Optimizer(Section):
     """`lr` is the base rate; the head's is `lr * head_lr_mult`. Decay is per torch's definition of each rule.
 
-    `layer_decay` multiplies the rate once more for each block between a weight and the head; 1 does nothing. `alpha`:
-    of rmsprop's mean of squares.
+    `layer_decay` multiplies the rate once more for each block between a weight and the head; 1 does nothing.
     """
 
     kind: UpdateRule = "sgd"
@@ -184,7 +185,7 @@ class Optimizer(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
-    alpha: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    alpha: Annotated[float, Field(ge=0, lt=1)] = 0.99  # of rmsprop's mean of squares
     eps: Small = 1e-8
     weight_decay: Rate = 0.0
     decay_norm_and_bias: bool = True
@@ -220,15 +221,14 @@ class Loss(Section):
 class Mix(Section):
     """Training pictures mixed with others of their batch. `mixup`, `cutmix`: alpha of Beta(alpha, alpha); 0: not so.
 
-    `p` is the chance of a batch to be mixed, `switch_p` that of cutmix where both are asked for. `off_epochs`: the last
-    so many of all planned epochs see pictures as they are.
+    `p` is the chance of a batch to be mixed, `switch_p` that of cutmix where both are asked for.
     """
 
     mixup: Alpha = 0.0
     cutmix: Alpha = 0.0
     p: Chance = 1.0
     switch_p: Chance = 0.5
-    off_epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = 0
+    off_epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = 0  # the last planned ones, of pictures as they are
 
     @property
     def on(self) -> bool:

@@ -23,6 +23,7 @@ from xfer.nets.network_file import usable_graph
 from xfer.nets.specs import ModelSpec, known_arch, with_graph
 from xfer.nets.weights import merge, refuse_unusable
 from xfer.pixels.augment import Transform, output_size
+from xfer.pixels.channels import COLOURS, channels_of
 from xfer.pixels.colour import read_normalize
 from xfer.results import notebook
 from xfer.results.figures import NONE
@@ -183,6 +184,9 @@ def _parse(weights: Weights, meta: dict[str, str], file: Path) -> Checkpoint:
         spec = ModelSpec(meta["arch"], len(classes), size, normalize.mean, normalize.std, layers, extra or ())
         spec = replace(spec, padding=padding or "symmetric", graph=_graph(meta, file))
         thresholds = thresholds_in(meta, len(classes))
+        seen, taken = channels_of(transforms), spec.graph.channels if spec.graph else COLOURS
+        if seen != taken:
+            raise ValueError(f"its transforms make pictures of {seen} channels, its network takes {taken}")
     except (KeyError, TypeError, ValueError, ConfigError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CheckpointError(f"{file}: its metadata is damaged ({reason})") from None

@@ -9,7 +9,7 @@ import numpy as np
 
 from xfer.arrays import Pixels
 from xfer.errors import DataError, XferError
-from xfer.pixels.augment import Transform, transformed
+from xfer.pixels.augment import Transform, apply
 from xfer.pixels.bounds import Share
 from xfer.pixels.faults import reason_for
 from xfer.pixels.images import decode
@@ -77,6 +77,6 @@ def pixels_of(name: str, content: bytes, transforms: tuple[Transform, ...], whol
         with Share() as share:
             image = decode(content, share, levels=levels).image
             steps = [step for step in transforms if step is levels] if whole else transforms
-            return np.array(transformed(image, steps, np.random.default_rng((0, 0, 0))))
+            return apply(image, steps, np.random.default_rng((0, 0, 0)))
     except Exception as error:  # a decoder fed with garbage can raise anything
         raise DataError(f"{name}: {reason_for(error)}") from None

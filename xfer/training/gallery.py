@@ -16,6 +16,7 @@ from xfer.errors import DataError
 from xfer.metrics import Evaluation
 from xfer.multilabel import as_words, several
 from xfer.pixels.augment import Transform, output_size
+from xfer.pixels.channels import channels_of
 from xfer.plots import files as plots
 from xfer.plots.confused import MOST_COUNTED
 from xfer.results.predicted import chance, read_predictions
@@ -107,5 +108,5 @@ def _read(
         for place in indices.tolist():
             with suppress(DataError):
                 left[place] = read_now(split, transforms, np.array([place]), p.recipe.seed)
-        none = np.zeros((0, *output_size(transforms), 3), np.uint8)
+        none = np.zeros((0, *output_size(transforms), channels_of(transforms)), np.uint8)
         return np.concatenate([none, *left.values()]), np.array(list(left), np.int64)

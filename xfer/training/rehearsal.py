@@ -44,7 +44,7 @@ def _nearest(count: int, size: int) -> int:
 def _can_step(p: Prepared, groups: ParamGroups) -> bool:
     before = p.net.export()
     step = p.net.train_step(meaning.optimizer_spec(p.recipe), groups, loss=p.loss.kind)
-    picture = np.zeros((1, *p.net.spec.image_size, 3), np.uint8)
+    picture = np.zeros((1, *p.net.spec.image_size, p.net.graph.channels), np.uint8)
     targets, factors = targets_of(p.loss, np.zeros_like(p.data.train.labels[:1]), p.net.spec.num_classes)
     try:
         step([Batch(picture, targets, factors)], [0.0] * len(groups.trainable))

@@ -240,6 +240,11 @@ _MODELS = (
     ),
     _b("channels are blue, green, red", models.swapped_colours, model.channels_are_red_green_blue),
     _b(
+        "grey pictures have another mean",
+        models.building(lambda spec: replace(spec, mean=(0.5,)) if len(spec.mean) == 1 else spec),
+        model.grey_pictures_enter_as_one_channel,
+    ),
+    _b(
         "normalisation is always that of ImageNet",
         models.building(lambda spec: replace(spec, mean=IMAGENET_MEAN, std=IMAGENET_STD)),
         model.images_are_normalised_as_stated,

@@ -10,8 +10,10 @@ import pytest
 
 from xfer.archs import LOGITS
 from xfer.backend import Backend
+from xfer.errors import ConfigError
+from xfer.graphs.channels import fitted
 from xfer.nets.net import build_net
-from xfer.nets.specs import known_arch
+from xfer.nets.specs import known_arch, with_graph
 from xfer.testing.kit import (
     CLASSES,
     CLOSE,
@@ -188,6 +190,20 @@ def images_are_normalised_as_stated(backend: Backend, device: str, arch_name: st
     assert_close(moved.predict(images // 2 + offset), wanted, CLOSE, "(x / 255 - mean) / std, channel by channel")
 
 
+def grey_pictures_enter_as_one_channel(backend: Backend, device: str, arch_name: str) -> None:
+    """Of a grey picture, kernels that were added up see what those of the colours see of three equal ones."""
+    spec = replace(spec_of(backend, arch_name), mean=(0.4,) * 3, std=(0.3,) * 3)
+    colours = prepare(backend, device, arch_name, spec=spec)
+    try:
+        grey = prepare(backend, device, arch_name, spec=with_graph(replace(spec, channels=1), backend))
+    except ConfigError as error:
+        pytest.skip(str(error))
+    grey.load(fitted(colours.weights, grey.graph)[0])
+    images = np.ascontiguousarray(colours.batch().inputs[..., :1])
+    wanted = colours.predict(np.repeat(images, 3, axis=-1))
+    assert_close(grey.predict(images), wanted, CLOSE, "a grey picture, against one of three equal colours")
+
+
 def channels_are_red_green_blue(backend: Backend, device: str, arch_name: str) -> None:
     """Weights of the first convolution that see only channel c make a network that sees only channel c."""
     bench = prepare(backend, device, arch_name)
@@ -238,4 +254,5 @@ LAWS: tuple[Law, ...] = (
     stages_compose,
     images_are_normalised_as_stated,
     channels_are_red_green_blue,
+    grey_pictures_enter_as_one_channel,
 )
