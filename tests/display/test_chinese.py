@@ -19,13 +19,11 @@ from xfer.display.templates import LONGEST, Template, packaged
 
 ROOT = Path(xfer.__file__).parent
 TABLE = packaged("zh")
-TEMPLATES = [*TABLE.frames, *TABLE.lines, *TABLE.titled, *(t for _, more in TABLE.cells.values() for t in more)]
+PARTS_OF_IT = [TABLE.lines, TABLE.words, TABLE.headings, *TABLE.cells.values()]
 ENTRIES = [
-    *TABLE.exact.items(),
-    *TABLE.headings.items(),
+    *((template.source, template.target) for template in TABLE.frames + TABLE.counted),
     *TABLE.helps.items(),
-    *((template.source, template.target) for template in TEMPLATES),
-    *(entry for words, _ in TABLE.cells.values() for entry in words.items()),
+    *(entry for part in PARTS_OF_IT for entry in part.entries.items()),
 ]
 NAMES_OF_OURS = {"GMAC", "kB", "[Errno ] ："}
 NOT_OURS = ("Input should be ",)  # pydantic's, which is no Python: tests/cli/test_in_chinese.py has it say them

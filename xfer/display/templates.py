@@ -1,6 +1,6 @@
 """A table of templates, and lines that are put into another language by it.
 
-`"{n#} files left out, see {file}": "略去 {n} 个文件,见 {file}"` has holes: `{file}` for text, which is kept as it is,
+`"{n#} files left out, see {file}": "略去 {n} 个文件，见 {file}"` has holes: `{file}` for text, which is kept as it is,
 and `{n#}` for a number. `{cure?}` is put into the other language where the table has it, and `{message!}` has to be in
 the table: the line stays English otherwise. `{reasons*}` is a list of counts, `3 truncated, 1 not an image`.
 """
@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
+LONGEST = 4000  # characters of a line: what is longer is mostly somebody's text
+_LINES = ("train", "evaluate", "compare", "data check", "installation", "export", "runs", "parity", "progress")
+_WORDS = ("words", "pictures", "errors", "cures")  # what stands within other lines alone
 _HOLE = re.compile(r"\{(\w+)([#!?*]?)\}")
 _NUMBER = r"[+-]{0,2}(?:\d(?:[\d,.]*\d)?(?:e[+-]?\d+)?|nan|inf)%?"
 _CURE = ". Cure"  # begins what is no part of a name, but said after a message
-LONGEST = 4000  # characters of a line: what is longer is mostly somebody's text
-_APART = ("frames", "lists", "headings", "cells", "help")
+_COUNTS = re.compile(r", (?=\d)")
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,8 @@ class Template:
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         """Free holes end where what follows them is first found, for good: no line takes longer than its length."""
-        pattern, opened = "", False
-        first, *rest = _HOLE.split(self.source)
-        pattern = re.escape(first)
-        for name, kind, literal in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+        pattern, opened = re.escape(self.literals[0]), False
+        for (name, kind), literal in zip(self.holes.items(), self.literals[1:], strict=True):
             if kind != "#":
                 pattern += (")" if opened else "") + "(?>"
                 opened = True
@@ -69,43 +69,60 @@ class Template:
         return None if any(_CURE in values[name] for name, kind in self.holes.items() if not kind) else values
 
 
-class Templates:
-    """All entries for a language. Of those that match a line, the one with most letters of its own is taken.
+@dataclass(frozen=True)
+class Part:
+    """Entries that are looked up together. Of those that match a text, the one with most letters of its own is taken.
 
-    sections  name -> English -> the other language. Of `cells`, heading -> English -> the other language. `frames` are
-              what stands around other messages, and are tried first, in their order.
+    entries  English -> the other language
+    """
+
+    entries: Mapping[str, str]
+
+    @cached_property
+    def templates(self) -> tuple[Template, ...]:
+        with_holes = (Template(source, target) for source, target in self.entries.items() if "{" in source)
+        return tuple(sorted(with_holes, key=lambda template: -sum(map(len, template.literals))))
+
+
+class Templates:
+    """All entries for a language.
+
+    sections  name -> English -> the other language. `frames` are what stands around other messages, and are tried
+              first, in their order; `_LINES` are lines, and `_WORDS` stand within them.
+    cells     heading of a column -> English -> the other language
     """
 
     def __init__(self, sections: Mapping[str, Mapping[str, str]], cells: Mapping[str, Mapping[str, str]]) -> None:
-        self.frames = _ordered(sections["frames"])
-        lines = {key: text for name, section in sections.items() if name not in _APART for key, text in section.items()}
-        (counted, joined), (_, self.joint) = sections["lists"].items()
-        self.counted = Template(counted, joined)
-        self.exact = {key: text for key, text in lines.items() if "{" not in key}
-        self.lines = _by_weight({key: text for key, text in lines.items() if "{" in key})
-        self.headings = {key: text for key, text in sections["headings"].items() if "{" not in key}
-        self.titled = _by_weight({key: text for key, text in sections["headings"].items() if "{" in key})
-        self.cells = {heading: (words, _by_weight(words)) for heading, words in cells.items()}
+        self.frames = tuple(Template(source, target) for source, target in sections["frames"].items())
+        self.lines, self.words = (Part(_joined(sections, names)) for names in (_LINES, _WORDS))
+        self.headings = Part(sections["headings"])
+        self.cells = {heading: Part(words) for heading, words in cells.items()}
         self.helps = sections["help"]
+        (counted, target), (_, self.joint) = sections["lists"].items()
+        self.counted = (Template(counted, target),)
 
     def line(self, text: str) -> str:
-        return self._found(text) or text
+        if len(text) > LONGEST:
+            return text
+        return self._first(self.frames, text) or self._of(self.lines, text) or text
 
     def heading(self, text: str) -> str:
-        return self.headings.get(text) or self._first(self.titled, text) or text
+        return self._of(self.headings, text) or text
 
     def cell(self, heading: str, text: str) -> str:
-        words, templates = self.cells.get(heading, ({}, ()))
-        return words.get(text) or self._first(templates, text) or text
+        part = self.cells.get(heading)
+        return text if part is None else self._of(part, text) or text
 
     def help(self, text: str) -> str:
         """Click shortens a paragraph to its first sentence, without the full stop."""
         return self.helps.get(text) or self.helps.get(f"{text}.", text)
 
-    def _found(self, text: str) -> str | None:
-        if len(text) > LONGEST:
-            return None
-        return self.exact.get(text) or self._first(self.frames, text) or self._first(self.lines, text)
+    def _of(self, part: Part, text: str) -> str | None:
+        return part.entries.get(text) or self._first(part.templates, text)
+
+    def _word(self, text: str) -> str | None:
+        """What stands in a hole that is to be translated."""
+        return self._of(self.words, text) or self._of(self.lines, text)
 
     def _first(self, templates: tuple[Template, ...], text: str) -> str | None:
         for template in templates:
@@ -117,29 +134,22 @@ class Templates:
     def _filled(self, template: Template, values: dict[str, str]) -> str | None:
         for name, kind in template.holes.items():
             if kind == "*":
-                values[name] = self.joint.join(map(self._counted, re.split(r", (?=\d)", values[name])))
-            if kind in ("!", "?"):
-                word = self._found(values[name])
+                items = (self._first(self.counted, item) or item for item in _COUNTS.split(values[name]))
+                values[name] = self.joint.join(items)
+            elif kind in ("!", "?"):
+                word = self._word(values[name])
                 if word is None and kind == "!":
                     return None
                 values[name] = word or values[name]
         return template.target.format_map(values)
 
-    def _counted(self, item: str) -> str:
-        return self._first((self.counted,), item) or item
 
-
-def _ordered(entries: Mapping[str, str]) -> tuple[Template, ...]:
-    return tuple(Template(source, target) for source, target in entries.items())
-
-
-def _by_weight(entries: Mapping[str, str]) -> tuple[Template, ...]:
-    return tuple(sorted(_ordered(entries), key=lambda template: -sum(map(len, template.literals))))
+def _joined(sections: Mapping[str, Mapping[str, str]], names: Iterable[str]) -> dict[str, str]:
+    return {source: target for name in names for source, target in sections[name].items()}
 
 
 @cache
 def packaged(language: str) -> Templates:
     """The table that comes with xfer."""
-    content = json.loads(Path(__file__).with_name(f"{language}.json").read_text(encoding="utf-8"))
-    cells = content.pop("cells")
-    return Templates(content, cells)
+    sections = json.loads(Path(__file__).with_name(f"{language}.json").read_text(encoding="utf-8"))
+    return Templates(sections, cells=sections.pop("cells"))
