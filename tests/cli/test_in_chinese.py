@@ -287,6 +287,20 @@ def test_an_error_is_one_line_with_its_cure(ground, untranslated, monkeypatch, w
     assert untranslated == []
 
 
+def test_a_question_is_asked_in_chinese(place, run, monkeypatch, untranslated):
+    monkeypatch.chdir(shutil.copytree(run, place / "asked" / "run").parent)
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda self: True)
+    asked = []
+    monkeypatch.setattr("click.confirm", asked.append)
+    assert call("runs", "prune", ".", "--where", "state=finished").stdout.endswith("没有删除任何内容\n")
+    assert re.fullmatch(r"删除 1 次运行，[\d.]+ [kM]B？", asked[0])
+    assert untranslated == []
+
+
+def test_the_language_is_named_before_the_command():
+    assert "解决办法：放在命令之前：xfer --lang en train" in call("train", "--lang", "en").stderr
+
+
 def test_json_is_the_same_in_both(run, data):
     for words in (("evaluate", run), ("predict", run, data / "val"), ("data", "check", data), ("compare", run, run)):
         chinese, english = call(*words, "--json"), call(*words, "--json", lang="en")

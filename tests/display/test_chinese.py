@@ -15,6 +15,8 @@ from rich.cells import cell_len
 
 import xfer
 from xfer.display import language
+from xfer.display.screen import Work, picture
+from xfer.display.show import shown
 from xfer.display.templates import LONGEST, Template, packaged
 
 ROOT = Path(xfer.__file__).parent
@@ -183,6 +185,32 @@ def test_no_name_is_translated(one, two, three):
             assert shown == line or all(name in shown for name in names), line
     finally:
         language.speak("en")
+
+
+PROGRESS = {
+    "epoch 3": "第 3 轮",
+    "validation": "验证",
+    "checking pictures": "检查图片",
+    "features of train, view 2 of 4": "训练集的特征，第 2 个视图（共 4 个）",
+    "downloading a of b.zip": "下载 a of b.zip",
+}
+
+
+@pytest.mark.parametrize(("what", "wanted"), PROGRESS.items())
+def test_progress_is_told_in_chinese(chinese, monkeypatch, capsys, what, wanted):
+    work = Work(done=120, total=480)
+    assert picture(what, work, 60, "utf-8").startswith(f"{wanted} ━")
+    assert cell_len(picture(what, work, 60, "utf-8")) <= 60
+    monkeypatch.setattr("xfer.display.show.PLAIN_EVERY", 0)
+    with shown() as display:
+        display.progress(what, 120, 480)
+        display.progress(what, 7, None)
+    assert capsys.readouterr().err == f"{wanted}：120/480\n{wanted}：7\n"
+
+
+def test_a_bar_of_chinese_on_a_narrow_terminal_is_no_wider(chinese):
+    for width in range(12, 40):
+        assert cell_len(picture("reading some of the known pictures again", Work(5, 10), width, "utf-8")) <= width
 
 
 def test_no_line_takes_long():

@@ -44,6 +44,8 @@ class Command(click.Command):
 
         options = {flag: param for param in self.params if isinstance(param, click.Option) for flag in param.opts}
         meant, own, keys = MEANT.get(spelt(name)), f"--{spelt(name)}", "--set" in options
+        if own == "--lang":
+            return f"before the command: xfer --lang {value or 'zh'} {self.name}"
         if keys and spelt(name) in NEEDLESS:
             return f"leave it out, as {NEEDLESS[spelt(name)]}"
         flag, fixed = (own, "") if own in options else (meant.flag, meant.value) if meant else ("", "")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xfer.cli.options import json_option
+from xfer.display.language import translated
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -120,7 +121,7 @@ def _agreed(question: str) -> bool:
 
     if not sys.stdin.isatty():
         raise click.UsageError("nobody is there to be asked. Cure: --yes, or --dry-run")
-    return click.confirm(question)
+    return click.confirm(translated(question))
 
 
 def _table(found: Sequence[Listed], columns: Sequence[str]) -> Table:
