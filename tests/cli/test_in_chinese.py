@@ -152,6 +152,23 @@ def test_evaluating_comparing_and_predicting(place, data, run, untranslated):
     assert untranslated == []
 
 
+def test_classes_that_are_called_as_our_words_are_keep_their_names(place, monkeypatch):
+    words = ("Accuracy", "error: frozen", "蚂蚁 total")
+    monkeypatch.chdir(write_class_folders(place / "words" / "pictures", words).parent)
+    trained = call("train", "pictures", "--output", "validation", *TRAIN)
+    assert f"pictures：训练集 24 张，验证集 12 张图片，共 3 个类别：{', '.join(words)}" in trained.stdout
+    assert "检查点        validation/best.safetensors" in trained.stdout
+    evaluated = call("evaluate", "validation").stdout
+    assert [row for word in words if not re.search(f"│ {word} +│", evaluated) for row in [word]] == []
+    (confused,) = {line.partition(" 被误认为 ")[2].rpartition("：")[0] for line in evaluated.splitlines()} - {""}
+    assert confused in words
+    predicted = call("predict", "validation", "pictures/val").stdout
+    assert {re.split(r"  [\d.]+%  ", line)[0] for line in predicted.splitlines()} <= set(words)
+    assert predicted == call("predict", "validation", "pictures/val", lang="en").stdout
+    checked = call("data", "check", "pictures").stdout
+    assert [word for word in words if f"8 + 4      {word}\n" not in checked] == []
+
+
 def test_lists_and_files(place, run, untranslated, monkeypatch):
     monkeypatch.chdir(place)
     listed = call("runs", "ls", ".")
