@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import re
 import tomllib
+from pathlib import Path
 
 import click
 import pytest
@@ -79,7 +80,7 @@ def check(command):
 def check_recipe(name, given):
     """Resolve the recipe of a command's parameters. Raises XferError where that is none."""
     sets = dict(map(parse_override, given.get("sets", ())))
-    if name == "study":
+    if name == "study" and not is_of_the_reader(given["source"]):
         read_plan(given["source"], seeds=given["seeds"], folds=given["folds"], overrides=sets)
     elif name in ("train", "find-lr"):
         flags = {key: value for key, value in given.items() if key in FLAGS}
@@ -91,6 +92,11 @@ def check_recipe(name, given):
             network(recipe, Everything())
     else:
         make_recipe({}, sets)
+
+
+def is_of_the_reader(study):
+    """A file in the current folder, `mine.toml`: those of the project have a folder or go by their names."""
+    return study.suffix == ".toml" and study == Path(study.name)
 
 
 def known_flags(command=main):

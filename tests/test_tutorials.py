@@ -13,6 +13,7 @@ from tests.conftest import draw_nothing
 from tests.documents import ROOT, blocks, commands_of, inline_code
 from xfer.cli.main import main
 from xfer.recipe.shipped import shipped
+from xfer.studies.plan import read_plan
 from xfer.testing.fixtures import require
 from xfer.testing.pictures import write_class_folders
 
@@ -132,3 +133,12 @@ def test_both_first_pages_lead_to_the_same_recipes():
     for first in (INDEX, CHINESE / "index.md"):
         rows = re.findall(r"^\| .*?\((\w+\.md)\)", first.read_text(encoding="utf-8"), re.MULTILINE)
         assert sorted(rows) == [page.name for page in PAGES]
+
+
+@pytest.mark.parametrize("first", [INDEX, CHINESE / "index.md"], ids=["english", "chinese"])
+def test_the_study_of_the_page_asks_for_twenty_runs(first, tmp_path):
+    (snippet,) = [block.text for block in blocks(first.read_text(encoding="utf-8")) if block.language == "toml"]
+    (tmp_path / "mine.toml").write_text(snippet, encoding="utf-8")
+    runs = read_plan(tmp_path / "mine.toml", overrides={"data": "pictures"}).runs
+    assert len({run.name for run in runs}) == 20
+    assert {(run.mode, run.recipe.train.norm_stats) for run in runs} == {("frozen", "update"), ("follow", "follow")}

@@ -71,6 +71,16 @@ def test_overrides_lie_over_the_modes_over_the_studys_over_the_recipes(read, tmp
     assert plain.recipe == load_recipe(tmp_path / "recipes" / "a.toml")
 
 
+def test_a_mode_takes_a_recipe_that_comes_with_xfer_by_its_name_and_a_file_before_it(read, tmp_path):
+    text = "[modes.a]\nrecipe = 'tutorials/wolf_dog_frozen'\n"
+    (run,) = read(text).runs
+    assert run.recipe == load_recipe("tutorials/wolf_dog_frozen")
+    (tmp_path / "tutorials").mkdir()
+    (tmp_path / "tutorials" / "wolf_dog_frozen").write_text("[train]\nepochs = 77\n")
+    (run,) = read(text).runs
+    assert run.recipe.train.epochs == 77
+
+
 def test_weights_are_for_recipes_that_start_from_imagenet(read):
     sources = [run.recipe.weights.source for run in read(A + R, weights="w.pth").runs]
     assert sources == ["w.pth", "random"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from xfer.recipe.keys import flat
 from xfer.recipe.load import make_recipe, validated
 from xfer.recipe.names import FLAGS
 from xfer.recipe.recipe import MOST_FOLDS, Recipe, Seed
-from xfer.recipe.shipped import find_recipe
+from xfer.recipe.shipped import find_recipe, shipped
 from xfer.recipe.tasks import refuse_several
 from xfer.recipe.toml import read_toml
 from xfer.section import Section
@@ -51,7 +52,7 @@ Seeds = Annotated[int | tuple[Seed, ...], AfterValidator(_each_once)]
 
 
 class Mode(Section):
-    """A recipe of a study, with nothing left out. `recipe` is relative to the study's file."""
+    """A recipe of a study, with nothing left out. `recipe`: a file, relative to the study's, or a shipped name."""
 
     recipe: str
     backends: Names
@@ -143,10 +144,16 @@ def read_plan(
     for name, mode in modes.items():
         changes = _dotted(study.set, f"{path}: set") | _dotted(mode.set, f"{places[name]}: set")
         changes |= _dotted(overrides or {}, "overrides")
-        runs.extend(_runs(name, mode, path.parent / mode.recipe, changes, weights, study.folds))
+        runs.extend(_runs(name, mode, _place(path, mode.recipe), changes, weights, study.folds))
     if len({run.name for run in runs}) < len(runs):
         raise ConfigError(f"{path}: two of its runs would have the same name. Cure: rename a mode")
     return Plan(study.name, tuple(runs), study.folds)
+
+
+def _place(study: Path, recipe: str) -> Path:
+    """The file of a mode's recipe. What is there goes before what comes with xfer under that name."""
+    own = study.parent / recipe
+    return own if os.path.isfile(own) else shipped().get(recipe, own)
 
 
 def _runs(
