@@ -313,10 +313,10 @@ def test_a_run_of_the_very_defaults_knows_its_data(recipe, data, tmp_path, monke
         return open_dataset(str(data))
 
     monkeypatch.setattr("xfer.results.run.open_data", opened)
-    assert len(xfer.results.run.open_split(checkpoint, None, "val", xfer.Recipe()).labels) == 12
+    assert len(xfer.results.run.choose(checkpoint, None, "val", xfer.Recipe()).split.labels) == 12
     assert asked == [(xfer.Recipe().data.source, None)]
     with pytest.raises(CheckpointError, match="--data"):
-        xfer.results.run.open_split(checkpoint, None, "val", None)
+        xfer.results.run.choose(checkpoint, None, "val", None)
 
 
 def test_pictures_are_given_the_names_of_their_files(recipe, tmp_path, data, monkeypatch):

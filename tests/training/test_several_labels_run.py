@@ -67,6 +67,21 @@ def test_both_frameworks_learn_and_write_down_the_same(runs):
         assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-3)
 
 
+def test_an_evaluation_has_the_figures_of_the_result_and_judges_other_pictures_by_the_thresholds_that_were_kept(
+    runs, tmp_path
+):
+    other = write_shapes(tmp_path / "other", count=30, seed=5)
+    for run in runs.values():
+        own = run.evaluate()
+        for figure, found in own.metrics.figures():
+            assert found.value == pytest.approx(run.result["label_metrics"][figure]["value"], rel=1e-5)
+        assert own.mean_average_precision == pytest.approx(run.result["val_map"], abs=1e-12)
+        elsewhere = run.evaluate(other)
+        said = (elsewhere.probabilities >= np.float32(run.result["thresholds"])).astype(np.int64)
+        assert np.array_equal(elsewhere.decided, said)
+        assert elsewhere.metrics.n == 30
+
+
 def test_predictions_are_those_of_the_checkpoint_and_figures_those_of_the_predictions(runs):
     for name, run in runs.items():
         rows = read_predictions(run.path / "predictions.csv")

@@ -1,22 +1,74 @@
-"""What an evaluation leaves in a folder: its figures as JSON, and a row for each picture."""
+"""An evaluation with all of its figures, and what it leaves in a folder: these as JSON, and a row for each picture."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from xfer.arrays import Int64
 from xfer.data.split import Split
 from xfer.errors import CheckpointError
-from xfer.metrics import Evaluation
+from xfer.metrics import Evaluation, LabelEvaluation
 from xfer.multilabel import written
+from xfer.scores.label_record import LabelScores
+from xfer.scores.labels import score_labels
 from xfer.scores.probabilities import margins, ranks
+from xfer.scores.record import Scores
+from xfer.scores.score import score
+from xfer.scores.thresholds import cross_fitted, taken
 from xfer.system.files import write_json, write_text
 from xfer.system.outputs import read_record, refuse_foreign
 from xfer.system.tables import csv_text
 
 RECORD, PICTURES = "metrics.json", "pictures.csv"
+
+
+@dataclass(frozen=True)
+class Evaluated(Evaluation):
+    """`classes`: what the labels count, and the columns of the logits are of."""
+
+    classes: tuple[str, ...]
+
+    @cached_property
+    def metrics(self) -> Scores:
+        """F1, ROC-AUC, calibration and more, with intervals, as `xfer evaluate` has them: `metrics.macro_f1.value`.
+
+        They are made when they are first asked for.
+        """
+        return score(self.labels, self.probabilities, self.classes)
+
+
+@dataclass(frozen=True)
+class EvaluatedLabels(LabelEvaluation):
+    """The same of any number of labels, by `thresholds`; None: each picture by those that are chosen without it."""
+
+    classes: tuple[str, ...]
+    thresholds: tuple[float, ...] | None
+
+    @cached_property
+    def decided(self) -> Int64:
+        """(n, C) of 0 and 1: the labels that each picture is said to have."""
+        if self.thresholds is None:
+            return cross_fitted(self.labels, self.probabilities)
+        return taken(self.probabilities, self.thresholds)
+
+    @cached_property
+    def metrics(self) -> LabelScores:
+        """Average precision, F1 and more, with intervals: `metrics.micro_f1.value`. Made when they are asked for."""
+        return score_labels(self.labels, self.probabilities, self.decided, self.classes)
+
+
+def evaluated(
+    result: Evaluation, classes: tuple[str, ...], thresholds: tuple[float, ...] | None
+) -> Evaluated | EvaluatedLabels:
+    """An evaluation with its figures; `thresholds` as of `EvaluatedLabels`."""
+    own = (result.logits, result.labels, result.loss, result.accuracy)
+    if isinstance(result, LabelEvaluation):
+        return EvaluatedLabels(*own, result.mean_average_precision, classes, thresholds)
+    return Evaluated(*own, classes)
 
 
 def refuse_others(folder: Path, overwrite: bool) -> None:

@@ -19,13 +19,13 @@ from xfer.data.parts import HeldOut
 from xfer.data.recheck import warnings_of
 from xfer.data.split import Split, joined
 from xfer.errors import CheckpointError, DataError
-from xfer.metrics import Evaluation
 from xfer.pixels.views import Tta
 from xfer.progress import Progress, silent
 from xfer.recipe.meaning import open_data
 from xfer.recipe.recipe import Recipe
 from xfer.results import notebook, predict
 from xfer.results.checkpoint import Checkpoint, load_checkpoint
+from xfer.results.evaluated import Evaluated, EvaluatedLabels, evaluated
 from xfer.results.predict import OnBadImage
 from xfer.results.predictions import Predictions
 from xfer.results.read import located, read_metrics, read_recipe, read_result
@@ -119,14 +119,18 @@ class Run:
         device: str = "auto",
         progress: Progress = silent,
         tta: Tta | None = None,
-    ) -> Evaluation:
-        """Loss and accuracy of the best checkpoint. `data` None: what the run was trained on.
+    ) -> Evaluated | EvaluatedLabels:
+        """Loss, accuracy, and as `metrics` all figures of the best checkpoint, with intervals.
 
-        tta  `flip`, `five`, `ten`: of the mean of the probabilities over so many views of each picture, see
-             docs/recipes.md; its logits are the logarithms of these means
+        data  None: what the run was trained on
+        tta   `flip`, `five`, `ten`: of the mean of the probabilities over so many views of each picture, see
+              docs/recipes.md; its logits are the logarithms of these means
         """
-        chosen = open_split(self.checkpoint, data, split, located(self.recipe, self.path), progress)
-        return predict.evaluate(self.checkpoint, chosen, backend or self.result["backend"], device, progress, tta)
+        saved = self.checkpoint
+        chosen = choose(saved, data, split, located(self.recipe, self.path), progress)
+        used = backend or self.result["backend"]
+        result = predict.evaluate(saved, chosen.split, used, device, progress, tta)
+        return evaluated(result, saved.classes, None if chosen.fitted else saved.thresholds)
 
     def predict(
         self,
@@ -147,13 +151,6 @@ class Run:
         """
         used, suffixes = backend or self.result["backend"], self.recipe.data.suffixes
         return predict.predict(self.checkpoint, paths, used, device, progress, on_bad_image, suffixes, tta)
-
-
-def open_split(
-    checkpoint: Checkpoint, data: str | Path | None, which: Which, recipe: Recipe | None, progress: Progress = silent
-) -> Split:
-    """A split of a data set, its labels counting the checkpoint's classes; see `choose`."""
-    return choose(checkpoint, data, which, recipe, progress).split
 
 
 def choose(
