@@ -27,8 +27,8 @@ says with its cure; and 130 after Ctrl-C.
 English, and so do JSON, files that are written, names and exit codes, and all of it where the output's encoding has no
 Chinese.
 
-Shells complete commands, options and names of files: `eval "$(_XFER_COMPLETE=bash_source xfer)"` in `~/.bashrc`, the
-same with `zsh_source` in `~/.zshrc`, or `_XFER_COMPLETE=fish_source xfer | source` in fish's `config.fish`.
+Shells complete commands, options and names of files: `eval "$(xfer completion bash)"` in `~/.bashrc`, the same with
+`zsh` in `~/.zshrc`, below `compinit`, or `xfer completion fish > ~/.config/fish/completions/xfer.fish`.
 """
 
 

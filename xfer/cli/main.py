@@ -19,6 +19,7 @@ import click
 
 from xfer import __version__
 from xfer.cli.compare import compare, parity_, study_
+from xfer.cli.completion import completion_
 from xfer.cli.explain import explain_
 from xfer.cli.export import export_
 from xfer.cli.find_lr import find_lr
@@ -157,7 +158,7 @@ def _with_context(command: click.Command) -> click.Command:
 
 for command in (
     train, find_lr, evaluate, predict_, explain_, export_, serve_, runs, models, port_, backends, cache, data, doctor,
-    convert, compare, report_, parity_, study_,
+    convert, compare, report_, parity_, study_, completion_,
 ):  # fmt: skip
     main.add_command(command)
 _with_context(main)
