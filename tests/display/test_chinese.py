@@ -21,7 +21,7 @@ from xfer.display.templates import LONGEST, Template, packaged
 
 ROOT = Path(xfer.__file__).parent
 TABLE = packaged("zh")
-PARTS_OF_IT = [TABLE.lines, TABLE.words, TABLE.headings, *TABLE.cells.values()]
+PARTS_OF_IT = [TABLE.lines, TABLE.words, TABLE.headings, TABLE.labels, *TABLE.cells.values()]
 ENTRIES = [
     *((template.source, template.target) for template in TABLE.frames + TABLE.counted),
     *TABLE.helps.items(),
@@ -205,7 +205,7 @@ def test_progress_is_told_in_chinese(chinese, monkeypatch, capsys, what, wanted)
     with shown() as display:
         display.progress(what, 120, 480)
         display.progress(what, 7, None)
-    assert capsys.readouterr().err == f"{wanted}：120/480\n{wanted}：7\n"
+    assert capsys.readouterr().err == f"{wanted}: 120/480\n{wanted}: 7\n"
 
 
 def test_a_bar_of_chinese_on_a_narrow_terminal_is_no_wider(chinese):

@@ -59,6 +59,11 @@ def translated(line: str) -> str:
     return line if _spoken is None else _spoken.line(line)
 
 
+def translated_label(label: str) -> str:
+    """What progress is about, or how far it is, escaped before."""
+    return label if _spoken is None else _spoken.label(label)
+
+
 def translated_heading(heading: str) -> str:
     """What stands above a column."""
     return heading if _spoken is None else _spoken.heading(heading)

@@ -14,7 +14,7 @@ from typing import Any, TextIO, cast
 from rich.cells import cell_len, set_cell_size
 
 from xfer.display.escape import escaped
-from xfer.display.language import translated
+from xfer.display.language import translated_label
 from xfer.progress import Progress
 
 DRAWN_EVERY = 0.1  # seconds between pictures of the line
@@ -158,7 +158,7 @@ def picture(what: str, work: Work, width: int, encoding: str) -> str:
 
     The label is cut before the figures are. What cannot be shown in `encoding` stands as its code.
     """
-    label = translated(escaped(what)).encode(encoding, "backslashreplace").decode(encoding)
+    label = translated_label(escaped(what)).encode(encoding, "backslashreplace").decode(encoding)
     figures = work.figures()
     room = width - cell_len(figures) - 1
     if cell_len(label) > room:

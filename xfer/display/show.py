@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from xfer.display.escape import escaped
-from xfer.display.language import translated
+from xfer.display.language import translated, translated_label
 from xfer.display.notebook import output_of_progress
 from xfer.display.screen import Work, line_of_progress
 from xfer.progress import Progress, silent
@@ -59,7 +59,7 @@ class _Lines:
     def progress(self, what: str, done: int, total: int | None) -> None:
         self.work.tell(done, total)
         if self._is_time():  # a sentence for each of 100,000 files would take seconds
-            self._write(self.said or f"{what}: {self.work.sentence()}")
+            self._write(self.said or f"{translated_label(escaped(what))}: {translated_label(self.work.sentence())}")
 
     def say(self, line: str) -> None:
         self.said = line

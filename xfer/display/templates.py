@@ -15,7 +15,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 LONGEST = 4000  # characters of a line: what is longer is mostly somebody's text
-_LINES = ("train", "evaluate", "compare", "data check", "installation", "export", "runs", "parity", "progress")
+_LINES = ("train", "evaluate", "compare", "data check", "installation", "export", "runs", "parity")
 _WORDS = ("words", "pictures", "errors", "cures")  # what stands within other lines alone
 _HOLE = re.compile(r"\{(\w+)([#!?*]?)\}")
 _NUMBER = r"[+-]{0,2}(?:\d(?:[\d,.]*\d)?(?:e[+-]?\d+)?|nan|inf)%?"
@@ -95,7 +95,7 @@ class Templates:
     def __init__(self, sections: Mapping[str, Mapping[str, str]], cells: Mapping[str, Mapping[str, str]]) -> None:
         self.frames = tuple(Template(source, target) for source, target in sections["frames"].items())
         self.lines, self.words = (Part(_joined(sections, names)) for names in (_LINES, _WORDS))
-        self.headings = Part(sections["headings"])
+        self.headings, self.labels = Part(sections["headings"]), Part(sections["progress"])
         self.cells = {heading: Part(words) for heading, words in cells.items()}
         self.helps = sections["help"]
         (counted, target), (_, self.joint) = sections["lists"].items()
@@ -108,6 +108,9 @@ class Templates:
 
     def heading(self, text: str) -> str:
         return self._of(self.headings, text) or text
+
+    def label(self, text: str) -> str:
+        return self._of(self.labels, text) or text
 
     def cell(self, heading: str, text: str) -> str:
         part = self.cells.get(heading)
