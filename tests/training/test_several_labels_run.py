@@ -15,6 +15,7 @@ from xfer.results.checkpoint import load_checkpoint
 from xfer.results.predicted import read_predictions
 from xfer.results.run import Run
 from xfer.scores.labels import score_labels
+from xfer.scores.thresholds import cross_fitted
 from xfer.studies.plan import read_plan
 from xfer.testing.fixtures import require
 from xfer.testing.numpy_backend import NumpyBackend
@@ -88,6 +89,8 @@ def test_predictions_are_those_of_the_checkpoint_and_figures_those_of_the_predic
         scores = score_labels(rows.labels, rows.probabilities.astype(np.float32), rows.predictions, rows.classes)
         assert scores.as_json() == run.result["label_metrics"] == run.metrics.as_json()
         assert rows.labels.shape == (12, 3)
+        out_of_fold = cross_fitted(rows.labels, rows.probabilities.astype(np.float32))
+        assert (rows.predictions == out_of_fold).all()
         for other in runs:  # whichever wrote it, on whichever
             again = run.predict(list(rows.files), backend=other, progress=lambda *_: None)
             np.testing.assert_allclose(again.probabilities, rows.probabilities, atol=1e-5)
@@ -159,6 +162,37 @@ def test_a_set_without_a_label_to_validate_with_is_refused(tmp_path):
         trained(table, tmp_path / "run", NumpyBackend(), **{"model.arch": "tiny"})
     assert "Cure" in str(caught.value)
     assert not Path(tmp_path / "run").exists()
+
+
+def test_a_set_whose_pictures_all_have_the_same_labels_is_refused(tmp_path):
+    table = write_shapes(tmp_path / "set", count=10)
+    with pytest.raises(XferError, match=r"every training picture has the same labels \(img\)"):
+        trained(table.parent, tmp_path / "run", NumpyBackend(), **{"model.arch": "tiny"})
+    assert not Path(tmp_path / "run").exists()
+
+
+def test_predictions_that_say_something_else_than_the_result_are_refused(table, tmp_path):
+    run = trained(table, tmp_path / "a", NumpyBackend(), **{"model.arch": "tiny"})
+    other = trained(table, tmp_path / "b", NumpyBackend(), **{"model.arch": "tiny"})
+    file = run.path / "predictions.csv"
+    text = file.read_text()
+    head, first, *rest = text.splitlines()
+    name, labels, predicted, *shares = first.split(",")
+    every = "blue|green|red"
+    for changed, words in (
+        ([name, labels, every if predicted != every else "", *shares], "label_metrics"),
+        ([name, every if labels != every else "", predicted, *shares], "label_metrics"),
+        ([name, labels, "violet", *shares], "predicted = 'violet', expected some of blue, green, red, each once"),
+        ([name, labels, "red|red", *shares], "each once"),
+        ([name, labels, predicted, "1.5", *shares[1:]], "p_blue = '1.5', expected a number in"),
+        ([name, labels, predicted, *shares[1:]], "another count of fields"),
+    ):
+        file.write_text("\n".join([head, ",".join(changed), *rest]) + "\n")
+        with pytest.raises(XferError, match=words) as caught:
+            compare([other, Run.load(run.path)])
+        assert "\n" not in str(caught.value)
+    file.write_text(text)
+    assert compare([other, Run.load(run.path)]).pairs[0].n == 12
 
 
 def test_a_record_of_both_tasks_is_refused(runs, tmp_path):

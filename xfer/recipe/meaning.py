@@ -35,6 +35,7 @@ from xfer.system.download import cache_dir
 
 SMALL = "convnet"  # what trains from random weights in seconds
 AUTO_VIEWS = 4
+MOST_NAMED = 5  # labels in a message
 LEAST_WEIGHT, MOST_WEIGHT = 1e-6, 1e6  # as of those that a recipe gives
 Triple = tuple[float, float, float]
 
@@ -218,9 +219,7 @@ def groups(recipe: Recipe, phase: PlannedPhase, arch: Arch, graph: Graph) -> Par
 
 def loss_spec(recipe: Recipe, data: Dataset) -> LossSpec:
     """Raises ConfigError for class weights that are not one for each class, DataError for no label to validate."""
-    if several(data.val.labels) and not data.val.labels.any():
-        raise DataError(f"data {data.root}: no validation picture has a label, so that no epoch is better than "
-                        "another. Cure: validation pictures with labels")  # fmt: skip
+    _refuse_same_labels(data)
     weights, classes = recipe.loss.class_weights, len(data.classes)
     kind: LossName = "sigmoid" if recipe.data.task == "multilabel" else "softmax"
     if weights == "balanced":
@@ -230,6 +229,18 @@ def loss_spec(recipe: Recipe, data: Dataset) -> LossSpec:
     if weights is not None and len(weights) != classes:
         raise ConfigError(f"loss.class_weights has {len(weights)} values, expected one for each of {classes} classes")
     return LossSpec(recipe.loss.label_smoothing, weights, kind)
+
+
+def _refuse_same_labels(data: Dataset) -> None:
+    """Raises DataError where pictures have any number of labels, and nothing can be learned of them, or validated."""
+    if not several(data.train.labels):
+        return
+    if data.train.labels.all():
+        what = f"every training picture has the same labels ({', '.join(data.classes[:MOST_NAMED])})"
+        raise DataError(f"data {data.root}: {what}, and there is nothing to tell. Cure: pictures without them")
+    if not data.val.labels.any():
+        what = "no validation picture has a label, so that no epoch is better than another"
+        raise DataError(f"data {data.root}: {what}. Cure: validation pictures with labels")
 
 
 def _by_name(weights: Mapping[str, float], classes: Sequence[str]) -> tuple[float, ...]:
