@@ -64,6 +64,8 @@ def serving() -> Iterator[Server]:
         server = Server(f"http://127.0.0.1:{httpd.server_address[1]}")
         thread = Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield server
-        httpd.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            httpd.shutdown()
+            thread.join()

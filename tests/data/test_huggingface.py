@@ -114,7 +114,7 @@ def test_names_that_come_twice_or_cannot_be_are_numbers(given, opened, tmp_path)
     rows = datasets.load_from_disk(str(given / "saved/train")).cast_column("image", datasets.Image(decode=False))
     names = ["a.png", "a.png", "../up.png", "/etc/x.png", "", ".hidden.png"]
     pictures = [row | {"path": name} for row, name in zip(rows["image"], names, strict=True)]
-    odd = datasets.Dataset.from_dict({"image": pictures, "label": ["n/a", "..", "n/a", "..", "n/a", ".."]})
+    odd = datasets.Dataset.from_dict({"image": pictures, "label": ["n/a", "n/a", "..", "..", "n/a", ".."]})
     odd.save_to_disk(tmp_path / "odd")
     data = opened(tmp_path / "odd", val_fraction=0.34)
     files = [*data.train.files, *data.val.files]

@@ -219,6 +219,12 @@ def test_it_is_read_once_and_again_where_it_has_changed(root, opened, tmp_path, 
     (tmp_path / "tv/eurosat/2750/ants/0.png").unlink()
     after = opened(source)
     assert len(after.train.files) + len(after.val.files) == 5
+    idx(tmp_path / "tv/MNIST/raw")
+    source = f"torchvision:MNIST@{tmp_path / 'tv'}"
+    before = opened(source).train.labels.tolist()
+    labels = tmp_path / "tv/MNIST/raw/train-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:-1] + b"\0")  # as large as it was
+    assert opened(source).train.labels.tolist() != before
 
 
 @pytest.mark.parametrize(
