@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import os
+import posixpath
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path, PurePosixPath
@@ -97,7 +98,7 @@ def _refuse_name(parts: Sequence[str], shown: str) -> None:
 def name_below(address: str) -> str:
     """Where a file by its address lies below `files`: protocol, host and path, each part as it is written there."""
     parts = urlsplit_of(address)
-    path = os.path.normpath("/" + unquote(parts.path, errors="surrogateescape")).strip("/")
+    path = posixpath.normpath("/" + unquote(parts.path, errors="surrogateescape")).strip("/")
     host = parts.netloc.rpartition("@")[2].replace(":", "_") or "here"
     inside = PurePosixPath(protocol_of(address), host, path)
     if parts.query:
@@ -180,10 +181,10 @@ def _foreign(cell: str, table: Path, where: str) -> DataError:
 def joined(base: str, name: str) -> str:
     """The address of a file by its path in the folder of another: urllib joins those of the web alone."""
     parts = urlsplit_of(base)
-    folder = os.path.dirname(parts.path)
+    folder = posixpath.dirname(parts.path)
     if protocol_of(base) in WEB:
         return urljoin(base, quote(name))
-    path = os.path.normpath(f"/{folder}/{name}").lstrip("/")
+    path = posixpath.normpath(f"/{folder}/{name}").lstrip("/")
     host = f"{parts.netloc}/" if parts.path else ""  # memory://labels.csv is all path
     return f"{parts.scheme}://{host}{path}"
 
