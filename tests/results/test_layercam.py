@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from small_graphs import GRAPHS
 
 import xfer
 from xfer.archs import LOGITS
@@ -19,7 +20,7 @@ from xfer.nets.net import build_net
 from xfer.nets.specs import ModelSpec
 from xfer.recipe.load import as_recipe
 from xfer.results import explained, layercam
-from xfer.results.layercam import explain, places
+from xfer.results.layercam import Tokens, explain, places
 from xfer.testing.fixtures import require
 from xfer.testing.kit import random_batch, random_weights
 from xfer.testing.pictures import write_class_folders
@@ -88,10 +89,55 @@ def test_both_frameworks_see_the_same(arch, size, at):
     assert np.abs(first.maps - second.maps).max() < 1e-4
 
 
+def transformer(backend):
+    graph = GRAPHS["transformer"]
+    net = build_net(backend, "cpu", ModelSpec("", 3, (32, 32), (0.5,) * 3, (0.25,) * 3, graph=graph))
+    net.load(random_weights(graph.weights, 0))
+    return net
+
+
+def test_tokens_are_put_back_on_their_grid_without_that_of_the_class():
+    rows = np.arange(7 * 2, dtype=np.float32).reshape(7, 2)
+    grid = Tokens(1, 2, 3).on_grid(rows)
+    assert grid.shape == (2, 3, 2)
+    assert grid[..., 0].tolist() == [[2, 4, 6], [8, 10, 12]]
+    assert Tokens(0, 7, 1).on_grid(rows)[:, 0].tolist() == rows.tolist()
+
+
+def test_what_a_patch_says_stands_at_its_place_in_the_picture():
+    """Patches are numbered by rows, from behind the class token on."""
+    net, images = transformer(require("torch")[0]), pictures(32)
+    found = explain(net, images, [0, 0], next(iter(places(net.graph, (32, 32)))))
+    assert found.maps.shape == (2, 4, 4)
+    activation = net.predict_step(stop=found.boundary)(images)
+    gradient = layercam._Gradient(net, found.boundary)
+    logits = net.predict_step()(images)
+    total = np.maximum(gradient(activation[:1], logits[0], 0), 0) * activation[0]
+    rows = np.maximum(total.sum(axis=1), 0)[1:]
+    assert rows.max() > 0
+    for place, value in enumerate(rows / rows.max()):
+        assert found.maps[0, place // 4, place % 4] == pytest.approx(value, abs=1e-5)
+
+
+@pytest.mark.parametrize("at", [None, "layer2"])
+def test_both_frameworks_see_the_same_in_tokens(at):
+    first, second = (explain(transformer(require(b)[0]), pictures(32), [None, 1], at) for b in FRAMEWORKS)
+    assert first.boundary == second.boundary == (at or "layer4")
+    assert first.maps.shape == (2, 4, 4)
+    assert first.maps.any(axis=(1, 2)).all()
+    assert np.abs(first.maps - second.maps).max() < 1e-4
+
+
 def test_where_maps_cross():
     graph = graph_named("swin_t")
     assert set(places(graph, (224, 224)).values()) == {3}  # as windows have it
-    assert places(graph_named("vit_b_16"), (224, 224)) == {}
+    of_tokens = places(graph_named("vit_b_16"), (224, 224))
+    assert {"encoder", "layer1", "encoder.layers.encoder_layer_11"} <= of_tokens.keys()
+    assert set(of_tokens.values()) == {2}
+    assert "encoder.ln" not in of_tokens, "only the class token counts behind it"
+    assert layercam.tokens_of(graph_named("vit_b_16"), (224, 224)) == Tokens(1, 14, 14)
+    assert layercam.tokens_of(graph_named("resnet18"), (224, 224)) is None
+    assert layercam.tokens_of(graph_named("swin_t"), (224, 224)) is None
     of_resnet = places(graph_named("resnet18"), (64, 96))
     assert set(of_resnet.values()) == {1}
     assert {"layer1", "layer4.1"} <= of_resnet.keys()

@@ -52,14 +52,49 @@ class Explanation:
     maps: Float32
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """A picture as rows of numbers: `before` of no place in it, as a class token is, then its patches, row by row."""
+
+    before: int
+    height: int
+    width: int
+
+    def on_grid(self, rows: Float32) -> Float32:
+        """The patches alone (h, w, C), of rows (before + h * w, C)."""
+        return rows[self.before :].reshape(self.height, self.width, -1)
+
+
+def tokens_of(graph: Graph, size: tuple[int, int]) -> Tokens | None:
+    """Where the graph makes tokens of a map (C, h, w): (C, h * w), turned round, with others joined before them.
+
+    None where it does not.
+    """
+    shapes = shapes_of(graph, size)
+    for turned in graph.nodes:
+        if turned.kind != "permute" or turned.attributes["axes"] != [0, 2, 1]:
+            continue
+        flattened = graph[turned.inputs[0]]
+        taken = shapes[flattened.inputs[0]] if flattened.kind in ("reshape", "flatten") else ()
+        if len(taken) == 4 and shapes[flattened.name][1:] == (taken[1], taken[2] * taken[3]):
+            joined = (n for n in graph.nodes if n.kind == "cat" and n.inputs[-1] == turned.name)
+            count = next((shapes[cat.name][1] for cat in joined if cat.attributes["axis"] == 1), taken[2] * taken[3])
+            return Tokens(count - taken[2] * taken[3], taken[2], taken[3])
+    return None
+
+
 def places(graph: Graph, size: tuple[int, int]) -> dict[str, int]:
     """Name of each boundary that maps of more than one pixel cross -> their axis of channels; the batch's is 0.
 
-    For pictures of (height, width) `size`. Not the entry of the head.
+    For pictures of (height, width) `size`. Not the entry of the head. Tokens are maps too, as far as attention comes
+    behind them: a head that reads the class token alone has no gradient by the others at a later place.
     """
-    shapes, found = shapes_of(graph, size), dict[str, int]()
+    shapes, found, tokens = shapes_of(graph, size), dict[str, int](), tokens_of(graph, size)
+    attended = max((graph.places[node.name] for node in graph.nodes if node.kind == "attention"), default=-1)
     for name, node in boundaries(graph).items():
         shape = shapes[node]
+        if len(shape) == 3 and tokens and shape[1] == tokens.before + tokens.height * tokens.width:
+            found |= {name: 2} if graph.places[node] < attended else {}
         if len(shape) != 4 or node == graph.nodes[0].name or name == HEAD:
             continue
         axis = _channels(shape[1:], size[0] / size[1])
@@ -107,10 +142,13 @@ def explain(
     metrics.refuse_not_finite(logits, lambda i: f"picture {i}", "another checkpoint")
     asked = [row.argmax() if c is None else c for c, row in zip(classes, logits, strict=True)]
     axis = places(net.graph, net.spec.image_size)[place] - 1
-    maps = [
-        _layercam(gradient(activation[None], row, int(c)), activation, axis)
-        for activation, row, c in zip(activations, logits, asked, strict=True)
-    ]
+    tokens = tokens_of(net.graph, net.spec.image_size) if activations.ndim == 3 else None
+    maps = []
+    for activation, row, c in zip(activations, logits, asked, strict=True):
+        slope = gradient(activation[None], row, int(c))
+        if tokens:
+            slope, activation = tokens.on_grid(slope), tokens.on_grid(activation)
+        maps.append(_layercam(slope, activation, 2 if tokens else axis))
     shares = sigmoid(logits) if several else metrics.probabilities(logits)
     return Explanation(place, pictures, np.array(asked, np.int64), shares, np.stack(maps))
 
