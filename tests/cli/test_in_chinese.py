@@ -192,6 +192,8 @@ def test_doctor(untranslated, monkeypatch):
     }
     records = [
         works | {"diagnoses": [("oneDNN: ONEDNN_MAX_CPU_ISA is not set; 2 threads", "")]},
+        works
+        | {"name": "ms", "speed": None, "diagnoses": [("oneDNN: ONEDNN_MAX_CPU_ISA is not set; mode graph", "set it")]},
         {"name": "lost", "works": False, "problem": "gave no answer in 180 s"},
         {
             "name": "far",
@@ -202,15 +204,17 @@ def test_doctor(untranslated, monkeypatch):
     monkeypatch.setattr("xfer.doctor.survey", lambda speed=False: records)
     result = call("doctor")
     assert result.exit_code == 1
-    machine, numpy, isa, speed, lost, far = result.stdout.splitlines()
+    machine, numpy, isa, speed, ms, slow, lost, far = result.stdout.splitlines()
     assert machine.endswith("个处理器")
     assert numpy == "正常    numpy：numpy 2；设备 cpu"
     assert speed == "正常    numpy：tiny 在 cpu 上每秒预测 9.0 张边长 224 像素的图片"
     assert isa == "正常    numpy：oneDNN：ONEDNN_MAX_CPU_ISA 未设置；2 个线程"
+    assert ms == numpy.replace("numpy：", "ms：", 1)
+    assert slow == "问题    ms：oneDNN：ONEDNN_MAX_CPU_ISA 未设置；模式 graph。解决办法：set it"
     assert lost == "问题    lost：180 秒内没有应答"
     assert far == "问题    far：后端 'far' 所需的软件包无法导入（No）。解决办法：pip"
     call("backends")
-    assert untranslated == ["numpy      cpu"]
+    assert untranslated == ["numpy      cpu", "ms         cpu"]
 
 
 @pytest.mark.parametrize(
