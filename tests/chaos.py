@@ -52,7 +52,12 @@ class Chaos:
 
     def start(self):
         """Import everything, once, and quicken what would take most of the time."""
-        os.environ |= {"XFER_CACHE": str(self.place / "cache"), "OMP_NUM_THREADS": "1", "XFER_CACHE_LIMIT": "10MB"}
+        os.environ |= {
+            "XFER_CACHE": str(self.place / "cache"),
+            "OMP_NUM_THREADS": "1",
+            "XFER_CACHE_LIMIT": "10MB",
+            "XFER_LANG": "en",
+        }
         os.environ["TMPDIR"] = str(self.place / "tmp")
         (self.place / "tmp").mkdir()
         os.chdir(self.place)

@@ -368,7 +368,7 @@ def ready(root: Path) -> Ground:
     others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ground.site), *filter(None, others)])
     sys.path.insert(1, str(ground.site))
-    os.environ.update(XFER_CACHE=str(root / "cache"), OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    os.environ.update(XFER_CACHE=str(root / "cache"), XFER_LANG="en", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     # Nothing is fetched: who tries is refused at once.
     os.environ.update(dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"))
     import xfer

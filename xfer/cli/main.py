@@ -149,11 +149,11 @@ def main(debug: bool) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _with_context(command: click.Command) -> click.Command:
+def _give_context(command: click.Command) -> None:
+    """Also to the commands of a group; click knows no other way for those that are no class of our own."""
     command.context_class = Context
     for below in command.commands.values() if isinstance(command, click.Group) else ():
-        _with_context(below)
-    return command
+        _give_context(below)
 
 
 for command in (
@@ -161,4 +161,4 @@ for command in (
     convert, compare, report_, parity_, study_, completion_,
 ):  # fmt: skip
     main.add_command(command)
-_with_context(main)
+_give_context(main)
