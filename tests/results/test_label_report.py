@@ -94,6 +94,12 @@ def test_predictions_are_the_labels_above_their_thresholds(run, said):
     assert said("predict", run.path, picture, "--threshold", "0.999999").startswith("no label")
 
 
+def test_options_of_classes_are_refused_for_labels(run, said):
+    picture = str(run.path.parent / "img" / "000.png")
+    assert "above their thresholds" in said("predict", run.path, picture, "--top", "2", code=2)
+    assert "above their thresholds" in said("evaluate", run.path, "--top", "2", code=2)
+
+
 def test_a_list_of_runs_and_a_notebook_have_the_precision(run, said):
     (row,) = json.loads(said("runs", "ls", run.path, "--json"))
     assert row["val_map"] == run.result["val_map"]

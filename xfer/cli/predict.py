@@ -77,6 +77,7 @@ def evaluate(
     if output is not None:
         evaluated.refuse_others(output, overwrite)
     checkpoint = load_checkpoint(source)
+    _refuse_unfit(checkpoint.thresholds is not None)
     with console.progress_bars(quiet) as progress:
         recipe = read_located(source) if (source / "config.toml").exists() else None
         chosen = choose(checkpoint, data, split, recipe, progress)
@@ -103,6 +104,16 @@ def evaluate(
     if not quiet:
         evaluation_text.show(scores, checkpoint.classes)
         console.say(*(f"written       {path}" for path in written), *_about(chosen))
+
+
+def _refuse_unfit(several: bool, threshold: float | None = None) -> None:
+    """Raises ConfigError for what was asked for and has no meaning for a network of labels, or for one of classes."""
+    from xfer.errors import ConfigError
+
+    if several and click.get_current_context().get_parameter_source("top") != click.core.ParameterSource.DEFAULT:
+        raise ConfigError("--top: of any number of labels those above their thresholds count. Cure: leave it out")
+    if not several and threshold is not None:
+        raise ConfigError("--threshold: the model tells classes apart, and a picture has one. Cure: leave it out")
 
 
 def _of_labels(
@@ -204,7 +215,7 @@ def predict_(
         refuse_foreign_file(output, "predictions", files.is_own(output), overwrite)
     with console.progress_bars(quiet) as progress:
         of = _by_onnx if source.suffix == ".onnx" else _by_backend
-        predictions = of(source, images, backend, device, tta, progress)
+        predictions = of(source, images, backend, device, tta, threshold, progress)
     if threshold is not None:
         predictions = predictions.at(threshold)
     if output is not None:
@@ -223,7 +234,13 @@ def predict_(
 
 
 def _by_backend(
-    source: Path, images: Sequence[str], backend: str | None, device: str, tta: Tta | None, progress: Progress
+    source: Path,
+    images: Sequence[str],
+    backend: str | None,
+    device: str,
+    tta: Tta | None,
+    threshold: float | None,
+    progress: Progress,
 ) -> Predictions:
     from xfer.data.find import find_images
     from xfer.pixels.images import SUFFIXES
@@ -232,6 +249,7 @@ def _by_backend(
     from xfer.results.read import is_run, read_recipe
 
     checkpoint = load_checkpoint(source)
+    _refuse_unfit(checkpoint.thresholds is not None, threshold)
     run = source if source.is_dir() else source.parent
     files = find_images(images, read_recipe(run).data.suffixes if is_run(run) else SUFFIXES)
     opened = _opened(backend or checkpoint.backend, device)
@@ -239,7 +257,13 @@ def _by_backend(
 
 
 def _by_onnx(
-    source: Path, images: Sequence[str], backend: str | None, device: str, tta: Tta | None, progress: Progress
+    source: Path,
+    images: Sequence[str],
+    backend: str | None,
+    device: str,
+    tta: Tta | None,
+    threshold: float | None,
+    progress: Progress,
 ) -> Predictions:
     from xfer.errors import ConfigError
     from xfer.export.runtime import open_onnx
@@ -250,6 +274,7 @@ def _by_onnx(
         given = f"--backend {backend}" if backend is not None else f"--device {device}"
         raise ConfigError(f"{given}: {source} is run by onnxruntime, on the CPU. Cure: leave it out")
     model = open_onnx(source)
+    _refuse_unfit(model.about.thresholds is not None, threshold)
     settle()
     pictures = to_predict(images, model.about.suffixes)
     return model.predictor.with_views(tta).predict(pictures, progress, on_bad_image="skip")

@@ -72,7 +72,7 @@ class Predictions:
     def at(self, threshold: float) -> Predictions:
         """The same with this threshold for every label. Raises ConfigError for predictions of classes."""
         if self.thresholds is None:
-            raise ConfigError("--threshold: the model tells classes apart, and a picture has one. Cure: leave it out")
+            raise ConfigError("threshold: the model tells classes apart, and a picture has one. Cure: leave it out")
         return replace(self, thresholds=(threshold,) * len(self.classes))
 
     @property
