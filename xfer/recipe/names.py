@@ -33,6 +33,8 @@ _NAMES = {
     "--train-from head": "freeze-backbone freeze-encoder freeze-features linear-probe linear-probing head-only",
     "--train-from stem": "unfreeze unfreeze-all no-freeze train-all",
     "--size": "img-size imgsz image-size img input-size resolution crop-size train-crop-size imsize sz",
+    "data.task": "task problem-type",
+    "data.task=multilabel": "multilabel multi-label",
     "data.val_fraction": "val-split val-fraction valid-split validation-split valid-pct val-size val-ratio test-size",
     # how long and how fast
     "--epochs": "epoch max-epochs num-epochs n-epochs nb-epochs num-train-epochs e",
