@@ -34,7 +34,7 @@ class NetworkSpec:
 
     graph      the whole network, of kinds that the backend lists. It names every weight
     mean, std  the network normalises its uint8 images itself, on the device, as `(x / 255 - mean) / std` in float32,
-               channels in the order red, green, blue; one of each where the graph's pictures are grey
+               channels in the order red, green, blue; as many of each as the graph's pictures have channels
     precision  what the body computes in: `float32` is exact, and all others are faster and rougher. Weights, what
                crosses a boundary and the loss are float32 in any case, and so is all behind the entry of the head,
                whose products `tf32` alone rounds; `float16` scales the loss, see `TrainStep.export_state`. A backend
@@ -57,7 +57,7 @@ class NetworkSpec:
 class Batch:
     """One batch at a boundary of the network, and what a step makes smaller: the sum of factor times loss.
 
-    inputs   (N, H, W, 3) uint8 of pictures, or (N, H, W, 1) of grey ones, as the graph has it; float32 at any other
+    inputs   (N, H, W, 3) uint8 of pictures, or of 1 or 4 channels, as the graph has it; float32 at any other
              boundary: (N, C, h, w), channels first, where maps cross it, and else what the graph gives there: (N, F)
              behind the pooling
     targets  (N, C) float32. The loss of a sample is, by its name: `softmax`, -sum(t * log(softmax(z))), each row of

@@ -22,7 +22,7 @@ from xfer.data.split import Fold, Folded, Split, divide, fold_off, take
 from xfer.errors import ConfigError, DataError
 from xfer.multilabel import class_counts, several
 from xfer.pixels.augment import Transform
-from xfer.pixels.channels import COLOURS, GREY, Channels, Count, channels_of
+from xfer.pixels.channels import COLOURS, Channels, Count, channels_of
 from xfer.pixels.images import SUFFIXES
 from xfer.pixels.inspected import Inspected
 from xfer.pixels.levels import WIDE, Extent, Levels, all_levels, levels_of, misfit_of
@@ -63,7 +63,8 @@ class Dataset:
 
         And with the channels that these are to have, if not three.
         """
-        first = (Channels(count=GREY),) if self.channels == GREY and channels_of(transforms) != GREY else ()
+        asked = self.channels if channels_of(transforms) == COLOURS else COLOURS
+        first = () if asked == COLOURS else (Channels(count=asked),)
         levels = (self.levels,) if self.levels and not levels_of(transforms) else ()
         return (*first, *levels, *transforms)
 

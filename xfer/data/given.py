@@ -19,7 +19,7 @@ from xfer.data.readers import map_parts, pool_for
 from xfer.errors import DataError
 from xfer.pixels.augment import Transform, apply, is_random, output_size
 from xfer.pixels.bounds import Share
-from xfer.pixels.channels import channels_of
+from xfer.pixels.channels import FOUR, channels_of
 from xfer.pixels.faults import reason_for, too_large
 from xfer.pixels.images import SUFFIXES, open_lazily, upright
 from xfer.pixels.lazy import Jpeg
@@ -104,12 +104,13 @@ def _of_all(
     pictures: Sequence[tuple[str, Picture]], transforms: Sequence[Transform], workers: int
 ) -> Generator[Pixels | Skipped, None, None]:
     random, levels, loading = is_random(transforms), levels_of(transforms), Lock()
+    alpha = channels_of(transforms) == FOUR
 
     def read(place: tuple[int, tuple[str, Picture]]) -> Pixels | Skipped:
         index, (name, picture) = place
         try:
             with Share() as share:
-                image = _opened(picture, loading, levels, share)
+                image = _opened(picture, loading, levels, share, alpha)
                 rng = np.random.default_rng((0, 0, index)) if random else None
                 return apply(image, transforms, rng)
         except DataError as error:
@@ -119,20 +120,23 @@ def _of_all(
         yield from results
 
 
-def _opened(picture: Picture, loading: Lock, levels: Levels | None, share: Share) -> Image.Image | Jpeg:
+def _opened(picture: Picture, loading: Lock, levels: Levels | None, share: Share, alpha: bool) -> Image.Image | Jpeg:
     if isinstance(picture, str):
-        return open_lazily(picture, levels=levels, share=share)
+        return open_lazily(picture, levels=levels, share=share, alpha=alpha)
     if isinstance(picture, Image.Image):
         try:
             with loading:  # one image may be given twice, and Pillow's file of it has one position
                 picture.load()
-            return upright(picture, levels, share)
+            return upright(picture, levels, share, alpha)
         except Exception as error:  # an image whose file is read only now may turn out to be damaged
             raise DataError(reason_for(error)) from error
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-        raise DataError(f"an array of {picture.dtype} {picture.shape}: expected uint8 (H, W, 3), from 0 to 255")
+    known = (3, 4) if alpha else (3,)
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] not in known or not picture.size:
+        shapes = " or ".join(f"(H, W, {count})" for count in known)
+        raise DataError(f"an array of {picture.dtype} {picture.shape}: expected uint8 {shapes}, from 0 to 255")
     height, width, _ = picture.shape
     if reason := too_large(width, height):
         raise DataError(reason)
     share.hold(4 * width * height)
-    return Image.fromarray(picture)
+    image = Image.fromarray(picture)
+    return image.convert("RGBA") if alpha else image

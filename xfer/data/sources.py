@@ -16,7 +16,7 @@ from xfer.data.readers import Readers
 from xfer.data.split import Split
 from xfer.errors import BackendError, ConfigError
 from xfer.pixels.augment import Transform
-from xfer.pixels.channels import GREY, Channels, channels_of, in_grey
+from xfer.pixels.channels import FOUR, GREY, Channels, channels_of, in_grey
 from xfer.pixels.reading import picture_digest
 
 
@@ -95,6 +95,8 @@ def open_source(
         return Pictures(split, transforms, seed, workers, draft, readers)
     if draft:
         raise ConfigError("data.decode = 'draft': the native pipeline decodes by itself. Cure: data.pipeline = 'core'")
+    if channels_of(transforms) == FOUR:
+        raise ConfigError("data.channels = 4: a native pipeline reads colours alone. Cure: data.pipeline = 'core'")
     native = capability(backend, "native_batches")
     if native is None:
         raise BackendError(f"data.pipeline = 'native': backend '{backend.name}' has none. Cure: data.pipeline = 'core'")

@@ -20,7 +20,7 @@ from xfer.data.order import chunks
 from xfer.errors import DataError
 from xfer.nets.net import PREDICT_BATCH
 from xfer.pixels.augment import Transform, apply
-from xfer.pixels.channels import GREY, channels_of, in_grey
+from xfer.pixels.channels import channels_of, in_channels
 from xfer.pixels.levels import Levels, levels_of
 from xfer.progress import Progress, silent
 from xfer.recipe.recipe import Recipe
@@ -116,9 +116,7 @@ def _random(checkpoint: Checkpoint, count: int, whole: bool) -> Pictures:
     if whole:  # upright ones and wide ones, larger and smaller ones
         sizes = [(height * (2 + i % 5) // 3, width * (2 + i % 7) // 3) for i in range(count)]
         return Pictures("random", count, (random_pictures(size, 1) for size in sizes), TOLERANCE_RESIZED)
-    images = random_pictures((height, width), count)
-    if channels_of(checkpoint.transforms) == GREY:
-        images = in_grey(images)
+    images = in_channels(random_pictures((height, width), count), channels_of(checkpoint.transforms))
     return Pictures("random", count, (images[part] for part in _parts(np.arange(count))))
 
 

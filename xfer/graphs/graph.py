@@ -39,7 +39,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """A classifier of pictures (N, 3, H, W), or grey (N, 1, H, W), float32, normalised, into logits (N, C).
+    """A classifier of pictures (N, 3, H, W), or of 1 or 4 channels, float32, normalised, into logits (N, C).
 
     nodes    the first, of kind `image`, is the picture; the last gives the logits
     weights  name -> shape of every weight and running statistic, in the order of the computation
@@ -71,7 +71,7 @@ class Graph:
 
     @property
     def channels(self) -> int:
-        """Of a picture: 3 colours, or 1."""
+        """Of a picture: 3 colours, or 1, or 4."""
         return int(self.nodes[0].attributes.get("channels", 3))
 
     @property

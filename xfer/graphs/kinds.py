@@ -97,7 +97,7 @@ _NUMBER = Values("a number that float32 holds", is_number)
 _SHARE = Values("a number from 0 to 1", lambda v: is_number(v) and 0 <= v <= 1)
 _ABOVE_ZERO = Values("a number above 0, at most 1", lambda v: is_number(v) and 0 < v <= 1)
 _WIDTH = Values("a number from 0", lambda v: is_number(v) and v >= 0)
-_GREY = Values("1", lambda v: is_integer(v, 1, 1))
+_CHANNELS = Values("1 or 4", lambda v: is_integer(v, 1, 4) and v in (1, 4))
 _PAIR = _integers(2, 1, MOST_SIDE)
 _PAD_PAIR = _integers(2, 0, MOST_SIDE)
 _PADS = _integers(4, 0, MOST_SIDE)
@@ -116,8 +116,8 @@ _OF_WINDOWS = {"qkv_weight": "3D D", "qkv_bias": "3D", "proj_weight": "D D", "pr
 _OF_WAYS = {"mlp_in_weight": "M 2", "mlp_in_bias": "M", "mlp_out_weight": "H M"}
 
 KINDS: Mapping[str, Kind] = {
-    # The normalised picture (N, 3, H, W): the first node, of the same name. With `channels` 1 it is grey, (N, 1, H, W).
-    "image": Kind((0, 0), optional={"channels": _GREY}),
+    # The normalised picture (N, 3, H, W): the first node, of the same name; with `channels`, of 1 or 4 (N, C, H, W).
+    "image": Kind((0, 0), optional={"channels": _CHANNELS}),
     # A parameter by itself: a class token, a position embedding, the scale of a layer. Its first values are all `fill`,
     # or of a normal distribution around 0 of the standard deviation `std`.
     "table": Kind((0, 0), optional={"fill": _NUMBER, "std": _WIDTH}, slots={"value": "..."}),

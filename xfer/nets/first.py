@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from xfer.arrays import Float32, Weights
 from xfer.errors import WeightsError
-from xfer.graphs.channels import fitted
+from xfer.graphs.channels import GREY, fitted
 from xfer.nets.first_rules import FirstRules, rules_of
 from xfer.nets.head import Head, HeadPolicy, choose_head
 from xfer.nets.net import Net
@@ -63,14 +63,17 @@ def first_weights(
     chosen = choose_head(head, weights, metadata, names, net.shapes, classes, source)
     if weights is None:
         return First(init_weights(net.shapes, seed, net.spec.graph, _rules(net)))
-    lines = tuple(filter(None, (taken_from(metadata), under, chosen.note, _added_up(adapted))))
+    lines = tuple(filter(None, (taken_from(metadata), under, chosen.note, _adapted(adapted, net.graph.channels))))
     return First(*_taken(net, source, weights, seed, chosen, partial), lines, parent_of(source, weights, chosen))
 
 
-def _added_up(names: Sequence[str]) -> str:
+def _adapted(names: Sequence[str], channels: int) -> str:
     if not names:
         return ""
-    return f"data.channels = 1: the kernels of the three colours were added up in {', '.join(names)}"
+    done = "the kernels of the three colours were added up"
+    if channels != GREY:
+        done = "kernels of red, green, blue and red again were taken times 3/4"
+    return f"data.channels = {channels}: {done} in {', '.join(names)}"
 
 
 def _rules(net: Net) -> FirstRules | None:

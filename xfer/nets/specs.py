@@ -11,7 +11,7 @@ from xfer.backend import Backend, NetworkSpec, Precision
 from xfer.backends import refuse_unknown_kinds
 from xfer.capabilities import capability
 from xfer.errors import BackendError, ConfigError, nearest
-from xfer.graphs.channels import COLOURS, GREY, mean_of, with_grey
+from xfer.graphs.channels import COLOURS, mean_of, with_channels
 from xfer.graphs.graph import Graph
 from xfer.graphs.shapes import shapes_of
 from xfer.graphs.stages import arch_of
@@ -29,7 +29,7 @@ class ModelSpec:
     """A network as it is asked for.
 
     image_size  (height, width) in pixels
-    mean, std   of the three colours; the network has their means where its pictures are grey
+    mean, std   of the three colours; of other channels see `xfer.graphs.channels.mean_of`
     layers      blocks of layer1, layer2, ..., of a network that is made of such; fewer drop the last stages. None: as
                 they are
     extra       widths of linear layers, each followed by ReLU, between the pooled features and the head: a stage
@@ -37,7 +37,7 @@ class ModelSpec:
     precision   and `fast`: see `NetworkSpec`
     padding     of its strided layers; it changes no name
     graph       the network with all of these changes in it; None until it was looked up
-    channels    of its pictures: 1 makes the first layers those of a grey one
+    channels    of its pictures: of 1 or 4 the first layers are made so
     """
 
     arch: str
@@ -153,4 +153,4 @@ def _changed(spec: ModelSpec, own: Mapping[str, Graph], place: str) -> Graph:
     if spec.extra and any(name.startswith(f"{EXTRA}.") for name in graph.weights):
         raise ConfigError(f"model.extra = {list(spec.extra)}: {spec.arch} has such layers already. Cure: leave it out")
     graph = graph.with_classes(spec.num_classes).with_hidden(EXTRA, spec.extra)
-    return with_grey(graph) if spec.channels == GREY else graph
+    return with_channels(graph, spec.channels) if spec.channels != COLOURS else graph

@@ -16,7 +16,7 @@ from pydantic import Field
 from xfer.errors import ConfigError
 from xfer.pixels.augmix import AugMix
 from xfer.pixels.boxes import Picture
-from xfer.pixels.channels import Channels, pixels_of
+from xfer.pixels.channels import FOUR, Channels, channels_of, parted, pixels_of
 from xfer.pixels.choices import RandomApply, RandomChoice, SizeKept
 from xfer.pixels.colour import ColorJitter, Normalize, RandomErasing
 from xfer.pixels.fields import HeightWidth
@@ -86,17 +86,44 @@ __all__ = [
 Sized = Resize | CenterCrop | RandomResizedCrop | RandomCrop | Letterbox
 Fixed = Resize | CenterCrop | Letterbox | Pad | Grayscale
 Random = RandomResizedCrop | RandomCrop | SizeKept | RandomApply | RandomChoice
+Mixed = AutoAugment | RandAugment | TrivialAugmentWide | AugMix | RandomApply | RandomChoice
+"""Operations among which there are moving ones and colouring ones: which, is drawn."""
+Moving = Sized | Pad | HorizontalFlip | VerticalFlip | Rotation | Affine | Perspective | Corners | Stack
+"""What moves pixels, the fourth channel with the colours; all others leave that alone."""
 PixelTransform = Fixed | Random | Levels | Channels
 Transform = Annotated[PixelTransform | Normalize, Field(discriminator="op")]
 
 
 def apply(image: Picture | Jpeg, transforms: Sequence[Transform], rng: Generator | None = None) -> NDArray[np.uint8]:
-    """The pixels (H, W, C) of an RGB image after all transforms, in order; Normalize is the network's, not done here.
+    """The pixels (H, W, C) of an RGB image, or an RGBA one, after all transforms, in order.
+
+    Normalize is the network's, not done here.
 
     Only random transforms touch `rng`, which may be None where there are none of them. Raises DataError for a picture
     smaller than a RandomCrop needs or beyond the limits with a Pad, and for a Jpeg that turns out to be damaged.
     """
-    return np.array(pixels_of(transformed(image, transforms, rng), transforms))
+    return np.array(pixels_after(image, transforms, rng))
+
+
+def pixels_after(image: Picture | Jpeg, transforms: Sequence[Transform], rng: Generator | None) -> NDArray[np.uint8]:
+    """As `apply`; the pixels may be the image's own."""
+    if channels_of(transforms) != FOUR:
+        return pixels_of(transformed(image, transforms, rng), transforms)
+    colours, fourth = parted(cast(Picture, image))
+    for transform in transforms:
+        if isinstance(transform, Levels | Channels | Normalize):
+            continue
+        step: Any = transform
+        drawn: tuple[Any, ...] = ()
+        if isinstance(transform, Random):
+            if rng is None:
+                raise ValueError(f"{transform.op} draws random numbers: give it a generator")
+            drawn = (transform.draw(colours.height, colours.width, rng),)
+        colours = step.apply(colours, *drawn)
+        if isinstance(transform, Moving):
+            step = transform.model_copy(update={"fill": 0}) if "fill" in type(transform).model_fields else transform
+            fourth = step.apply(fourth, *drawn)
+    return np.concatenate([np.asarray(colours), np.asarray(fourth)[..., :1]], axis=-1)
 
 
 def transformed(image: Picture | Jpeg, transforms: Sequence[Transform], rng: Generator | None) -> Picture:

@@ -1,4 +1,4 @@
-"""How many channels the pixels have that leave the augmentations: three colours, or one grey."""
+"""How many channels the pixels have that leave the augmentations: three colours, one grey, or four."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from PIL import Image
 from xfer.arrays import Pixels
 from xfer.section import Section
 
-Count = Literal[1, 3]
+Count = Literal[1, 3, 4]
 COLOURS: Literal[3] = 3
 GREY: Literal[1] = 1
+FOUR: Literal[4] = 4
 
 
 class Channels(Section):
-    """Pixels leave a list of augmentations in so many channels, wherever in it this stands: 1 is grey.
+    """Pixels leave a list of augmentations in so many channels, wherever in it this stands: 1 is grey, 4 RGBA.
 
     `data.channels` puts it first, so that a checkpoint sees later pictures as it saw those of its data set.
     """
 
     op: Literal["Channels"] = "Channels"
-    count: Literal[1]
+    count: Literal[1, 4]
 
 
 def channels_of(transforms: Sequence[Any]) -> Count:
     """Of the pixels that leave a list of augmentations."""
-    return GREY if any(isinstance(transform, Channels) for transform in transforms) else COLOURS
+    return next((transform.count for transform in transforms if isinstance(transform, Channels)), COLOURS)
 
 
 def pixels_of(image: Image.Image, transforms: Sequence[Any]) -> Pixels:
@@ -46,3 +47,15 @@ def in_grey(pixels: Pixels) -> Pixels:
     luma = (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16
     grey: Pixels = luma.astype(np.uint8)[..., None]
     return grey
+
+
+def in_channels(pixels: Pixels, count: int) -> Pixels:
+    """(..., 3) -> (..., count): in grey, as they are, or opaque."""
+    if count == FOUR:
+        return np.concatenate([pixels, np.full((*pixels.shape[:-1], 1), 255, np.uint8)], axis=-1)
+    return in_grey(pixels) if count == GREY else pixels
+
+
+def parted(image: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """The colours of an RGBA image as they are stored, and its fourth channel as an RGB image of three equal ones."""
+    return image.convert("RGB"), Image.merge("RGB", [image.getchannel("A")] * COLOURS)

@@ -21,7 +21,7 @@ from xfer.pixels.levels import WIDE, Extent, Levels
 from xfer.pixels.memory import memory_for, memory_to_open
 from xfer.pixels.mending import mended
 from xfer.pixels.orientation import SIDEWAYS, TURNS, orientation_of, turn_upright
-from xfer.pixels.rgb import extent_of_wide, to_8_bits, to_rgb, wide_values
+from xfer.pixels.rgb import extent_of_wide, to_8_bits, to_rgb, to_rgba, wide_values
 from xfer.pixels.stored import call_zero_white, prepare
 from xfer.pixels.tiff import ends_early, with_black_zero
 from xfer.pixels.unread import is_cut_webp, reason_undecoded, reason_unread
@@ -57,31 +57,38 @@ def open_image(path: str | os.PathLike[str], levels: Levels | None = None) -> Im
 
 
 def open_lazily(
-    path: str | os.PathLike[str], draft: bool = False, levels: Levels | None = None, share: Share | None = None
+    path: str | os.PathLike[str],
+    draft: bool = False,
+    levels: Levels | None = None,
+    share: Share | None = None,
+    alpha: bool = False,
 ) -> Image.Image | Jpeg:
     """As `open_image`, but of a JPEG file nothing is decoded yet. `draft`: see `Jpeg`.
 
     `share`: of all that are read at once, to be held until the picture is no longer needed; or else for this call.
+    `alpha`: as RGBA, see `xfer.pixels.rgb.to_rgba`, and decoded.
     """
     if share is None:
         with Share() as share:
-            return open_lazily(path, draft, levels, share)
+            return open_lazily(path, draft, levels, share, alpha)
     try:
         share.hold_file(path)
         content, _ = read_content(path)
-        header = read_header(content)
+        header = None if alpha else read_header(content)
         if header and not too_large(header.width, header.height) and not _turned(content, header):
             share.hold(header.memory)
             return Jpeg(content, header, (0, 0, header.width, header.height), draft, share)
-        return decode(content, share, levels=levels).image
+        return decode(content, share, levels=levels, alpha=alpha).image
     except Exception as error:
         raise DataError(f"{os.fspath(path)}: {reason_for(error)}") from error
 
 
-def upright(image: Image.Image, levels: Levels | None = None, share: Share | None = None) -> Image.Image:
+def upright(
+    image: Image.Image, levels: Levels | None = None, share: Share | None = None, alpha: bool = False
+) -> Image.Image:
     """An image that somebody else opened or made, as `open_image` would give it. It is left as it was.
 
-    `share` as in `open_lazily`. Raises DataError for one that is too large, and whatever a decoder does.
+    `share` and `alpha` as in `open_lazily`. Raises DataError for one that is too large, and whatever a decoder does.
     """
     if reason := too_large(*image.size):
         raise DataError(reason)
@@ -95,6 +102,8 @@ def upright(image: Image.Image, levels: Levels | None = None, share: Share | Non
     if method is not None:
         turned = image.transpose(method)
         turned.format = image.format  # a copy forgets it, and what 16-bit values mean depends on it
+    if alpha:
+        return to_rgba(turned, levels)
     seen = to_rgb(turned, levels)
     return seen.copy() if seen is image else seen
 
@@ -112,18 +121,23 @@ class Decoded(NamedTuple):
     extent: Extent | None = None
 
 
-def decode(content: bytes, share: Share, smallest: bool = False, levels: Levels | None = None) -> Decoded:
-    """Raises whatever a decoder does; see `reason_for`. With `smallest` a JPEG picture comes out at an eighth."""
+def decode(
+    content: bytes, share: Share, smallest: bool = False, levels: Levels | None = None, alpha: bool = False
+) -> Decoded:
+    """Raises whatever a decoder does; see `reason_for`. With `smallest` a JPEG picture comes out at an eighth.
+
+    `alpha` as in `open_lazily`.
+    """
     if ends_early(content):
         raise DataError("truncated")
     refuse_endless(content)
     try:
-        return _decode(content, share, smallest, levels)
+        return _decode(content, share, smallest, levels, alpha)
     except DataError:
         raise
     except UnidentifiedImageError:
         if (negative := with_black_zero(content)) is not None:
-            return _decode(negative, share, smallest, levels, white_zero=True)
+            return _decode(negative, share, smallest, levels, alpha, white_zero=True)
         reason = ""
     except Exception as error:
         reason = "truncated" if is_cut_webp(content) else reason_for(error)
@@ -131,12 +145,14 @@ def decode(content: bytes, share: Share, smallest: bool = False, levels: Levels 
     if (repaired := mended(content, share)) is None:
         raise DataError(reason or reason_unread(content))
     try:
-        return _decode(repaired[0], share, smallest, levels)._replace(flaw=repaired[1])
+        return _decode(repaired[0], share, smallest, levels, alpha)._replace(flaw=repaired[1])
     except UnidentifiedImageError as error:
         raise DataError(reason_unread(content)) from error
 
 
-def _decode(content: bytes, share: Share, smallest: bool, levels: Levels | None, white_zero: bool = False) -> Decoded:
+def _decode(
+    content: bytes, share: Share, smallest: bool, levels: Levels | None, alpha: bool, white_zero: bool = False
+) -> Decoded:
     """`white_zero`: whatever the file says of it."""
     share.hold(memory_to_open(content))
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
@@ -150,14 +166,17 @@ def _decode(content: bytes, share: Share, smallest: bool, levels: Levels | None,
         deep = is_deep(image)
         both_bytes = deep and levels is not None and levels.depth < WIDE
         whole_needs = memory_for(image, content, size, both_bytes)
+        if alpha:  # the colours and the fourth channel by themselves, and the image that has both
+            whole_needs += 12 * image.width * image.height
         share.hold(memory_for(image, content, image.size, both_bytes) if shrunk else whole_needs, whole_needs)
         turned = _load_upright(image)
         if white_zero:
             call_zero_white(image)
-        whole, read = to_8_bits(image, levels, _lower(content) if both_bytes else None), wide_values(image)
+        lower, read = _lower(content) if both_bytes else None, wide_values(image)
+        whole = to_rgba(image, levels, lower) if alpha else to_8_bits(image, levels, lower)
         seen = (size[::-1] if turned else size) if shrunk else whole.size
         extent = extent_of_deep(image) if deep else None if read is None else extent_of_wide(image, read)
-        if whole.mode != "RGB":
+        if not alpha and whole.mode != "RGB":
             image.close()  # gives back its values, before as much again is taken
             whole = whole.convert("RGB")
         return Decoded(whole, seen, kind, extent=extent)

@@ -11,9 +11,9 @@ import xxhash
 
 from xfer.arrays import Pixels
 from xfer.errors import DataError
-from xfer.pixels.augment import Transform, is_random, transformed
+from xfer.pixels.augment import Transform, is_random, pixels_after
 from xfer.pixels.bounds import Share
-from xfer.pixels.channels import pixels_of
+from xfer.pixels.channels import FOUR, channels_of
 from xfer.pixels.content import has_changed
 from xfer.pixels.images import open_lazily
 from xfer.pixels.levels import levels_of
@@ -74,9 +74,9 @@ class Tolerant:
 def _read_picture(path: str, transforms: Sequence[Transform], rng: np.random.Generator | None, draft: bool) -> Pixels:
     """One picture (H, W, C). Raises DataError, with the file."""
     with Share() as share:
-        image = open_lazily(path, draft, levels_of(transforms), share)
+        image = open_lazily(path, draft, levels_of(transforms), share, channels_of(transforms) == FOUR)
         try:
-            return pixels_of(transformed(image, transforms, rng), transforms)
+            return pixels_after(image, transforms, rng)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
 

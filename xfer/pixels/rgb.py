@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from xfer.errors import DataError
 from xfer.pixels.deep import joined
 from xfer.pixels.levels import WIDE, Extent, Levels, extent_of, range_of
 from xfer.pixels.stored import declared_values, is_white_zero
@@ -25,6 +26,21 @@ def to_rgb(image: Image.Image, levels: Levels | None = None) -> Image.Image:
     """On white where it is transparent; wide values as `to_bytes` makes them. It may be the image itself."""
     seen = to_8_bits(image, levels)
     return seen if seen.mode == "RGB" else seen.convert("RGB")
+
+
+def to_rgba(
+    image: Image.Image, levels: Levels | None = None, lower: tuple[Image.Image, bool] | None = None
+) -> Image.Image:
+    """Colours as they are stored under their transparency, which is the fourth channel: 255 where there is none.
+
+    `lower` as in `to_8_bits`. Raises DataError for what would be lost: transparency of pictures read by both bytes.
+    """
+    transparent = image.has_transparency_data and not _is_unset(image)
+    if transparent and lower is not None:
+        raise DataError("transparency of 16 bits is not scaled to data.depth. Cure: data.depth = 16, or 8-bit files")
+    if transparent and wide_values(image) is None:
+        return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    return to_8_bits(image, levels, lower).convert("RGB").convert("RGBA")
 
 
 def to_8_bits(

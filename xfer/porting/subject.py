@@ -14,13 +14,13 @@ from xfer.arrays import Float32, Float64, Weights
 from xfer.backend import Backend, Batch, OptimizerSpec, ParamGroups, TrainStep
 from xfer.data.order import chunks
 from xfer.errors import ConfigError, WeightsError
-from xfer.graphs.channels import GREY, are_grey
+from xfer.graphs.channels import channels_in
 from xfer.losses import LossSpec, targets_of
 from xfer.nets.freeze import FreezePolicy, NormStats, resolve
 from xfer.nets.net import Net, build_net
 from xfer.nets.specs import ModelSpec, known_arch, with_graph
 from xfer.nets.weights import init_weights, merge
-from xfer.pixels.channels import in_grey
+from xfer.pixels.channels import in_channels
 from xfer.porting.nodes import values_of
 from xfer.porting.pictures import with_gradient
 from xfer.porting.task import (
@@ -203,8 +203,9 @@ def subject_of(backend: Backend, device: str, task: Task) -> Subject:
     classes = task.classes or (RANDOM_CLASSES if task.weights is None else _classes(task.weights, arch, task.source))
     height, width = task.images.shape[1:3]
     spec = ModelSpec(arch.name, classes, (height, width), task.mean or arch.mean, task.std or arch.std)
-    if task.weights is not None and are_grey(task.weights, with_graph(spec, backend).network.graph):
-        spec, task = replace(spec, channels=GREY), replace(task, images=in_grey(task.images))
+    if task.weights is not None:
+        channels = channels_in(task.weights, with_graph(spec, backend).network.graph)
+        spec, task = replace(spec, channels=channels), replace(task, images=in_channels(task.images, channels))
     net = build_net(backend, device, spec)
     first = init_weights(net.shapes, task.seed, net.spec.graph)
     if task.weights is not None:

@@ -25,8 +25,8 @@ from xfer.multilabel import class_counts, several
 from xfer.nets.freeze import FreezePolicy, resolve, stages_from
 from xfer.nets.pretrained import normalize_of
 from xfer.nets.specs import ModelSpec, known_arch, with_graph
-from xfer.pixels.augment import is_random, output_size
-from xfer.pixels.channels import COLOURS, channels_of
+from xfer.pixels.augment import Mixed, is_random, output_size
+from xfer.pixels.channels import COLOURS, FOUR, channels_of
 from xfer.progress import Progress, silent
 from xfer.recipe.load import make_recipe
 from xfer.recipe.phases import PlannedPhase, epochs, plan
@@ -55,7 +55,11 @@ def network(recipe: Recipe, backend: Backend, place: str | None = None) -> Arch:
             "Cure: another strategy, or [[phases]] in the recipe"
         )
     if channels_of((*recipe.augment.train_transforms, *recipe.augment.eval_transforms)) != COLOURS:
-        raise ConfigError("augment: Channels stands in a list. Cure: data.channels = 1, which puts it there")
+        raise ConfigError("augment: Channels stands in a list. Cure: data.channels, which puts it there")
+    mixed = [t.op for t in (*recipe.augment.train_transforms, *recipe.augment.eval_transforms) if isinstance(t, Mixed)]
+    if recipe.data.channels == FOUR and mixed:
+        why = "draws what moves pixels and what colours them, and the fourth channel has no colours"
+        raise ConfigError(f"data.channels = 4: {mixed[0]} {why}. Cure: operations one by one, or data.channels = 3")
     asked = ModelSpec(model.arch, 1, image_size(recipe), known.mean, known.std, model.layers, model.extra)
     asked = replace(asked, padding=padding(recipe), channels=recipe.data.channels)
     found = with_graph(asked, backend, place)

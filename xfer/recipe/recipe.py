@@ -67,7 +67,7 @@ class Data(Section):
     pipeline: Literal["core", "native"] = "core"
     decode: Literal["exact", "draft"] = "exact"
     depth: Depth = WIDE  # bits that 16-bit values use
-    channels: Count = COLOURS  # of the pixels that the network sees: 1 is grey
+    channels: Count = COLOURS  # of the pixels that the network sees: 1 is grey, 4 RGBA
     workers: Annotated[int, Field(ge=0, le=MOST_WORKERS)] = 0  # that decode; 0: one for each processor
     readers: Readers = "auto"  # what they are
     cache: bool = True  # what was found out of pictures that have not changed since; False: read all, keep nothing

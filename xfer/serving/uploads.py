@@ -11,6 +11,7 @@ from xfer.arrays import Pixels
 from xfer.errors import DataError, XferError
 from xfer.pixels.augment import Transform, apply
 from xfer.pixels.bounds import Share
+from xfer.pixels.channels import FOUR, channels_of
 from xfer.pixels.faults import reason_for
 from xfer.pixels.images import decode
 from xfer.pixels.levels import levels_of
@@ -75,7 +76,8 @@ def pixels_of(name: str, content: bytes, transforms: tuple[Transform, ...], whol
     levels = levels_of(transforms)
     try:
         with Share() as share:
-            image = decode(content, share, levels=levels).image
+            alpha = channels_of(transforms) == FOUR and not whole
+            image = decode(content, share, levels=levels, alpha=alpha).image
             steps = [step for step in transforms if step is levels] if whole else transforms
             return apply(image, steps, np.random.default_rng((0, 0, 0)))
     except Exception as error:  # a decoder fed with garbage can raise anything
