@@ -1,14 +1,13 @@
-"""What a recipe means: phases, data, specs, the loss and the groups of weights that it asks for."""
+"""What a recipe means: phases, data, specs and the groups of weights that it asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from xfer.archs import Arch, Padding
-from xfer.arrays import Int64
-from xfer.backend import Backend, LossName, OptimizerSpec, ParamGroups, Precision
+from xfer.backend import Backend, OptimizerSpec, ParamGroups, Precision
 from xfer.capabilities import capability
 from xfer.data import loader
 from xfer.data.columns import AS_USUAL
@@ -16,12 +15,10 @@ from xfer.data.dataset import Dataset, open_dataset
 from xfer.data.locate import locate
 from xfer.data.parts import HeldOut, Parts, find_parts
 from xfer.data.split import Fold
-from xfer.errors import BackendError, ConfigError, DataError, XferError, expected
+from xfer.errors import BackendError, ConfigError, XferError
 from xfer.graphs.depth import depths
 from xfer.graphs.graph import Graph
 from xfer.graphs.split import split_at
-from xfer.losses import LossSpec
-from xfer.multilabel import class_counts, several
 from xfer.nets.freeze import FreezePolicy, resolve, stages_from
 from xfer.nets.pretrained import normalize_of
 from xfer.nets.specs import ModelSpec, known_arch, with_graph
@@ -35,8 +32,6 @@ from xfer.system.download import cache_dir
 
 SMALL = "convnet"  # what trains from random weights in seconds
 AUTO_VIEWS = 4
-MOST_NAMED = 5  # labels in a message
-LEAST_WEIGHT, MOST_WEIGHT = 1e-6, 1e6  # as of those that a recipe gives
 Triple = tuple[float, float, float]
 
 
@@ -219,56 +214,6 @@ def groups(recipe: Recipe, phase: PlannedPhase, arch: Arch, graph: Graph) -> Par
     if o.layer_decay != 1:
         policy = replace(policy, layer_decay=o.layer_decay, depths=depths(graph))
     return resolve(policy, arch, list(graph.weights))
-
-
-def loss_spec(recipe: Recipe, data: Dataset) -> LossSpec:
-    """Raises ConfigError for class weights that are not one for each class, DataError for no label to validate."""
-    _refuse_same_labels(data)
-    weights, classes = recipe.loss.class_weights, len(data.classes)
-    kind: LossName = "sigmoid" if recipe.data.task == "multilabel" else "softmax"
-    if weights == "balanced":
-        return LossSpec(recipe.loss.label_smoothing, balanced_weights(data.train.labels, classes), kind)
-    if isinstance(weights, dict):
-        return LossSpec(recipe.loss.label_smoothing, _by_name(weights, data.classes), kind)
-    if weights is not None and len(weights) != classes:
-        raise ConfigError(f"loss.class_weights has {len(weights)} values, expected one for each of {classes} classes")
-    return LossSpec(recipe.loss.label_smoothing, weights, kind)
-
-
-def _refuse_same_labels(data: Dataset) -> None:
-    """Raises DataError where pictures have any number of labels, and nothing can be learned of them, or validated."""
-    if not several(data.train.labels):
-        return
-    if data.train.labels.all():
-        what = f"every training picture has the same labels ({', '.join(data.classes[:MOST_NAMED])})"
-        raise DataError(f"data {data.root}: {what}, and there is nothing to tell. Cure: pictures without them")
-    if not data.val.labels.any():
-        what = "no validation picture has a label, so that no epoch is better than another"
-        raise DataError(f"data {data.root}: {what}. Cure: validation pictures with labels")
-
-
-def _by_name(weights: Mapping[str, float], classes: Sequence[str]) -> tuple[float, ...]:
-    """Class weights in the order of the classes. Raises ConfigError for other names than theirs."""
-    for name in weights:
-        if name not in classes:
-            raise ConfigError(expected("a class of loss.class_weights", name, classes))
-    if missing := [name for name in classes if name not in weights]:
-        cure = "Cure: give each class of the data one; 1.0 is the weight of a class without any"
-        raise ConfigError(f"loss.class_weights has none for {', '.join(missing)}. {cure}")
-    return tuple(weights[name] for name in classes)
-
-
-def balanced_weights(labels: Int64, classes: int) -> tuple[float, ...]:
-    """Class weights inverse to the counts, with a mean of 1 over the samples: n / (classes * count).
-
-    Of any number of labels each, what makes those that have a label weigh as much as those that do not:
-    (n - count) / count, within the bounds of a weight.
-    """
-    counts = class_counts(labels, classes)
-    if several(labels):
-        ratios = (len(labels) - counts) / counts
-        return tuple(ratios.clip(LEAST_WEIGHT, MOST_WEIGHT).tolist())
-    return tuple(float(w) for w in len(labels) / (classes * counts))
 
 
 def small_from_random(recipe: Recipe) -> Recipe:

@@ -31,6 +31,7 @@ from xfer.nets.specs import with_graph
 from xfer.progress import Progress, silent
 from xfer.recipe import meaning
 from xfer.recipe.endings import phases_of
+from xfer.recipe.loss import loss_spec
 from xfer.recipe.phases import PlannedPhase, epochs, plan
 from xfer.recipe.recipe import Recipe
 from xfer.results.read import AS_GIVEN, Places
@@ -64,7 +65,7 @@ def prepare(
     weights, metadata = resolve_source(source, arch.name, progress=progress) or (None, {})
 
     data = meaning.open_data(recipe, progress, places.data)
-    loss = meaning.loss_spec(recipe, data)
+    loss = loss_spec(recipe, data)
     meaning.refuse_large_batches(recipe, data, device)
 
     spec = meaning.model_spec(recipe, arch, len(data.classes), size, metadata, precision)
