@@ -137,6 +137,7 @@ def test_a_damaged_threshold_is_refused(run, tmp_path):
 
 def test_a_service_answers_with_labels(run, declaring):
     pytest.importorskip("starlette")
+    pytest.importorskip("httpx")  # which its client of tests needs
     from starlette.testclient import TestClient
 
     from xfer.serving.app import Model, application
