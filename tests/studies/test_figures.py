@@ -78,5 +78,17 @@ def test_accuracies_are_drawn_in_percent_on_axes_that_hold_both_sides():
             assert axes.yaxis.get_major_formatter()(0.95, 0) == "95 %"
 
 
+def test_mean_average_precision_has_one_side_and_its_name():
+    values = {"a": accuracies(3)[:, :, :1], "b": accuracies(2, level=0.9)[:, :, :1]}
+    (axes,) = figure_accuracies(values).axes
+    assert axes.get_title(loc="left") == "Mean average precision on validation pictures"
+    assert axes.yaxis.get_major_formatter()(0.95, 0) != "95 %"
+    for name, line in means(axes).items():
+        assert np.allclose(line.get_ydata(), values[name][:, :, 0].mean(axis=0))
+    (axes,) = figure_mode("m", {"torch": values["a"], "mindspore": values["b"]}).axes
+    assert axes.get_title(loc="left") == "Mean average precision of m"
+    assert set(means(axes)) == {"validation, torch", "validation, mindspore"}
+
+
 def test_nothing_to_show_is_said():
     assert figure_accuracies({}).texts[0].get_text() == "no finished runs"

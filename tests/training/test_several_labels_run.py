@@ -16,7 +16,6 @@ from xfer.results.predicted import read_predictions
 from xfer.results.run import Run
 from xfer.scores.labels import score_labels
 from xfer.scores.thresholds import cross_fitted
-from xfer.studies.plan import read_plan
 from xfer.testing.fixtures import require
 from xfer.testing.numpy_backend import NumpyBackend
 
@@ -253,10 +252,3 @@ def test_a_rate_is_found_for_any_number_of_labels(table):
     found = xfer.find_lr(recipe, backend=NumpyBackend(), steps=30, progress=False)
     assert len(found.losses) > 5
     assert found.losses[0] == pytest.approx(np.log(2), abs=0.2)
-
-
-def test_a_study_says_that_it_knows_no_labels(table, tmp_path):
-    (tmp_path / "recipe.toml").write_text('[data]\ntask = "multilabel"\nsource = "x.csv"\n')
-    (tmp_path / "study.toml").write_text('name = "s"\nbackends = ["torch"]\n[modes.a]\nrecipe = "recipe.toml"\n')
-    with pytest.raises(XferError, match="no accuracy to show"):
-        read_plan(tmp_path / "study.toml")

@@ -6,12 +6,6 @@ from xfer.data.columns import Task
 from xfer.errors import ConfigError
 
 
-def refuse_several(task: Task, what: str) -> None:
-    """Raises ConfigError for pictures with any number of labels, which `what` knows nothing of."""
-    if task == "multilabel":
-        raise ConfigError(f"{what}: data.task = 'multilabel' has no accuracy to show. Cure: single runs, xfer compare")
-
-
 def refuse_unfit(task: Task, sampler: str) -> None:
     """Raises ConfigError."""
     if task == "multilabel" and sampler == "balanced":

@@ -1,4 +1,4 @@
-"""Accuracy by epoch, averaged over the seeds of a study."""
+"""Accuracy by epoch, or mean average precision, averaged over the seeds of a study."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from xfer.plots.style import TRAIN, VAL, empty_figure, new_figure, settings
 from xfer.studies.statistics import mean_band
 
 Accuracies = NDArray[np.float64]
-"""(seeds, epochs, 2): training and validation accuracy, in [0, 1]."""
+"""(seeds, epochs, 2): training and validation accuracy, in [0, 1].
+
+Of any number of labels (seeds, epochs, 1): mean average precision on validation pictures.
+"""
+
+_SIDES = ("Training accuracy", "Validation accuracy")
+_RANKED = ("Mean average precision on validation pictures",)
 
 
 # Dashes and markers too: lines that cross must survive a black-and-white print.
@@ -27,33 +33,39 @@ _LONGEST = 50  # characters of a label
 
 
 def figure_accuracies(accuracies: Mapping[str, Accuracies]) -> Figure:
-    """Training accuracy on the left and validation accuracy on the right, a line for each label."""
+    """Training accuracy on the left and validation accuracy on the right, a line for each label.
+
+    Mean average precision has axes of its own and no other side.
+    """
     with settings():
         if not accuracies:
             return empty_figure("no finished runs")
         figure = new_figure(9.5, 4.6 + 0.2 * (len(accuracies) // 3))
-        left, right = figure.subplots(1, 2, sharey=True)
-        for axes, side, title in ((left, 0, "Training accuracy"), (right, 1, "Validation accuracy")):
+        titles = _RANKED if _ranked(accuracies) else _SIDES
+        (sides,) = figure.subplots(1, len(titles), sharey=True, squeeze=False)
+        for side, (axes, title) in enumerate(zip(sides, titles, strict=True)):
             for place, (name, values) in enumerate(accuracies.items()):
                 _draw(axes, values[:, :, side], name, place)
             axes.set_title(title, loc="left")
-        for axes in (left, right):  # once both are drawn, whose limits are shared
-            _finish(axes, list(accuracies.values()))
-        _explain(figure, left, list(accuracies.values()))
+        for axes in sides:  # once both are drawn, whose limits are shared
+            _finish(axes, list(accuracies.values()), percent=len(titles) > 1)
+        _explain(figure, sides[0], list(accuracies.values()))
         return figure
 
 
 def figure_mode(mode: str, accuracies: Mapping[str, Accuracies]) -> Figure:
-    """Training and validation accuracy of one mode, for each backend."""
+    """Training and validation accuracy of one mode, or its mean average precision, for each backend."""
     with settings():
         figure = new_figure(6.5, 4.6)
-        axes = figure.add_subplot()
+        axes, ranked = figure.add_subplot(), _ranked(accuracies)
         for place, (backend, values) in enumerate(accuracies.items()):
             suffix = f", {backend}" if len(accuracies) > 1 else ""
-            for side, split in enumerate(("training", "validation")):
-                _draw(axes, values[:, :, side], split + suffix, 2 * place + side)
-        _finish(axes, list(accuracies.values()))
-        axes.set_title(f"Accuracy of {mode}", loc="left", parse_math=False)
+            splits = ("validation",) if ranked else ("training", "validation")
+            for side, split in enumerate(splits):
+                _draw(axes, values[:, :, side], split + suffix, len(splits) * place + side)
+        _finish(axes, list(accuracies.values()), percent=not ranked)
+        title = "Mean average precision" if ranked else "Accuracy"
+        axes.set_title(f"{title} of {mode}", loc="left", parse_math=False)
         _explain(figure, axes, list(accuracies.values()))
         return figure
 
@@ -81,12 +93,17 @@ def _short(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[:half]}...{name[-half:]}"
 
 
-def _finish(axes: Axes, accuracies: Sequence[Accuracies]) -> None:
+def _ranked(accuracies: Mapping[str, Accuracies]) -> bool:
+    return any(values.shape[-1] == 1 for values in accuracies.values())
+
+
+def _finish(axes: Axes, accuracies: Sequence[Accuracies], percent: bool) -> None:
     axes.set(xlabel="epoch", xlim=(0.5, max(values.shape[1] for values in accuracies) + 0.5))
     low, high = axes.get_ylim()
     axes.set_ylim(max(0.0, low), min(1.02, high))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+    if percent:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
     axes.grid(True)
 
 

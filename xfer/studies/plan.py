@@ -19,7 +19,6 @@ from xfer.recipe.load import make_recipe, validated
 from xfer.recipe.names import FLAGS
 from xfer.recipe.recipe import MOST_FOLDS, Recipe, Seed
 from xfer.recipe.shipped import find_recipe, shipped
-from xfer.recipe.tasks import refuse_several
 from xfer.recipe.toml import read_toml
 from xfer.section import Section
 
@@ -147,6 +146,12 @@ def read_plan(
         runs.extend(_runs(name, mode, _place(path, mode.recipe), changes, weights, study.folds))
     if len({run.name for run in runs}) < len(runs):
         raise ConfigError(f"{path}: two of its runs would have the same name. Cure: rename a mode")
+    of_task = {run.recipe.data.task: run.mode for run in runs}
+    if len(of_task) > 1:
+        raise ConfigError(
+            f"{path}: mode {of_task['classification']} tells classes apart, mode {of_task['multilabel']} any number of "
+            "labels (data.task): they have no figure in common. Cure: a study for each task"
+        )
     return Plan(study.name, tuple(runs), study.folds)
 
 
@@ -165,7 +170,6 @@ def _runs(
             raise BackendError(expected(f"backend of mode {name}", framework, known))
     changes = changes | {"seed": mode.numbers[0]}
     recipe = make_recipe(content, changes, f"mode {name} ({path})")
-    refuse_several(recipe.data.task, f"study {path}")
     by_seed = "data.split_seed" not in changes and recipe.data.split_seed == "seed"
     if weights is not None and recipe.weights.source == IMAGENET:
         recipe = make_recipe(content, changes | {"weights.source": weights})

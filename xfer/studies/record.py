@@ -13,6 +13,13 @@ from xfer.results.run import Run
 from xfer.studies.plan import Planned
 from xfer.system.files import json_text
 
+OF_CLASSES = ("accuracy", "last_accuracy")
+OF_LABELS = ("mean_average_precision", "last_mean_average_precision")
+"""The figures of best and last epochs that runs and rows have, of the one task and of the other."""
+
+FIGURES = ("Accuracy", "Mean average precision")
+"""The same in words, by whether pictures have any number of labels."""
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -30,8 +37,9 @@ class Ended:
 class Finished:
     """A run. Accuracies are shares of the validation images; `folder` is relative to the study's.
 
-    accuracy  of the best epoch, which was chosen on the same images; `last_accuracy` of the last epoch
-    macro_f1  of the best epoch; every class counts the same
+    accuracy  of the best epoch, which was chosen on the same images; `last_accuracy` of the last epoch. Of any number
+              of labels both are None, and there are mean average precisions in their place
+    macro_f1  of the best epoch; every class counts the same. Of any number of labels by thresholds out of fold
     fold      that it was validated with, of the study's; None where it has none
     jobs      how many runs shared the machine while this one was trained
     """
@@ -42,14 +50,16 @@ class Finished:
     fold: int | None
     folder: str
     device: str
-    accuracy: float
-    last_accuracy: float
+    accuracy: float | None
+    last_accuracy: float | None
     best_epoch: int
     n_val: int
     macro_f1: float
     seconds: float
     peak_memory: float | None
     jobs: int
+    mean_average_precision: float | None = None
+    last_mean_average_precision: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,9 @@ class Failed:
 class Row:
     """All seeds of a mode on a backend. Means over them, with 95 % intervals where the seeds show any spread.
 
+    accuracy, last_accuracy  None of any number of labels, which have mean average precisions in their place. Of folds
+                             that is one ranking of the pictures of all of them, and there is none of last epochs
+    interval, last_interval  of either; `best` is that of the best seed
     seconds, peak_memory  means, of a whole run and in bytes
     shared_machine        some of the runs were trained beside others, so that the seconds say little
     """
@@ -75,9 +88,9 @@ class Row:
     backend: str
     devices: tuple[str, ...]
     seeds: tuple[int, ...]
-    accuracy: float
+    accuracy: float | None
     interval: Interval | None
-    last_accuracy: float
+    last_accuracy: float | None
     last_interval: Interval | None
     best: float
     macro_f1: float
@@ -85,6 +98,25 @@ class Row:
     seconds: float
     peak_memory: float | None
     shared_machine: bool
+    mean_average_precision: float | None = None
+    last_mean_average_precision: float | None = None
+
+    @property
+    def several(self) -> bool:
+        """Whether pictures have any number of labels."""
+        return self.mean_average_precision is not None
+
+    @property
+    def figure(self) -> float:
+        """What rows are told by: the accuracy, or the mean average precision, of best epochs."""
+        found = self.mean_average_precision if self.several else self.accuracy
+        assert found is not None, "a row has the figure of its task"
+        return found
+
+    @property
+    def last_figure(self) -> float | None:
+        """The same of last epochs."""
+        return self.last_mean_average_precision if self.several else self.last_accuracy
 
 
 @dataclass(frozen=True)
@@ -96,8 +128,10 @@ class PairedTest:
 
     splits      sets of validation images, 1 where all seeds have the same
     total       predictions that are compared: n x seeds where there is one split
-    difference  accuracy of `other` minus that of `first`, with the pigeonhole interval over images and seeds
-    p           of the exact sign-flip test over images; `p_adjusted` by Holm's method over all pairs of the study
+    difference  accuracy of `other` minus that of `first`, with the pigeonhole interval over images and seeds; of any
+                number of labels, of mean average precision
+    p           of the exact sign-flip test over images; of any number of labels, over seeds. `p_adjusted` by Holm's
+                method over all pairs of the study
     same        predictions that are identical, of `total`
     """
 
@@ -143,8 +177,16 @@ class Study:
     runs: tuple[Finished, ...]
     failed: tuple[Failed, ...]
 
+    @property
+    def several(self) -> bool:
+        """Whether pictures have any number of labels."""
+        return any(row.several for row in self.rows)
+
     def as_json(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(json_text(asdict(self)))
+        for each in (*content["rows"], *content["runs"]):
+            for key in OF_CLASSES if self.several else OF_LABELS:
+                del each[key]
         return content
 
 

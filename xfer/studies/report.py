@@ -13,33 +13,39 @@ from xfer.plots.files import attempt, write_figure
 from xfer.results.page import listed, picture, table, write_page
 from xfer.results.run import Run
 from xfer.studies import text as study_text
-from xfer.studies.record import Group, Study
+from xfer.studies.record import FIGURES, Group, Study
 
-Accuracies = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-CAPTION = "Accuracy by epoch, mean over seeds with its 95 % interval; a run that ended early stays where it ended"
+Curves = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+CAPTION = "{} by epoch, mean over seeds with its 95 % interval; a run that ended early stays where it ended"
+STEMS = ("accuracy", "mean_average_precision")
 
 
 def names(modes: Iterable[str]) -> list[str]:
-    """Of the figures."""
-    return ["accuracy.png", *(f"accuracy_{mode}.png" for mode in modes)]
+    """Of the figures, of either task."""
+    of = list(modes)
+    return [f"{name}.png" for stem in STEMS for name in (stem, *(f"{stem}_{mode}" for mode in of))]
 
 
 def draw(groups: Sequence[Group], folder: Path, earlier: Iterable[str] = ()) -> list[Path]:
-    """Draw `accuracy.png` and an `accuracy_<mode>.png` for each mode; gives the files. Those of `earlier` modes go."""
+    """Draw `accuracy.png` and an `accuracy_<mode>.png` for each mode; gives the files. Those of `earlier` modes go.
+
+    Of any number of labels the names begin with `mean_average_precision`.
+    """
     for stale in names(earlier):
         (folder / stale).unlink(missing_ok=True)
     if not groups:
         return []
     several = len({group.backend for group in groups}) > 1
     labels = [f"{group.mode} ({group.backend})" if several else group.mode for group in groups]
-    accuracies = [_together([_accuracies(runs) for runs in group.runs.values()]) for group in groups]
-    files = [folder / "accuracy.png"]
+    curves = [_together([_curves(runs) for runs in group.runs.values()]) for group in groups]
+    stem = STEMS[curves[0].shape[-1] == 1]
+    files = [folder / f"{stem}.png"]
     with attempt(files[0]):
         from xfer.studies.figures import figure_accuracies
 
-        write_figure(files[0], figure_accuracies(dict(zip(labels, accuracies, strict=True))))
-    for mode, members in groupby(zip(groups, accuracies, strict=True), key=lambda pair: pair[0].mode):
-        files.append(folder / f"accuracy_{mode}.png")
+        write_figure(files[0], figure_accuracies(dict(zip(labels, curves, strict=True))))
+    for mode, members in groupby(zip(groups, curves, strict=True), key=lambda pair: pair[0].mode):
+        files.append(folder / f"{stem}_{mode}.png")
         with attempt(files[-1]):
             from xfer.studies.figures import figure_mode
 
@@ -47,15 +53,19 @@ def draw(groups: Sequence[Group], folder: Path, earlier: Iterable[str] = ()) -> 
     return [file for file in files if file.exists()]
 
 
-def _accuracies(runs: Sequence[Run]) -> Accuracies:
-    """(epochs, 2): training and validation accuracy, in [0, 1], means over the folds of a seed."""
-    folds = [[[row["train_accuracy"], row["val_accuracy"]] for row in run.history] for run in runs]
-    mean: Accuracies = _together([np.asarray(fold, np.float64) for fold in folds]).mean(axis=0)
+def _curves(runs: Sequence[Run]) -> Curves:
+    """(epochs, 2): training and validation accuracy, in [0, 1], means over the folds of a seed.
+
+    Of any number of labels (epochs, 1): mean average precision, which training pictures have none of.
+    """
+    keys = ("val_map",) if "val_map" in runs[0].history[0] else ("train_accuracy", "val_accuracy")
+    folds = [[[row[key] for key in keys] for row in run.history] for run in runs]
+    mean: Curves = _together([np.asarray(fold, np.float64) for fold in folds]).mean(axis=0)
     return mean
 
 
-def _together(runs: Sequence[Accuracies]) -> Accuracies:
-    """(seeds, epochs, 2), of (epochs, 2) each. A run that ended early has its last figures from there on.
+def _together(runs: Sequence[Curves]) -> Curves:
+    """(seeds, epochs, F), of (epochs, F) each. A run that ended early has its last figures from there on.
 
     Without them the mean would be of ever fewer runs, those that went on because they still gained.
     """
@@ -71,6 +81,6 @@ def report(study: Study, pictures: Sequence[Path], path: Path) -> None:
         listed(study_text.verdicts(study)),
         *(f"<p>{escape(note)}</p>" for note in study_text.notes(study)),
         listed(study_text.failures(study)),
-        *(picture(file, CAPTION) for file in pictures),
+        *(picture(file, CAPTION.format(FIGURES[study.several])) for file in pictures),
     ]
     write_page(path, study.name, f"{len(study.runs)} runs", sections)

@@ -1,12 +1,14 @@
 """Statistics over seeds and images. Shares lie in [0, 1], confidence is 95 % throughout.
 
 Two things vary when a mode of training is judged: the seed it was trained with, and the images it was validated on.
-`seed_interval` covers another seed on the same images; `difference_interval` covers another seed and other images.
+`seed_interval` covers another seed on the same images; `difference_interval` and `ranked_interval` cover another seed
+and other images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,18 @@ from xfer.comparison.statistics import CONFIDENCE, RESAMPLES, Interval, upper_bo
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
+MOST_FLIPPED = 16  # seeds
 _CHUNK = 4_000_000  # values that are resampled at once
+_ROUNDING = 1e-12  # of sums in another order
+
+
+class Difference(NamedTuple):
+    """Of one row of a study to another, on `n` images with the same seeds, with its interval and what a test says."""
+
+    n: int
+    value: float
+    interval: Interval
+    p: float
 
 
 def mean_band(values: NDArray[np.float64]) -> tuple[Float64, Float64, Float64]:
@@ -61,6 +74,25 @@ def sign_flip(differences: Int64) -> float:
         chance = longer
     extreme = np.abs(2 * np.arange(whole + 1) - whole) >= abs(int(differences.sum()))
     return min(1.0, float(chance[extreme].sum()))
+
+
+def seed_flip(differences: Sequence[float]) -> float:
+    """The two-sided p of the sign-flip test of a sum over seeds (Fisher 1935); `differences` (S,), one for each.
+
+    Up to MOST_FLIPPED seeds all 2 ** S flips count, and p is 2 ** (1 - S) at least. Of more seeds 2 ** MOST_FLIPPED
+    flips do: the one that was seen, and others that are drawn.
+    """
+    values = np.asarray(differences, np.float64)
+    sums = np.zeros(1)
+    if len(values) <= MOST_FLIPPED:
+        for value in values:
+            sums = np.concatenate([sums + value, sums - value])
+    else:
+        generator = np.random.default_rng(0)
+        for value in values:
+            sums = sums + value * generator.choice([-1.0, 1.0], 2**MOST_FLIPPED - 1)
+        sums = np.append(sums, values.sum())
+    return float((np.abs(sums) >= abs(values.sum()) - _ROUNDING * np.abs(values).sum()).mean())
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -110,7 +142,30 @@ def difference_interval(differences: Int64, seed: int = 0, validated: NDArray[np
     It is bootstrapped, and never narrower than what n images leave open where none of them differs: resampling
     images that (nearly) all agree would claim a certainty about other images that n of them cannot give.
     """
-    low, high = pigeonhole(differences, seed, validated=validated)
     mean = float(differences.mean() if validated is None else differences[validated].mean())
-    open_ = upper_bound(0, differences.shape[1])
+    return _opened(pigeonhole(differences, seed, validated=validated), mean, differences.shape[1])
+
+
+def _opened(interval: Interval, mean: float, images: int) -> Interval:
+    (low, high), open_ = interval, upper_bound(0, images)
     return Interval(max(-1.0, min(low, mean - open_)), min(1.0, max(high, mean + open_)))
+
+
+def ranked_interval(differences: Float64, mean: float, images: int, seed: int = 0) -> Interval:
+    """The pigeonhole interval of a mean over seeds of differences that are no means over images, as of rankings.
+
+    It is never narrower than what `images` leave open, as `difference_interval`.
+
+    differences  (seeds, resamples): of each seed, on images that were resampled; the same ones for all seeds. NaN where
+                 a resample has no such figure
+    mean         over seeds, of the images as they are
+    """
+    seeds, count = differences.shape
+    generator = np.random.default_rng((seed, 1))  # (seed,) drew the images
+    drawn = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=count).T
+    weights = drawn * ~np.isnan(differences)
+    there = weights.sum(axis=0) > 0
+    sums = (weights * np.nan_to_num(differences)).sum(axis=0)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(sums[there] / weights.sum(axis=0)[there], [tail, 1 - tail])
+    return _opened(Interval(float(low), float(high)), mean, images)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from xfer.comparison.statistics import Interval
 from xfer.studies.plan import Planned
-from xfer.studies.record import Ended, Failed, PairedTest, Row, Study, Unpaired
+from xfer.studies.record import FIGURES, Ended, Failed, PairedTest, Row, Study, Unpaired
 
 Table = tuple[Sequence[str], list[list[str]]]
 """The heads of the columns, and the cells of each line."""
@@ -18,7 +18,10 @@ def ended(event: Ended) -> str:
     if event.result is None:
         return f"{name}: failed: {event.reason}"
     when = ", done before" if event.before else ""
-    return f"{name}: {event.result['val_accuracy']:.2%} in {event.result['seconds_total']:.1f} s{when}"
+    labels = event.result.get("label_metrics")
+    ranked = labels and labels["mean_average_precision"]["value"]
+    figure = f"{event.result['val_accuracy']:.2%}" if ranked is None else f"mAP {ranked:.4f}"
+    return f"{name}: {figure} in {event.result['seconds_total']:.1f} s{when}"
 
 
 def _run_name(run: Planned | Failed) -> str:
@@ -33,17 +36,19 @@ def label(row: Row, rows: Sequence[Row]) -> str:
 
 def result_table(study: Study) -> Table:
     memory = any(row.peak_memory is not None for row in study.rows)
+    of, share = ("mAP, ", _four_digits) if study.several else ("", _percent)
+    ends = _short_interval if study.several else _interval
+    last = not study.rows or any(row.last_figure is not None for row in study.rows)
     head = [
         "mode",
         "backend",
         "seeds",
-        "best epoch",
+        f"{of}best epoch",
         "95 %",
         "macro-F1",
         "95 %",
-        "last epoch",
-        "95 %",
-        "best seed",
+        *([f"{of}last epoch", "95 %"] if last else []),
+        f"{of}best seed",
         "seconds",
     ]
     cells = [
@@ -51,13 +56,12 @@ def result_table(study: Study) -> Table:
             row.mode,
             f"{row.backend} ({', '.join(row.devices)})",
             f"{len(row.seeds)}",
-            _percent(row.accuracy),
-            _interval(row.interval),
+            share(row.figure),
+            ends(row.interval),
             _percent(row.macro_f1),
             _interval(row.macro_f1_interval),
-            _percent(row.last_accuracy),
-            _interval(row.last_interval),
-            _percent(row.best),
+            *([share(row.last_figure), ends(row.last_interval)] if row.last_figure is not None else []),
+            share(row.best),
             f"{row.seconds:.1f}" + ("*" if row.shared_machine else ""),
             *([_memory(row.peak_memory)] if memory else []),
         ]
@@ -67,15 +71,15 @@ def result_table(study: Study) -> Table:
 
 
 def pair_table(study: Study) -> Table:
-    head = ["pair", "seeds", "points", "95 %", "p", "p (Holm)", "same predictions", "verdict"]
+    many = study.several
+    head = ["pair", "seeds", "mAP" if many else "points", "95 %", "p", "p (Holm)", "same predictions", "verdict"]
     cells = [
         [
             f"{label(study.rows[pair.other], study.rows)} - {label(study.rows[pair.first], study.rows)}",
             f"{len(pair.seeds)}",
-            f"{100 * pair.difference:+.2f}",
-            f"{100 * pair.interval.low:+.1f} to {100 * pair.interval.high:+.1f}",
-            f"{pair.p:.2g}",
-            f"{pair.p_adjusted:.2g}",
+            f"{pair.difference:+.4f}" if many else f"{100 * pair.difference:+.2f}",
+            " to ".join(f"{end:+.4f}" if many else f"{100 * end:+.1f}" for end in pair.interval),
+            *(["", ""] if many and len(pair.seeds) == 1 else [f"{pair.p:.2g}", f"{pair.p_adjusted:.2g}"]),
             f"{pair.same} of {pair.total}",
             pair.verdict,
         ]
@@ -95,6 +99,8 @@ def _verdict(pair: PairedTest | Unpaired, study: Study) -> str:
     if isinstance(pair, Unpaired):
         return f"{second} against {first}: no paired test ({pair.reason})"
     points, margin = f"{abs(100 * pair.difference):.1f} points", f"+-{100 * study.margin:.1f} points"
+    if study.several:
+        points, margin = f"{abs(pair.difference):.4f} of mean average precision", f"+-{study.margin:g}"
     if pair.verdict == "equivalent":
         return f"{second} and {first} are equivalent: they lie within {margin} with 95 % confidence"
     if pair.verdict == "different":
@@ -110,8 +116,8 @@ def notes(study: Study) -> list[str]:
         images = "-".join(dict.fromkeys(map(str, study.n_val)))
         where = "on the same images" if study.splits == 1 else "on what it is validated on"
         paragraphs.append(
-            f"Accuracy on {images} validation images, mean over seeds. The best epoch is chosen on these images, "
-            "which flatters it; the last epoch is not chosen. Macro-F1 is of the best epoch, a mean over classes. "
+            f"{FIGURES[study.several]} on {images} validation images, mean over seeds. The best epoch is chosen on "
+            f"these images, which flatters it; the last epoch is not chosen. {_MACRO[study.several]} "
             "Intervals: Student's t over seeds, so for another seed "
             f"{where}; none where the seeds show no spread."
         )
@@ -122,14 +128,29 @@ def notes(study: Study) -> list[str]:
             "training images, which the networks of a seed share: no unbiased estimate of that variance exists (Bengio "
             "and Grandvalet 2004)."
         )
+        if study.several:
+            paragraphs.append(
+                "The pictures of all folds are ranked together, by probabilities of different networks. Last epochs "
+                "leave none to rank: they have a figure in each fold alone."
+            )
     if study.splits > 1:
         paragraphs.append(
-            f"The runs were validated on {study.splits} different sets of images, so that accuracies of different runs "
-            "differ by their images too. Splits of the same images overlap: over seeds with a split each, Student's "
-            "intervals are then too narrow for new images."
+            f"The runs were validated on {study.splits} different sets of images, so that "
+            f"{'mean average precisions' if study.several else 'accuracies'} of different runs differ by their images "
+            "too. Splits of the same images overlap: over seeds with a split each, Student's intervals are then too "
+            "narrow for new images."
         )
     tested = [pair for pair in study.pairs if isinstance(pair, PairedTest)]
-    if tested:
+    if tested and study.several:
+        fewest = min(len(pair.seeds) for pair in tested)
+        least = f"of {fewest} seeds it is {2.0 ** (1 - fewest):.2g} at least" if fewest > 1 else "one seed has none"
+        paragraphs.append(
+            "Pairs: mean average precisions of the best epochs on the same images with the same seeds. The interval is "
+            "the pigeonhole bootstrap's, so for other seeds and other images; the verdict is by it alone, and not "
+            "adjusted for the number of pairs. p is of the exact sign-flip test over seeds, adjusted by Holm's method "
+            f"for all pairs; {least}. Same predictions are those with every label the same."
+        )
+    elif tested:
         paragraphs.append(
             "Pairs: predictions of the best epochs on the same images with the same seeds. The interval is the "
             "pigeonhole bootstrap's, so for other seeds and other images; p is of the exact sign-flip test over "
@@ -179,12 +200,27 @@ def as_markdown(table: Table) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
+_MACRO = (
+    "Macro-F1 is of the best epoch, a mean over classes.",
+    "Macro-F1 is of the best epoch, a mean over labels; no image is judged by thresholds that were chosen with it.",
+)
+"""Of one class for each image, and of any number of labels each."""
+
+
 def _percent(share: float) -> str:
     return f"{share:.2%}"
 
 
 def _interval(interval: Interval | None) -> str:
     return "" if interval is None else f"{100 * interval.low:.1f}-{100 * interval.high:.1f} %"
+
+
+def _four_digits(share: float) -> str:
+    return f"{share:.4f}"
+
+
+def _short_interval(interval: Interval | None) -> str:
+    return "" if interval is None else f"{interval.low:.4f}-{interval.high:.4f}"
 
 
 def _memory(size: float | None) -> str:
