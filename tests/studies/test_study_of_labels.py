@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -163,6 +164,16 @@ def test_the_command_says_it_run_by_run_and_does_nothing_twice(done, labelled):
     assert (output / "study.md").read_text() in lines
 
 
+def test_pictures_of_earlier_modes_go(done, labelled, tmp_path):
+    shutil.copytree(done[0], tmp_path / "out")
+    (labelled / "head.toml").write_text((labelled / "study.toml").read_text().split("[modes.all]")[0])
+    study(labelled / "head.toml", output=tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out" / "plots").iterdir()) == [
+        "mean_average_precision.png",
+        "mean_average_precision_head.png",
+    ]
+
+
 def test_a_study_of_both_tasks_is_refused_in_a_line(labelled, folder):
     text = (labelled / "study.toml").read_text() + f"[modes.classes]\nrecipe = '{folder / 'recipe.toml'}'\n"
     (labelled / "both.toml").write_text(text)
@@ -189,6 +200,10 @@ def test_pictures_of_all_folds_are_ranked_together(labelled, tmp_path):
     (pair,) = results.pairs
     assert (pair.n, pair.total, pair.p) == (40, 40, 1.0)
     assert pair.difference == pytest.approx(precisions["all"] - precisions["head"])
+    assert pair.interval.low > 0, "this test needs a difference that shows"
+    assert pair.verdict == "different"  # by the interval: p is of one seed
+    sentence = f"all is better than head, by {pair.difference:.4f} of mean average precision"
+    assert study_text.verdicts(results) == [sentence]
     head, lines = study_text.result_table(results)
     assert "mAP, last epoch" not in head
     assert all(len(line) == len(head) for line in lines)
