@@ -174,6 +174,22 @@ def test_pictures_of_earlier_modes_go(done, labelled, tmp_path):
     ]
 
 
+def test_a_run_with_an_epoch_of_the_other_task_is_refused_in_a_line(done, labelled, tmp_path):
+    shutil.copytree(done[0], tmp_path / "out")
+    path = tmp_path / "out" / "runs" / "all-numpy-0" / "metrics.jsonl"
+    *lines, last = path.read_text().splitlines()
+    row = json.loads(last)
+    assert not row["best"], "of the best epoch result.json says the figures too"
+    row = {key: value for key, value in row.items() if not key.startswith(("val_", "train_"))}
+    row |= {"val_loss": 1.0, "train_loss": 1.0, "val_accuracy": 0.5, "train_accuracy": 0.5}
+    path.write_text("\n".join([*lines, json.dumps(row)]) + "\n")
+    words = ["study", str(labelled / "study.toml"), "--output", str(tmp_path / "out")]
+    refused = CliRunner().invoke(main, words)
+    assert refused.exit_code == 2
+    assert refused.stderr.count("\n") == 1
+    assert "all-numpy-0/metrics.jsonl, line 3: val_accuracy, expected val_map" in refused.stderr
+
+
 def test_a_study_of_both_tasks_is_refused_in_a_line(labelled, folder):
     text = (labelled / "study.toml").read_text() + f"[modes.classes]\nrecipe = '{folder / 'recipe.toml'}'\n"
     (labelled / "both.toml").write_text(text)

@@ -26,6 +26,10 @@ def predicted_by(run: Run) -> Predicted:
             if not _same(had, value):
                 received = f"{key} = {had!r}, and {file} says {value!r}"
                 raise CheckpointError(f"{run.path / RESULT}: {received}. {CURE}")
+    own, other = ("val_map", "val_accuracy") if several(predicted.labels) else ("val_accuracy", "val_map")
+    if mixed := [line for line, row in enumerate(run.history, start=1) if other in row]:
+        where = f"{run.path / METRICS}, line {mixed[0]}"
+        raise CheckpointError(f"{where}: {other}, expected {own}, as of predictions.csv. {CURE}")
     for fault in history_faults(_epochs(run), run.recipe):
         number, _, words = fault.partition(".")
         raise CheckpointError(f"{run.path / METRICS}, line {int(number) + 1}: {words}. {CURE}")

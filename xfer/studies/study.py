@@ -62,7 +62,7 @@ def study(
     weights          for the recipes that start from `imagenet`, never for those that start from random weights
     output           default: `studies/<name>`, with the runs in `runs/<mode>-<backend>-<seed>`
     jobs             runs at a time, 1 to MOST_JOBS
-    margin           differences in accuracy below it count as none, in (0, 1)
+    margin           differences in accuracy, or mean average precision, below it count as none, in (0, 1)
     overwrite        do anew a finished run of another recipe that lies where one of these belongs, and write into
                      a folder that holds other things, which stay
     set, overrides   as for `xfer.train`, over every recipe
