@@ -27,6 +27,7 @@ from service import BACKEND, MOST, Client, Service
 
 from xfer.cli.main import main
 from xfer.export.export import export
+from xfer.metrics import probabilities
 from xfer.serving.batches import Batches
 from xfer.serving.uploads import MOST_PICTURES
 
@@ -271,6 +272,7 @@ class Slow:
     """A predictor that waits for a word before its first batch."""
 
     whole = False
+    shares = staticmethod(probabilities)
 
     def __init__(self):
         self.go, self.seen = threading.Event(), []
@@ -287,6 +289,7 @@ def test_what_waits_is_computed_together_in_batches_of_at_most_so_many():
     pictures = [np.full((1, 2, 3), value, np.uint8) for value in range(9)]
     first = batches.submit(pictures[0])
     while not first.running():
+        assert not first.done()
         time.sleep(0.001)
     waiting = [batches.submit(picture) for picture in pictures[1:]]
     assert waiting[2].cancel()
