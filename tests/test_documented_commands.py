@@ -1,6 +1,6 @@
 """What the pages tell people to type is understood: commands by click, keys by the recipe, snippets by Python.
 
-Nothing is run here: tests/test_first_model.py and tests/test_tutorials.py run what two kinds of pages say.
+Nothing is run here: tests/test_first_model.py and tests/test_tutorial_pages.py run what two kinds of pages say.
 """
 
 import ast

@@ -218,7 +218,7 @@ def test_whoever_measures_is_told_too(pictures, monkeypatch):
     monkeypatch.setenv("XFER_CACHE", str(pictures.parent / "cache"))
 
     def chosen():
-        return choose(SimpleNamespace(classes=("a", "b")), pictures, "all", None, silent)
+        return choose(SimpleNamespace(classes=("a", "b"), thresholds=None), pictures, "all", None, silent)
 
     assert (len(chosen().split.labels), chosen().warnings) == (N, ())
     table = checked.read(place(pictures))

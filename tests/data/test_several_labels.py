@@ -67,6 +67,18 @@ def test_lists_are_the_same_labels(table, name):
     assert (first.val.labels == second.val.labels).all()
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])
+def test_pictures_with_addresses_have_the_same_labels(table, name, tmp_path, monkeypatch):
+    """Of files here: read where they lie, by a copy of the table."""
+    monkeypatch.setenv("XFER_CACHE", str(tmp_path / "cache"))
+    here = table.parent.as_uri()
+    text = table.read_text().replace("\nimg/", f"\n{here}/img/")
+    named = table.with_name("named.csv")
+    named.write_text(text)
+    other = named if name == "t.csv" else as_lists(named, name)
+    assert of(opened(other)) == of(opened(table))
+
+
 def test_semicolons_and_blanks_and_a_label_twice(table):
     text = table.read_text().replace("|", " ; ")
     spaced = table.with_name("spaced.csv")

@@ -41,7 +41,7 @@ class Service(Client):
         self.batches = Batches(served.make, most)
         self.batches.ready.wait()
         assert self.batches.failed is None
-        model = Model(served.name, served.classes, served.transforms, served.whole, self.batches)
+        model = Model(served.name, served.classes, served.transforms, served.whole, self.batches, served.thresholds)
         self.socket = bind("127.0.0.1", 0)
         super().__init__(self.socket.getsockname())
         config = uvicorn.Config(application(model, MOST, timeout), log_level="critical", access_log=False)

@@ -20,6 +20,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 from service import BACKEND, MOST, Service
 
+from xfer.metrics import probabilities
+from xfer.multilabel import sigmoid
 from xfer.serving.serve import Served
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -106,15 +108,43 @@ class Redness:
     """Of classes c0 to c6 one is the likelier the nearer its number is to how red a picture is."""
 
     whole = False
+    shares = staticmethod(probabilities)
 
     def step(self, images):
         red = images[..., 0].reshape(len(images), -1).mean(axis=1, keepdims=True) / 40
         return -np.abs(red - np.arange(7)).astype(np.float32)
 
 
+class Shades(Redness):
+    """Of red, green and blue a picture has those of which it has much."""
+
+    shares = staticmethod(sigmoid)
+
+    def step(self, images):
+        return (images.reshape(len(images), -1, 3).mean(axis=1) / 10 - 10).astype(np.float32)
+
+
+def test_of_any_number_of_labels_those_above_their_threshold_are_told(browser, tmp_path):
+    Image.new("RGB", (32, 32), (170, 0, 120)).save(tmp_path / "violet.png")
+    Image.new("RGB", (32, 32), (10, 10, 10)).save(tmp_path / "night.png")
+    service = Service(Served("shades", ("red", "green", "blue"), (), False, (0.5, 0.5, 0.5), Shades))
+    try:
+        browser.get("http://{}:{}/".format(*service.address))
+        browser.find_element(By.ID, "files").send_keys(str(tmp_path / "violet.png"))
+        ((_, rows, _),) = figures(browser)
+        assert [name for name, _ in rows] == ["red", "blue", "green"]
+        assert [row.text.split()[0] for row in browser.find_elements(By.CSS_SELECTOR, "tr.own")] == ["red", "blue"]
+        assert text_of(browser, "#said") == "violet.png: red, 99.9 %; blue, 88.1 %"
+        browser.find_element(By.ID, "files").send_keys(str(tmp_path / "night.png"))
+        WebDriverWait(browser, 10).until(lambda page: text_of(page, "#said") == "night.png: no label")
+        assert len(browser.find_elements(By.CSS_SELECTOR, "tr.own")) == 2
+    finally:
+        service.close()
+
+
 def test_of_many_classes_the_likeliest_are_shown_and_a_key_shows_the_others(browser, tmp_path):
     Image.new("RGB", (32, 32), (170, 0, 0)).save(tmp_path / "red.png")
-    service = Service(Served("redness", tuple(f"c{i}" for i in range(7)), (), False, Redness))
+    service = Service(Served("redness", tuple(f"c{i}" for i in range(7)), (), False, None, Redness))
     try:
         browser.get("http://{}:{}/".format(*service.address))
         browser.find_element(By.ID, "files").send_keys(str(tmp_path / "red.png"))

@@ -14,11 +14,11 @@ from typing import Any
 from urllib.parse import quote, unquote, urljoin
 
 from xfer.data.archives import LONGEST, is_archive, unpack
-from xfer.data.columns import Columns, find_columns
+from xfer.data.columns import Columns, Task, find_columns
 from xfer.data.fetched import Wanted, fetched, is_kept, names_kept, place_of
 from xfer.data.layout import has_suffix, is_hidden
 from xfer.data.made import UNPACKED
-from xfer.data.rows import is_table, table_rows
+from xfer.data.rows import Row, is_table, table_rows
 from xfer.errors import DataError
 from xfer.pixels.images import MORE_SUFFIXES, SUFFIXES
 from xfer.progress import Progress
@@ -31,7 +31,7 @@ _CHUNK = 2**20
 _MARK = b"://"
 
 
-def open_address(source: str, columns: Columns, cache: Path, progress: Progress) -> tuple[str, Path]:
+def open_address(source: str, columns: Columns, task: Task, cache: Path, progress: Progress) -> tuple[str, Path]:
     """The name of a set, and its folder or table below `cache`. Raises DataError where it cannot be had.
 
     What is kept is compared with what there is elsewhere, and used as it is where nobody answers.
@@ -49,14 +49,14 @@ def open_address(source: str, columns: Columns, cache: Path, progress: Progress)
         raise DataError(f"data {shown}: there is nothing. Cure: look at the address")
     if is_archive(Path(name)):
         return short, unpack(files / inside, cache / UNPACKED, progress)
-    return short, _with_pictures(files / inside, address, place, columns, progress)
+    return short, _with_pictures(_Rows(files / inside, columns, task), address, place, progress)
 
 
-def with_pictures(table: Path, columns: Columns, cache: Path, progress: Progress) -> Path:
+def with_pictures(table: Path, columns: Columns, task: Task, cache: Path, progress: Progress) -> Path:
     """A table on this machine; where pictures in it have addresses, one that names where they are kept instead."""
     if not _may_name_addresses(table):
         return table
-    return _with_pictures(table, "", place_of(cache, f"pictures of {table}"), columns, progress)
+    return _with_pictures(_Rows(table, columns, task), "", place_of(cache, f"pictures of {table}"), progress)
 
 
 def _now(address: str, kept: bool) -> remote.Found | None:
@@ -124,13 +124,12 @@ def _may_name_addresses(table: Path) -> bool:
     return False
 
 
-def _with_pictures(table: Path, base: str, place: Path, columns: Columns, progress: Progress) -> Path:
+def _with_pictures(rows: _Rows, base: str, place: Path, progress: Progress) -> Path:
     """A table like this one, with the names of what was fetched for addresses. `base`: the address it was fetched from.
 
     Its lines are the same, so that a message about one of them holds for both.
     """
-    rows = _Rows(table, columns)
-    known, here = dict[str, str](), False
+    table, known, here = rows.table, dict[str, str](), False
     for where, cell in rows.paths():
         here = here or (isinstance(cell, str) and is_address(cell))
         is_new = isinstance(cell, str) and cell.strip() and cell not in known
@@ -148,8 +147,7 @@ def _with_pictures(table: Path, base: str, place: Path, columns: Columns, progre
         raise DataError(f"table {public(base) or table}: {why}. Cure: look at the addresses")
     folder = files / os.path.dirname(name_below(base)) if base else files
     local = {cell: os.path.relpath(files / name, folder) for cell, name in names.items()}
-    asked = hashlib.blake2b(columns.model_dump_json().encode(), digest_size=4).hexdigest()
-    copy = folder / f"{table.name.rpartition('.')[0]}.{asked}{'.csv' if rows.is_csv else '.jsonl'}"
+    copy = folder / f"{table.name.rpartition('.')[0]}.{rows.asked}{'.csv' if rows.is_csv else '.jsonl'}"
     write_text(copy, rows.text(local, None if base else table.parent))
     return copy
 
@@ -192,21 +190,30 @@ def joined(base: str, name: str) -> str:
 class _Rows:
     """The rows of a table, with all columns that can be written again. Lines as they are in the file."""
 
-    def __init__(self, table: Path, columns: Columns) -> None:
-        self.table, self.columns = table, columns
+    def __init__(self, table: Path, columns: Columns, task: Task) -> None:
+        self.table, self.columns, self.task = table, columns, task
         self.is_csv = table.suffix.lower() in (".csv", ".tsv")
         self.names: list[str] = []
         self.at = 0
 
     def _choose(self, names: Sequence[str]) -> list[int]:
-        places = find_columns(self.table, names, self.columns)
+        places = find_columns(self.table, names, self.columns, self.task)
         of_roles = sorted({place for place in places if isinstance(place, int)})
         chosen = of_roles if self.table.suffix.lower() == ".parquet" else list(range(len(names)))
         self.names, self.at = [names[place] for place in chosen], chosen.index(places.path)
         return chosen
 
+    @property
+    def asked(self) -> str:
+        """A mark of what decides which columns these are."""
+        asked = self.columns.model_dump_json() + ("" if self.task == "classification" else self.task)
+        return hashlib.blake2b(asked.encode(), digest_size=4).hexdigest()
+
+    def _rows(self) -> Iterator[Row]:
+        return table_rows(self.table, self._choose, lists=self.task == "multilabel")
+
     def paths(self) -> Iterator[tuple[str, Any]]:
-        for where, cells in table_rows(self.table, self._choose):
+        for where, cells in self._rows():
             yield where, cells[self.at]
 
     def text(self, local: dict[str, str], folder: Path | None) -> str:
@@ -216,7 +223,7 @@ class _Rows:
         if self.is_csv:
             writer.writerow(self.names)
         line = out.getvalue().count("\n")
-        with closing(table_rows(self.table, self._choose)) as rows:  # type: ignore[type-var]
+        with closing(self._rows()) as rows:  # type: ignore[type-var]
             for where, cells in rows:
                 cells[self.at] = _moved(cells[self.at], local, folder)
                 row = io.StringIO()

@@ -121,7 +121,7 @@ def open_dataset(
     if val_fraction is not None and not 0 < val_fraction < 1:
         raise ConfigError(f"val_fraction = {val_fraction}: expected a number between 0 and 1, both left out")
     cache = cache or cache_dir()
-    name, root = locate(source, cache, progress, columns)
+    name, root = locate(source, cache, progress, columns, task)
     earlier = Earlier(cache if remember else None)
     found = find_parts(root, columns, progress, task)
     classes, skipped = classes_of(found), list[Skipped]()

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from xfer.data import addressed, huggingface, torchvision_sets
 from xfer.data.archives import SUFFIXES as ARCHIVE_SUFFIXES
 from xfer.data.archives import is_archive, unpack
-from xfer.data.columns import AS_USUAL, Columns
+from xfer.data.columns import AS_USUAL, Columns, Task
 from xfer.data.made import UNPACKED
 from xfer.data.named import NAMED, fetch
 from xfer.data.rows import SHEETS, TABLES, is_table
@@ -60,8 +60,13 @@ def has_columns(source: str) -> bool:
     return huggingface.is_of(source) or is_table(table_name(source))
 
 
-def locate(source: str, cache: Path, progress: Progress, columns: Columns = AS_USUAL) -> tuple[str, Path]:
-    """The name of a data set and its folder or table, fetched or unpacked below `cache` where it has to be."""
+def locate(
+    source: str, cache: Path, progress: Progress, columns: Columns = AS_USUAL, task: Task = "classification"
+) -> tuple[str, Path]:
+    """The name of a data set and its folder or table, fetched or unpacked below `cache` where it has to be.
+
+    `columns`, `task`: of a table, as `xfer.data.columns.find_columns`.
+    """
     if source in NAMED:
         return source, fetch(source, cache, progress)
     if huggingface.is_of(source):
@@ -69,7 +74,7 @@ def locate(source: str, cache: Path, progress: Progress, columns: Columns = AS_U
     if torchvision_sets.is_of(source):
         return torchvision_sets.open_set(source, cache, progress)
     if is_address(source) and protocol_of(source) not in LOCAL:
-        return addressed.open_address(source, columns, cache, progress)
+        return addressed.open_address(source, columns, task, cache, progress)
     path = Path(anywhere(source))
     if path.is_dir():
         if huggingface.is_saved(path):
@@ -80,7 +85,7 @@ def locate(source: str, cache: Path, progress: Progress, columns: Columns = AS_U
                         "does not exist")  # fmt: skip
     name = path.name.split(".")[0]
     if is_table(path.name):
-        return name, addressed.with_pictures(path, columns, cache, progress)
+        return name, addressed.with_pictures(path, columns, task, cache, progress)
     if not is_archive(path):
         cure = " Cure: save the sheet as CSV" if path.suffix.lower() in SHEETS else ""
         known = f"or an archive ({', '.join(ARCHIVE_SUFFIXES)}), or a table ({', '.join(TABLES)})"

@@ -175,7 +175,8 @@ def refuse_large_batches(recipe: Recipe, data: Dataset, device: str) -> None:
 def splits_off(recipe: Recipe) -> bool:
     """Whether a recipe's data has no validation split, so that `split_seed` decides; True where nobody can tell."""
     try:
-        _, root = locate(recipe.data.source, cache_dir(), silent, recipe.data.columns or AS_USUAL)
+        data = recipe.data
+        _, root = locate(data.source, cache_dir(), silent, data.columns or AS_USUAL, data.task)
         return recipe.data.fold is not None or _parts(recipe, root).val is None
     except (XferError, OSError):
         return True

@@ -25,7 +25,7 @@ figcaption { flex: 1; min-width: min(100%, 16rem); }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th { font-weight: normal; text-align: left; overflow-wrap: anywhere; padding-right: 1rem; }
 td { text-align: right; width: 4.5rem; white-space: nowrap; }
-.best tr:first-child > * { font-weight: bold; }
+tr.own > * { font-weight: bold; }
 th, td { padding-top: .25rem; padding-bottom: .25rem; border-bottom: 3px solid var(--soft); }
 tr { background: linear-gradient(var(--strong), var(--strong)) left bottom / var(--share, 0%) 3px no-repeat; }
 summary { cursor: pointer; padding: .25rem 0; }
@@ -57,10 +57,11 @@ function figureOf(file) {
   add(caption, "p", "waiting ...");
   return figure;
 }
-function rows(parent, shares) {
+function rows(parent, shares, own) {
   const table = add(parent, "table"), body = add(table, "tbody");
   for (const [name, share] of shares) {
     const row = add(body, "tr"), head = add(row, "th", name);
+    row.classList.toggle("own", own.includes(name));
     head.scope = "row";
     add(row, "td", percent(share));
     row.style.setProperty("--share", percent(share).replace(" ", ""));
@@ -81,14 +82,17 @@ async function predict(file, figure) {
   try {
     const found = await answerOf(file);
     const shares = Object.entries(found.probabilities).sort((a, b) => b[1] - a[1]);
+    const own = found.labels ?? [found.class];  // any number of labels, or a class
     caption.lastChild.remove();
-    rows(caption, shares.slice(0, SHOWN)).className = "best";
+    if (!own.length) add(caption, "p", "no label");
+    rows(caption, shares.slice(0, SHOWN), own);
     if (shares.length > SHOWN) {
       const more = add(caption, "details");
       add(more, "summary", `${shares.length - SHOWN} more classes`);
-      rows(more, shares.slice(SHOWN));
+      rows(more, shares.slice(SHOWN), own);
     }
-    at("said").textContent = `${file.name}: ${shares[0][0]}, ${percent(shares[0][1])}`;
+    const said = own.map(name => `${name}, ${percent(found.probabilities[name])}`).join("; ");
+    at("said").textContent = `${file.name}: ${said || "no label"}`;
   } catch (error) {
     caption.lastChild.textContent = error.message;
     caption.lastChild.className = "wrong";
