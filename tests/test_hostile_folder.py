@@ -149,6 +149,7 @@ STARTS = ("spawn", "forkserver")  # which start Python anew
 
 
 @needs_torch
+@pytest.mark.long  # as its two neighbours: torch starts these processes, and `own_process` tells all of them the same
 def test_native_readers_workers_run_nothing_of_the_folder(folder):
     """From a script that lies elsewhere: nothing has made the process one of xfer's own."""
     (folder[1].parent / "elsewhere").mkdir()
