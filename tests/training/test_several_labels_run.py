@@ -9,6 +9,7 @@ from shapes import write_shapes
 
 import xfer
 from xfer.comparison.compare import compare
+from xfer.comparison.page import write_comparison
 from xfer.errors import XferError
 from xfer.recipe.load import make_recipe
 from xfer.results.checkpoint import load_checkpoint
@@ -245,6 +246,11 @@ def test_runs_are_compared_by_mean_average_precision(runs, table, tmp_path):
     assert both.pairs[0].n == 12
     image = compare([first, worse]).disagreements[0]
     assert image.probabilities == (None, None)
+    write_comparison(compare([first, worse]), [first, worse], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"<strong>{first.result['val_map']:.4f}</strong> mean average precision on 12 validation images" in page
+    assert all(f"<th>{head}</th>" in page for head in ("mean average precision", "exact match", "same labels"))
+    assert "ccuracy" not in page
 
 
 def test_a_rate_is_found_for_any_number_of_labels(table):

@@ -119,7 +119,7 @@ def _differ(values: Iterable[object]) -> bool:
     return any(a != b for a, b in pairwise(values))
 
 
-_ALONE = ("right in run 1 alone", "in this alone", "McNemar's p", "same class")
+_ALONE = ("right in run 1 alone", "in this alone", "McNemar's p")
 
 
 def _pairs(comparison: Comparison) -> str:
@@ -130,7 +130,8 @@ def _pairs(comparison: Comparison) -> str:
         "Differences in points, this run minus run 1, on the same validation pictures, with 95 % intervals by a paired "
         f"bootstrap; below {100 * comparison.margin:g} points either way they count as none."
     )
-    head = ("run", *(name for name, _ in _differences(paired[0])), *_ALONE)
+    same = "same class" if paired[0].mean_average_precision is None else "same labels"
+    head = ("run", *(name for name, _ in _differences(paired[0])), *_ALONE, same)
     return _section("Against run 1", table(head, map(_pair, paired)), note)
 
 
