@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from xfer.scores.record import ByClass, Figure, Shares, Undefined, refuse_outside, refuse_unexplained
-from xfer.section import Section
+from xfer.scores.record import ByClass, Figure, Figures, Shares, Undefined, refuse_outside, refuse_unexplained
 
 
 class ByLabel(ByClass):
@@ -23,7 +21,7 @@ class ByLabel(ByClass):
         return self
 
 
-class LabelScores(Section):
+class LabelScores(Figures):
     """Figures of `n` pictures: `docs/metrics.md` has their definitions and sources.
 
     All but `mean_average_precision` and `log_loss` are of what the thresholds make of the probabilities.
@@ -50,11 +48,3 @@ class LabelScores(Section):
                 raise ValueError(f"by_label.{name} counts {most} pictures of {self.n}, which is n")
         refuse_unexplained(self.undefined, self.figures())
         return self
-
-    def figures(self) -> Iterator[tuple[str, Figure]]:
-        for name in type(self).model_fields:
-            if isinstance(figure := getattr(self, name), Figure):
-                yield name, figure
-
-    def as_json(self) -> dict[str, object]:
-        return self.model_dump()

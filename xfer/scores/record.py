@@ -95,7 +95,19 @@ def refuse_unexplained(reasons: Iterable[Undefined], figures: Iterable[tuple[str
         raise ValueError(f"undefined names {', '.join(named) or 'nothing'}, and other figures are null")
 
 
-class Scores(Section):
+class Figures(Section):
+    """What has figures, each by its name."""
+
+    def figures(self) -> Iterator[tuple[str, Figure]]:
+        for name in type(self).model_fields:
+            if isinstance(figure := getattr(self, name), Figure):
+                yield name, figure
+
+    def as_json(self) -> dict[str, object]:
+        return self.model_dump()
+
+
+class Scores(Figures):
     """Figures of `n` labelled pictures: `docs/metrics.md` has their definitions and sources.
 
     top        how many classes count for `top_k`
@@ -130,11 +142,3 @@ class Scores(Section):
                 raise ValueError(f"by_class.{name} counts {counted} pictures, expected {self.n}, which is n")
         refuse_unexplained(self.undefined, self.figures())
         return self
-
-    def figures(self) -> Iterator[tuple[str, Figure]]:
-        for name in type(self).model_fields:
-            if isinstance(figure := getattr(self, name), Figure):
-                yield name, figure
-
-    def as_json(self) -> dict[str, object]:
-        return self.model_dump()
