@@ -6,11 +6,10 @@ import shutil
 
 import fsspec
 import pytest
+from opened_sets import facts, refused
 from served import serving
 
-from xfer.data.dataset import open_dataset
 from xfer.data.fetched import fetched_sets
-from xfer.errors import DataError
 from xfer.system import addresses, remote
 from xfer.testing.pictures import write_class_folders
 
@@ -53,24 +52,6 @@ def memory(root):
     for file in root.rglob("*.png"):
         files.pipe(f"/b/{file.relative_to(root)}", file.read_bytes())
     return files
-
-
-@pytest.fixture
-def opened(tmp_path):
-    return lambda source, **options: open_dataset(str(source), cache=tmp_path / "cache", workers=1, **options)
-
-
-def facts(data):
-    """Of both splits: classes, labels and digests in their order, and the last parts of the names."""
-    ends = [[file.rsplit("/", 1)[1] for file in split.files] for split in (data.train, data.val)]
-    return data.classes, [(s.labels.tolist(), s.digests.tobytes()) for s in (data.train, data.val)], ends
-
-
-def refused(opened, source, **options):
-    with pytest.raises(DataError) as error:
-        opened(source, **options)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def kept(tmp_path):

@@ -6,10 +6,9 @@ import shutil
 
 import pytest
 from hub_sets import dataset_of, save
+from opened_sets import facts, refused
 
 from xfer.data.columns import Columns
-from xfer.data.dataset import open_dataset
-from xfer.errors import DataError
 from xfer.testing.pictures import write_class_folders
 
 datasets = pytest.importorskip("datasets")
@@ -29,24 +28,6 @@ def given(tmp_path_factory):
             file.parent.mkdir(parents=True, exist_ok=True)
             whole.shard(2, shard).to_parquet(file)
     return given
-
-
-@pytest.fixture
-def opened(tmp_path):
-    return lambda source, **options: open_dataset(str(source), cache=tmp_path / "cache", workers=1, **options)
-
-
-def facts(data):
-    """Of both splits: classes, labels and digests in their order, and the last parts of the names."""
-    ends = [[file.rsplit("/", 1)[1] for file in split.files] for split in (data.train, data.val)]
-    return data.classes, [(s.labels.tolist(), s.digests.tobytes()) for s in (data.train, data.val)], ends
-
-
-def refused(opened, source, **options):
-    with pytest.raises(DataError) as error:
-        opened(source, **options)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_it_is_what_class_folders_are(given, opened):
